@@ -1,0 +1,71 @@
+"""Users: who can own items and hand them over."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType, Self
+from uuid import UUID
+
+from domain.errors import Invalid, Unauthenticated
+from domain.text import caseless, checked_text
+
+UserId = NewType("UserId", UUID)
+
+EMAIL_LENGTH = 254
+USERNAME_PATTERN = r"^[A-Za-z0-9_.-]{3,50}$"
+PASSWORD_LENGTHS = 8, 128
+
+
+@dataclass(slots=True, kw_only=True)
+class User:
+    """Somebody with a name, a password and perhaps some items."""
+
+    id: UserId
+    email: str
+    username: str
+    password_hash: str
+    is_active: bool = True
+    created_at: datetime
+    version: int = 1
+
+    @classmethod
+    def sign_up(cls, *, id: UserId, email: str, username: str, password_hash: str, at: datetime) -> Self:
+        return cls(
+            id=id,
+            email=checked_email(email),
+            username=checked_username(username),
+            password_hash=password_hash,
+            created_at=at,
+        )
+
+    def deactivate(self) -> None:
+        self.is_active = False
+        self.version += 1
+
+
+def checked_email(email: str) -> str:
+    email = caseless(checked_text("email", email, at_most=EMAIL_LENGTH))
+    local, at, host = email.rpartition("@")
+    if not (local and at and host) or any(character.isspace() for character in email):
+        raise Invalid("invalid-email", "not an e-mail address", "email")
+    return checked_text("email", email, at_most=EMAIL_LENGTH)  # again: folding case can make it longer
+
+
+def checked_username(username: str) -> str:
+    if not re.fullmatch(USERNAME_PATTERN, username):
+        raise Invalid("invalid-username", "3 to 50 of ASCII letters, digits, '_', '.' and '-'", "username")
+    return caseless(username)
+
+
+def checked_password(password: str) -> str:
+    shortest, longest = PASSWORD_LENGTHS
+    if not shortest <= len(password) <= longest:
+        raise Invalid("invalid-password", f"{shortest} to {longest} characters", "password")
+    return checked_text("password", password, at_most=longest)
+
+
+def acting(user: User | None) -> User:
+    """Whoever writes must exist and be active at that moment, however good their token is."""
+    if user is None or not user.is_active:
+        raise Unauthenticated("account-inactive", "the account that signed in is no longer active")
+    return user
