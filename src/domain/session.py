@@ -11,6 +11,8 @@ from domain.user import UserId
 SessionId = NewType("SessionId", UUID)
 
 ATTEMPT_WINDOW = timedelta(minutes=15)
+ATTEMPT_LASTS = timedelta(seconds=15)
+"""After this an attempt was cut off before it ended, and counts as failed."""
 
 
 class TooManyAttempts(DomainError):
@@ -53,24 +55,31 @@ class Session:
 
 @dataclass(slots=True, kw_only=True)
 class Attempts:
-    """The log-ins for one account, or from one address, that failed or have not ended yet, within the window."""
+    """Log-ins for one account, or from one address: those that failed of late, and those still being judged."""
 
     subject: bytes
-    times: tuple[datetime, ...] = ()
+    failed: tuple[datetime, ...] = ()
+    pending: tuple[datetime, ...] = ()
     version: int = 0
 
-    def admit(self, at: datetime, limit: int) -> None:
-        """Count an attempt as failed before it is judged, so that many at once cannot slip past the limit."""
-        recent = tuple(time for time in self.times if time > at - ATTEMPT_WINDOW)
-        if len(recent) >= limit:
-            raise TooManyAttempts(recent[-limit] + ATTEMPT_WINDOW - at)
-        self.times = (*recent, at)
+    def admit(self, at: datetime, limit: int) -> bool:
+        """Whether one more may be judged now. Not before others are, if those could use up the limit by failing."""
+        abandoned = tuple(time for time in self.pending if time <= at - ATTEMPT_LASTS)
+        self.pending = tuple(time for time in self.pending if time > at - ATTEMPT_LASTS)
+        self.failed = tuple(time for time in sorted(self.failed + abandoned) if time > at - ATTEMPT_WINDOW)
+        if len(self.failed) >= limit:
+            raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at)
+        if len(self.failed) + len(self.pending) >= limit:
+            return False
+        self.pending = (*self.pending, at)
         self.version += 1
+        return True
 
-    def forgive(self, at: datetime) -> None:
-        """Take back an attempt that turned out to be right."""
-        times = list(self.times)
-        if at in times:
-            times.remove(at)
-        self.times = tuple(times)
+    def settle(self, at: datetime, *, failed: bool) -> None:
+        """Success is not a failure, and that is all: it does not make up for the failures before it."""
+        pending = list(self.pending)
+        if at in pending:
+            pending.remove(at)
+            self.pending = tuple(pending)
+            self.failed = (*self.failed, at) if failed else self.failed
         self.version += 1

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NewType, Self
 from uuid import UUID
 
-from domain.errors import Forbidden, Invalid, Unauthenticated
+from domain.errors import Invalid, Unauthenticated
 from domain.text import caseless, checked_text
 
 UserId = NewType("UserId", UUID)
@@ -37,10 +37,6 @@ class User:
             password_hash=password_hash,
             created_at=at,
         )
-
-    def permit(self, by: UserId) -> None:
-        if by != self.id:
-            raise Forbidden("not-your-account", "only the account's own user can do this")
 
     def change(self, *, email: str | None = None, password_hash: str | None = None) -> None:
         self.email = self.email if email is None else checked_email(email)

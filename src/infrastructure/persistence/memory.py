@@ -7,18 +7,22 @@ commit, which then applies everything in one go or raises TryAgain; nobody ever 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from uuid import UUID
 
 from application.errors import KeyInFlight, KeyReused, TryAgain
-from application.paging import COUNT_LIMIT, Page, Window
-from application.ports import KeyId, OwnedItem, Schema
+from application.paging import COUNT_LIMIT, Page, Sort, Window
+from application.ports import KeyId, Schema
+from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
 from domain.errors import Conflict, NotFound
 from domain.item import Item, ItemId, Transfer
+from domain.session import ATTEMPT_WINDOW, Attempts, Session, SessionId
+from domain.task import Task, TaskId
 from domain.user import User, UserId
 
 if TYPE_CHECKING:
@@ -26,6 +30,14 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
+E = TypeVar("E", bound="Versioned")
+
+
+class Versioned(Protocol):
+    @property
+    def id(self) -> Any: ...
+    @property
+    def version(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,10 @@ class Tables:
     usernames: dict[str, UserId] = field(default_factory=dict)
     items: dict[ItemId, Item] = field(default_factory=dict)
     transfers: dict[tuple[ItemId, int], Transfer] = field(default_factory=dict)
+    tasks: dict[TaskId, Task] = field(default_factory=dict)
+    sessions: dict[SessionId, Session] = field(default_factory=dict)
+    tokens: dict[bytes, tuple[SessionId, UserId]] = field(default_factory=dict)
+    attempts: dict[bytes, Attempts] = field(default_factory=dict)
     keys: dict[KeyId, Kept] = field(default_factory=dict)
     claims: set[KeyId] = field(default_factory=set)
     """Keys that an open unit of work holds; the one thing that others see before a commit."""
@@ -64,6 +80,10 @@ class Staged(Generic[K, V]):
     def write(self, key: K, row: V | None) -> None:
         self.read(key)
         self.changed[key] = row
+
+    def rows(self) -> list[V]:
+        committed = (row for key, row in self.committed.items() if key not in self.changed)
+        return [*committed, *(row for row in self.changed.values() if row is not None)]
 
     def check(self) -> None:
         if any(self.committed.get(key) is not row for key, row in self.seen.items()):
@@ -130,40 +150,101 @@ class MemoryUsers:
         self.usernames.write(user.username, None)
 
 
-class MemoryItems:
-    def __init__(self, tables: Tables) -> None:
-        self.rows = Staged(tables.items)
+class MemoryVersioned(Generic[K, E]):
+    """Items, tasks and sessions are kept alike."""
 
-    async def add(self, item: Item) -> None:
+    kind: ClassVar[str]
+
+    def __init__(self, committed: dict[K, E]) -> None:
+        self.rows: Staged[Any, E] = Staged(committed)
+
+    async def add(self, entity: E) -> None:
         await others_turn()
-        self.rows.write(item.id, copy(item))
+        self.rows.write(entity.id, copy(entity))
 
-    async def get_for_update(self, item_id: ItemId) -> Item:
+    async def get_for_update(self, id: K) -> E:
         await others_turn()
-        return copy(found(self.rows.read(item_id), "item"))
+        return copy(found(self.rows.read(id), self.kind))
 
-    async def save(self, item: Item) -> None:
+    async def save(self, entity: E) -> None:
         await others_turn()
-        self._expect(item.id, item.version - 1)
-        self.rows.write(item.id, copy(item))
+        self._expect(entity.id, entity.version - 1)
+        self.rows.write(entity.id, copy(entity))
 
-    async def remove(self, item: Item) -> None:
+    async def remove(self, entity: E) -> None:
         await others_turn()
-        self._expect(item.id, item.version)
-        self.rows.write(item.id, None)
+        self._expect(entity.id, entity.version)
+        self.rows.write(entity.id, None)
 
-    def _expect(self, item_id: ItemId, version: int) -> None:
-        before = self.rows.read(item_id)
+    def _expect(self, id: Any, version: int) -> None:
+        before = self.rows.read(id)
         if before is None or before.version != version:
-            raise TryAgain("the item has changed")
+            raise TryAgain(f"the {self.kind} has changed")
+
+
+class MemoryItems(MemoryVersioned[ItemId, Item]):
+    kind = "item"
 
     def owned_by(self, users: set[UserId]) -> bool:
-        changed = self.rows.changed
-        now = [
-            *(row for row in changed.values() if row),
-            *(r for k, r in self.rows.committed.items() if k not in changed),
-        ]
-        return any(item.owner_id in users for item in now)
+        return any(item.owner_id in users for item in self.rows.rows())
+
+
+class MemoryTasks(MemoryVersioned[TaskId, Task]):
+    kind = "task"
+
+    async def remove_of(self, user_id: UserId) -> None:
+        for task in self.rows.rows():
+            if task.owner_id == user_id:
+                await self.remove(task)
+
+
+class MemorySessions(MemoryVersioned[SessionId, Session]):
+    kind = "session"
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__(tables.sessions)
+        self.tokens = Staged(tables.tokens)
+
+    async def add(self, session: Session) -> None:
+        await super().add(session)
+        self.tokens.write(session.token_hash, (session.id, session.user_id))
+
+    async def save(self, session: Session) -> None:
+        await super().save(session)
+        self.tokens.write(session.token_hash, (session.id, session.user_id))
+
+    async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        await others_turn()
+        return self.tokens.read(token_hash)
+
+    async def revoke_of(self, user_id: UserId) -> None:
+        for session in self.rows.rows():
+            if session.user_id == user_id and not session.revoked:
+                session = copy(session)
+                session.revoke()
+                await self.save(session)
+
+    async def remove_of(self, user_id: UserId) -> None:
+        for session in self.rows.rows():
+            if session.user_id == user_id:
+                await self.remove(session)
+        for token_hash, (_, owner_id) in [*self.tokens.committed.items()]:
+            if owner_id == user_id:
+                self.tokens.write(token_hash, None)
+
+
+class MemoryAttempts:
+    def __init__(self, tables: Tables) -> None:
+        self.rows = Staged(tables.attempts)
+
+    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
+        await others_turn()
+        return [copy(self.rows.read(subject) or Attempts(subject=subject)) for subject in subjects]
+
+    async def save(self, *attempts: Attempts) -> None:
+        await others_turn()
+        for counted in attempts:
+            self.rows.write(counted.subject, copy(counted))
 
 
 class MemoryTransfers:
@@ -214,8 +295,11 @@ class MemoryKeys:
 class MemoryUnitOfWork:
     def __init__(self, tables: Tables) -> None:
         self.users = MemoryUsers(tables)
-        self.items = MemoryItems(tables)
+        self.items = MemoryItems(tables.items)
         self.transfers = MemoryTransfers(tables)
+        self.tasks = MemoryTasks(tables.tasks)
+        self.sessions = MemorySessions(tables)
+        self.attempts = MemoryAttempts(tables)
         self.keys = MemoryKeys(tables)
 
     async def commit(self) -> None:
@@ -226,6 +310,10 @@ class MemoryUnitOfWork:
             self.users.usernames,
             self.items.rows,
             self.transfers.rows,
+            self.tasks.rows,
+            self.sessions.rows,
+            self.sessions.tokens,
+            self.attempts.rows,
             self.keys.rows,
         )
         for part in parts:
@@ -248,6 +336,9 @@ class MemoryUserReader:
         user_id = names.get(login)
         return None if user_id is None else copy(self.tables.users[user_id])
 
+    async def page(self, window: Window) -> Page[User]:
+        return page_of(self.tables.users.values(), lambda user: (user.id, user.id), False, window)
+
 
 class MemoryItemReader:
     def __init__(self, tables: Tables) -> None:
@@ -255,6 +346,20 @@ class MemoryItemReader:
 
     async def get(self, item_id: ItemId) -> OwnedItem:
         item = found(self.tables.items.get(item_id), "item")
+        return self._owned(item)
+
+    async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        rows = (
+            item
+            for item in self.tables.items.values()
+            if (filter.owner_id is None or item.owner_id == filter.owner_id)
+            and (filter.min_price is None or item.price >= filter.min_price)
+            and (filter.max_price is None or item.price <= filter.max_price)
+        )
+        page = page_of(rows, lambda item: (getattr(item, sort.by), item.id), sort.descending, window)
+        return Page([self._owned(item) for item in page.items], page.more, page.total)
+
+    def _owned(self, item: Item) -> OwnedItem:
         return OwnedItem(copy(item), self.tables.users[item.owner_id].username)
 
 
@@ -273,6 +378,43 @@ class MemoryTransferReader:
         )
 
 
+class MemoryTaskReader:
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        task = self.tables.tasks.get(task_id)
+        return copy(found(task if task and task.owner_id == owner_id else None, "task"))
+
+    async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        rows = (
+            task
+            for task in self.tables.tasks.values()
+            if task.owner_id == filter.owner_id
+            and (filter.status is None or task.status == filter.status)
+            and (filter.created_after is None or task.created_at > filter.created_after)
+        )
+        return page_of(rows, lambda task: (getattr(task, sort.by), task.id), sort.descending, window)
+
+
+def page_of(rows: Iterable[V], place: Callable[[V], tuple[Any, UUID]], descending: bool, window: Window) -> Page[V]:
+    in_order = sorted(rows, key=place, reverse=descending)
+    start = window.skip
+    if window.after is not None:
+        after = (window.after.value, window.after.id)
+        start = sum((place(row) >= after) if descending else (place(row) <= after) for row in in_order)
+    return Page(
+        items=[copy(row) for row in in_order[start : start + window.limit]],
+        more=start + window.limit < len(in_order),
+        total=min(len(in_order), COUNT_LIMIT) if window.count else None,
+    )
+
+
+def drop(rows: dict[K, V], keys: Iterable[K]) -> None:
+    for key in keys:
+        rows.pop(key)
+
+
 def found(row: V | None, kind: str) -> V:
     if row is None:
         raise NotFound(f"{kind}-not-found", f"there is no such {kind}")
@@ -285,6 +427,7 @@ class MemoryStore:
         self.users = MemoryUserReader(self.tables)
         self.items = MemoryItemReader(self.tables)
         self.transfers = MemoryTransferReader(self.tables)
+        self.tasks = MemoryTaskReader(self.tables)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[MemoryUnitOfWork]:
@@ -293,6 +436,18 @@ class MemoryStore:
             yield uow
         finally:
             uow.keys.release()
+
+    async def purge(self, at: datetime) -> int:
+        tables = self.tables
+        keys = [key for key, kept in tables.keys.items() if kept.expires_at <= at]
+        sessions = {id for id, session in tables.sessions.items() if session.expires_at <= at}
+        tokens = [token for token, (session_id, _) in tables.tokens.items() if session_id in sessions]
+        idle = [s for s, a in tables.attempts.items() if max((*a.failed, *a.pending)) <= at - ATTEMPT_WINDOW]
+        drop(tables.keys, keys)
+        drop(tables.sessions, sessions)
+        drop(tables.tokens, tokens)
+        drop(tables.attempts, idle)
+        return len(keys) + len(sessions) + len(idle)
 
     async def open(self) -> None: ...
 
