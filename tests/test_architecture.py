@@ -89,7 +89,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         for top in {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}:
             if top != "__pycache__" and not (packages / top).exists():
                 (packages / top).symlink_to(str(found.locate_file(top)))
-    # -S leaves site-packages out, -I the user's own and whatever PYTHONPATH names, -B writes nothing beside the sources.
+    # -S leaves site-packages out, -I the user's own and whatever PYTHONPATH names; -B writes nothing beside the code.
     start = f"import sys; sys.path.append({str(packages)!r}); "
     return [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", start]
 
