@@ -144,8 +144,8 @@ RUN_AS: dict[str, list[str]] = {"as we are": []} | ({"as nobody": AS_NOBODY.spli
 @pytest.mark.parametrize("run_as", RUN_AS.values(), ids=RUN_AS)
 def test_servers_end_with_a_killed_parent_even_paused(run_as: list[str]) -> None:
     command = [*run_as, sys.executable, "-c", PARENT]
-    environment = os.environ | {"PYTHONPATH": str(Path(servers.__file__).parent.parent)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd="/") as parent:
+    top = Path(servers.__file__).parent.parent
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=top) as parent:
         assert parent.stdout
         processes = {int(pid) for pid in parent.stdout.readline().split()}
         folders = [Path(folder) for folder in parent.stdout.readline().split()]
