@@ -4,15 +4,13 @@ Units of work stage their changes and remember what they have seen. Whether all 
 commit, which then applies everything in one go or raises TryAgain; nobody ever waits for anybody.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from application.errors import KeyInFlight, KeyReused, TryAgain
@@ -24,9 +22,6 @@ from domain.item import Item, ItemId, Transfer
 from domain.session import ATTEMPT_WINDOW, Attempts, Session, SessionId
 from domain.task import Task, TaskId
 from domain.user import User, UserId
-
-if TYPE_CHECKING:
-    from infrastructure.settings import Settings
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -220,9 +215,9 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
     async def revoke_of(self, user_id: UserId) -> None:
         for session in self.rows.rows():
             if session.user_id == user_id and not session.revoked:
-                session = copy(session)
-                session.revoke()
-                await self.save(session)
+                revoked = copy(session)
+                revoked.revoke()
+                await self.save(revoked)
 
     async def remove_of(self, user_id: UserId) -> None:
         for session in self.rows.rows():
@@ -461,5 +456,6 @@ class MemoryStore:
     async def downgrade(self) -> None: ...
 
 
-def open_store(settings: Settings) -> MemoryStore:
+def open_store(_: object) -> MemoryStore:
+    """There is nothing to set."""
     return MemoryStore()
