@@ -15,7 +15,7 @@ def test_a_text_may_be_as_long_as_allowed() -> None:
     assert checked_text("name", "💡" * 200, at_most=200) == "💡" * 200
 
 
-@pytest.mark.parametrize("text", ["x" * 11, "💡" * 11, "a\0b", "\0", "\ud800", "\udfff", "a\ud83d"])
+@pytest.mark.parametrize("text", ["x" * 11, "💡" * 11, "a\0b", "\0", "\ud800", "a\udfff"])
 def test_what_not_every_engine_can_store_is_refused(text: str) -> None:
     with pytest.raises(Invalid) as refusal:
         checked_text("description", text, at_most=10)
@@ -50,7 +50,7 @@ def test_spellings_that_differ_in_case_or_composition_are_one(one: str, other: s
     assert caseless(one) == caseless(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("e", "é"), ("ı", "i"), ("ﬀi", "fi"), ("а", "a"), ("o", "0")])
+@pytest.mark.parametrize(("one", "other"), [("e", "é"), ("\u0131", "i"), ("ﬀi", "fi"), ("\u0430", "a"), ("o", "0")])
 def test_other_letters_stay_apart(one: str, other: str) -> None:
     assert caseless(one) != caseless(other)
 
