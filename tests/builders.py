@@ -1,7 +1,7 @@
 """Users, items and transfers for tests, every field set; what a test is about, it says."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -37,58 +37,46 @@ class SetClock:
 
 def a_user(**fields: Any) -> User:
     number = next(_numbers)
-    return User(
-        **{
-            "id": UserId(new_id()),
-            "email": f"user{number}@example.org",
-            "username": f"user{number}",
-            "password_hash": f"$argon2id$hash-of-{number}",
-            "is_active": True,
-            "created_at": NOON,
-            "version": 1,
-        }
-        | fields
+    user = User(
+        id=UserId(new_id()),
+        email=f"user{number}@example.org",
+        username=f"user{number}",
+        password_hash=f"$argon2id$hash-of-{number}",
+        is_active=True,
+        created_at=NOON,
+        version=1,
     )
+    return replace(user, **fields)
 
 
 def an_item(owner: User, **fields: Any) -> Item:
-    return Item(
-        **{
-            "id": ItemId(new_id()),
-            "name": "Lamp",
-            "description": "Brass, with a green shade",
-            "price": Decimal("19.99"),
-            "owner_id": owner.id,
-            "created_at": NOON,
-            "version": 1,
-            "transfers": 0,
-        }
-        | fields
+    item = Item(
+        id=ItemId(new_id()),
+        name="Lamp",
+        description="Brass, with a green shade",
+        price=Decimal("19.99"),
+        owner_id=owner.id,
+        created_at=NOON,
+        version=1,
+        transfers=0,
     )
+    return replace(item, **fields)
 
 
 def a_transfer(item: Item, to: User, **fields: Any) -> Transfer:
     """The item's next one."""
-    return Transfer(
-        **{
-            "id": TransferId(new_id()),
-            "item_id": item.id,
-            "number": item.transfers + 1,
-            "from_user_id": item.owner_id,
-            "to_user_id": to.id,
-            "version": item.version + 1,
-            "transferred_at": NOON,
-        }
-        | fields
+    transfer = Transfer(
+        id=TransferId(new_id()),
+        item_id=item.id,
+        number=item.transfers + 1,
+        from_user_id=item.owner_id,
+        to_user_id=to.id,
+        version=item.version + 1,
+        transferred_at=NOON,
     )
+    return replace(transfer, **fields)
 
 
-def a_key(caller: User | None = None, **fields: Any) -> KeyId:
-    return KeyId(
-        **{
-            "caller": caller.id if caller else UserId(new_id()),
-            "operation": "POST /items/{id}/transfer",
-            "key": "a key of 1–255 characters",
-        }
-        | fields
-    )
+def a_key(**fields: Any) -> KeyId:
+    key = KeyId(caller=UserId(new_id()), operation="POST /items/{id}/transfer", key="a key of 1 to 255 characters")
+    return replace(key, **fields)
