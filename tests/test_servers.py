@@ -17,7 +17,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from tests import servers
-from tests.guard import family
+from tests.guard import alive, family
 from tests.servers import Mongo, Postgres, ServerNotStarted, mongodb, postgres
 
 
@@ -70,18 +70,14 @@ def server(engine: Engine) -> Iterator[Postgres | Mongo]:
         yield server
 
 
-def running(pids: set[int]) -> set[int]:
-    return {pid for pid in pids if family(pid)}
-
-
 async def test_nothing_is_left_of_a_server(engine: Engine) -> None:
     with engine.run() as server:
         assert await engine.write(server.url) == 1
         processes, folder = family(server.pid), server.folder
-        assert server.pid in processes
+        assert server.pid in alive(processes)
         assert folder.exists()
 
-    assert not running(processes)
+    assert not alive(processes)
     assert not folder.exists()
 
 
@@ -90,9 +86,12 @@ async def test_a_killed_server_starts_again_with_its_data(engine: Engine, server
     killed = family(server.pid)
 
     server.kill()
-    assert not running(killed)
+    assert not alive(killed)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", server.port)
+
+    with pytest.raises(ServerNotStarted, match="not running"):
+        server.kill()
 
     server.start()
     assert await engine.write(server.url) == 2
@@ -139,30 +138,28 @@ with postgres() as one, mongodb() as other:
 AS_NOBODY = (
     "setpriv --reuid=nobody --regid=nogroup --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override"
 )
+RUN_AS: dict[str, list[str]] = {"as we are": []} | ({"as nobody": AS_NOBODY.split()} if os.geteuid() == 0 else {})
 
 
-@pytest.mark.parametrize(
-    "run_as", ["", AS_NOBODY] if os.geteuid() == 0 else [""], ids=["", "as nobody"][: 2 - bool(os.geteuid())]
-)
-def test_servers_end_with_a_killed_parent_even_paused(run_as: str) -> None:
-    command = [*run_as.split(), sys.executable, "-c", PARENT]
-    environment = os.environ | {"PYTHONPATH": str(Path(servers.__file__).parent.parent)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, cwd="/") as parent:
+@pytest.mark.parametrize("run_as", RUN_AS.values(), ids=RUN_AS)
+def test_servers_end_with_a_killed_parent_even_paused(run_as: list[str]) -> None:
+    command = [*run_as, sys.executable, "-c", PARENT]
+    top = Path(servers.__file__).parent.parent
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=top) as parent:
         assert parent.stdout
         processes = {int(pid) for pid in parent.stdout.readline().split()}
         folders = [Path(folder) for folder in parent.stdout.readline().split()]
-        assert len(running(processes)) > 2
+        assert len(alive(processes)) > 2
         parent.kill()
 
     deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and (running(processes) or any(folder.exists() for folder in folders)):
+    while time.monotonic() < deadline and (alive(processes) or any(folder.exists() for folder in folders)):
         time.sleep(0.05)
-    assert not running(processes)
+    assert not alive(processes)
     assert not [folder for folder in folders if folder.exists()]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts PostgreSQL as somebody else")
-def test_root_starts_postgresql_from_a_folder_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_starts_from_a_folder_closed_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o700)
     installed = Postgres([]).programs()
     (tmp_path / "postgresql").symlink_to(installed.parent)
