@@ -42,7 +42,7 @@ class ProvePassword:
 
     async def __call__(self, user: User | None, login: str, password: str, address: str) -> Attempt:
         account = str(user.id) if user else login
-        subjects = tuple(sha256(text.encode()).digest() for text in (f"account {account}", f"address {address}"))
+        subjects = (subject(f"account {account}"), subject(f"address {address}"))
         at = self.now()
 
         async def admit(uow: UnitOfWork) -> None:
@@ -61,3 +61,7 @@ class ProvePassword:
             await self.transact(lambda uow: Attempt(False, subjects, at).settle(uow, failed=False))
             raise
         return Attempt(right, subjects, at)
+
+
+def subject(text: str) -> bytes:
+    return sha256(text.encode(errors="surrogatepass")).digest()

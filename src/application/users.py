@@ -126,26 +126,50 @@ class DeleteAccount:
 
 @dataclass(frozen=True, slots=True)
 class ActivateUser:
-    """Let a user act, or no longer: for operators, by username.
+    """Let a user act again: for operators, by username."""
 
-    - Deactivating ends every session, and whatever is under way in the user's name fails.
+    transact: Transact
+    users: UserReader
+
+    async def __call__(self, username: str) -> User:
+        known = await known_as(username, self.users)
+
+        async def work(uow: UnitOfWork) -> User:
+            user = await uow.users.get_for_update(known.id)
+            if not user.is_active:
+                user.activate()
+                await uow.users.save(user)
+            return user
+
+        return await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class DeactivateUser:
+    """Let a user act no longer: for operators, by username.
+
+    - Every session ends, and what is under way in the user's name fails.
     """
 
     transact: Transact
     users: UserReader
 
-    async def __call__(self, username: str, *, active: bool) -> User:
-        known = await self.users.by_login(checked_username(username))
-        if known is None:
-            raise NotFound("user-not-found", "there is no such user")
+    async def __call__(self, username: str) -> User:
+        known = await known_as(username, self.users)
 
         async def work(uow: UnitOfWork) -> User:
             user = await uow.users.get_for_update(known.id)
-            if user.is_active != active:
-                user.activate(active)
+            if user.is_active:
+                user.deactivate()
                 await uow.users.save(user)
-            if not active:
-                await uow.sessions.revoke_of(user.id)
+            await uow.sessions.revoke_of(user.id)
             return user
 
         return await self.transact(work)
+
+
+async def known_as(username: str, users: UserReader) -> User:
+    user = await users.by_login(checked_username(username))
+    if user is None:
+        raise NotFound("user-not-found", "there is no such user")
+    return user

@@ -43,8 +43,12 @@ class User:
         self.password_hash = password_hash or self.password_hash
         self.version += 1
 
-    def activate(self, active: bool) -> None:
-        self.is_active = active
+    def activate(self) -> None:
+        self.is_active = True
+        self.version += 1
+
+    def deactivate(self) -> None:
+        self.is_active = False
         self.version += 1
 
 

@@ -12,7 +12,7 @@ from application.readers import ItemReader, TaskReader, TransferReader, UserRead
 from application.sessions import RefreshSession, SignIn, SignOut
 from application.tasks import ChangeTask, CreateTask, DeleteTask
 from application.transact import Transact
-from application.users import ActivateUser, ChangeAccount, CreateUser, DeleteAccount, ReadAccount
+from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
 from infrastructure.identity import new_id, new_token, utc_now
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
@@ -78,6 +78,7 @@ class Container(containers.DeclarativeContainer):
             ),
             DeleteAccount: providers.Singleton(DeleteAccount, transact),
             ActivateUser: providers.Singleton(ActivateUser, transact, store.provided.users),
+            DeactivateUser: providers.Singleton(DeactivateUser, transact, store.provided.users),
             SignIn: providers.Singleton(
                 SignIn,
                 transact,
