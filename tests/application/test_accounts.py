@@ -105,7 +105,7 @@ async def test_a_taken_or_faulty_email_is_refused(change_account: ChangeAccount,
         await change_account(ada.id, by=ada.id, current_password="correct horse", password="short", address="::1")
 
 
-async def test_an_account_goes_with_its_tasks_and_sessions(  # noqa: PLR0917
+async def test_an_account_goes_with_its_tasks_and_sessions(
     delete_account: DeleteAccount, ada: User, transact: Transact, ids: Ids, clock: SetClock, store: Store, begin: Begin
 ) -> None:
     create_task = CreateTask(transact, ids, clock)
