@@ -10,7 +10,8 @@ import pytest
 
 from application.errors import TryAgain
 from application.paging import Window
-from application.ports import Begin, ItemReader, KeyId, Store, UnitOfWork
+from application.ports import Begin, KeyId, Store, UnitOfWork
+from application.readers import ItemReader
 from domain.errors import NotFound
 from domain.item import Item, Transfer
 from domain.user import User
