@@ -125,7 +125,8 @@ class Address:
 
     @property
     def place(self) -> str:
-        hosts = [f"{host}:{port}" if port else host for host, port in self.hosts if host]
+        bracketed = ((f"[{host}]" if host and ":" in host else host, port) for host, port in self.hosts)
+        hosts = [f"{host}:{port}" if port else host for host, port in bracketed if host]
         return f"PostgreSQL at {', '.join(hosts)}" if hosts else "PostgreSQL"
 
 
@@ -172,19 +173,30 @@ def connector(address: Address, *, seconds: float, server_settings: dict[str, st
         """One host at a time, so that one that is silent leaves time for the next."""
         failure: Exception
         for host, port in address.hosts:
-            try:
-                return await asyncpg.connect(
+            connecting = asyncio.ensure_future(
+                asyncpg.connect(
                     **address.rest,
                     host=host,
                     port=port,
                     timeout=seconds / len(address.hosts),
                     server_settings=server_settings,
                 )
+            )
+            try:
+                return await asyncio.shield(connecting)  # cut short, it would litter the log
+            except asyncio.CancelledError:
+                connecting.add_done_callback(drop)
+                raise
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched) as error:
                 failure = error
         raise failure
 
     return connect
+
+
+def drop(connecting: asyncio.Future[Any]) -> None:
+    if not connecting.cancelled() and not connecting.exception():
+        connecting.result().terminate()
 
 
 BY_STATE: dict[str, tuple[type[Exception], str]] = {
