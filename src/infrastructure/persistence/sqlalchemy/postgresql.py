@@ -89,6 +89,7 @@ async def migrate(settings: Settings, work: Work) -> None:
                     return False
                 await connection.commit()
                 await connection.run_sync(work)
+                await connection.commit()
                 return True
         except LockNotHad:
             return False
@@ -100,7 +101,7 @@ async def migrate(settings: Settings, work: Work) -> None:
             for _ in range(MIGRATION_ATTEMPTS):
                 if await attempt(connection):
                     return
-                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, not a secret
+                await asyncio.sleep(random.uniform(0.2, 0.8))  # noqa: S311 - jitter, not a secret
     raise Busy(f"{address.place} is too busy to change its schema: end long transactions, then run it again")
 
 
