@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -30,7 +30,7 @@ from interfaces.http.dependencies import use
 from interfaces.http.openapi import Id, PageOut, Timestamp, headers, problems
 from interfaces.http.paging import Pages
 from interfaces.http.retry import Retry
-from interfaces.http.routing import Route
+from interfaces.http.routing import new_router
 from interfaces.http.validation import RULE, In, rule
 
 
@@ -134,7 +134,7 @@ def created_item(owned: OwnedItem) -> Answer:
 OLDEST_FIRST: Sort[Transfer] = Sort("number", int, lambda transfer: Position(transfer.number, transfer.id))
 ETAG = "The version, for If-Match and If-None-Match."
 
-router = APIRouter(route_class=Route, tags=["items"])
+router = new_router("items")
 
 
 @router.post(
@@ -162,7 +162,7 @@ async def create_item(
     summary="One item",
 )
 async def read_item(
-    item_id: UUID, known: IfNoneMatch, items: Annotated[ItemReader, Depends(use(ItemReader))]
+    item_id: UUID, items: Annotated[ItemReader, Depends(use(ItemReader))], known: IfNoneMatch = None
 ) -> Response:
     return unless_known(known, item_answer(await items.get(ItemId(item_id))))
 

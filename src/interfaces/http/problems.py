@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import structlog
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -16,7 +16,7 @@ from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
-from interfaces.http.routing import Route, allowed_methods
+from interfaces.http.routing import allowed_methods, new_router
 from interfaces.http.validation import faults, pointer
 
 log = structlog.get_logger()
@@ -188,7 +188,7 @@ def _detail(error: Exception) -> str | None:
     return str(error) if isinstance(error, DomainError | Unavailable) else None
 
 
-router = APIRouter(route_class=Route, tags=["problems"])
+router = new_router("problems")
 
 
 @router.get("/problems/{slug}", openapi_extra=OPEN, summary="What a problem type means")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import Request, Response, params
+from fastapi import APIRouter, Request, Response, params
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from interfaces.http.auth import authenticate, is_open
@@ -21,7 +21,7 @@ class Route(APIRoute):
             if closed:
                 authenticate(request)
             check_announced(request, media_type)
-            return await handle(LimitedRequest(request.scope, request.receive))
+            return await handle(LimitedRequest(request.scope, request.receive) if media_type else request)
 
         return judge
 
@@ -29,6 +29,10 @@ class Route(APIRoute):
         if self.body_field is None:
             return None
         return FORM if isinstance(self.body_field.field_info, params.Form) else JSON
+
+
+def new_router(tag: str) -> APIRouter:
+    return APIRouter(route_class=Route, tags=[tag], generate_unique_id_function=lambda route: route.name)
 
 
 def allowed_methods(request: Request) -> str:

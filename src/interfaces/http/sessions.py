@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi import Depends, Form, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from application.sessions import SignIn
@@ -13,7 +13,7 @@ from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
 from interfaces.http.dependencies import use
 from interfaces.http.openapi import problems
-from interfaces.http.routing import Route
+from interfaces.http.routing import new_router
 from interfaces.http.validation import In, rule
 
 log = structlog.get_logger()
@@ -44,7 +44,7 @@ class TokenOut(BaseModel):
     expires_in: int = Field(description="Seconds.", examples=[900])
 
 
-router = APIRouter(route_class=Route, tags=["signing in"])
+router = new_router("signing in")
 
 
 @router.post(

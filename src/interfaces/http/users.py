@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from application.users import CreateUser, ReadAccount
@@ -11,7 +11,7 @@ from interfaces.http.answers import answer, timestamp
 from interfaces.http.auth import OPEN, Caller
 from interfaces.http.dependencies import use
 from interfaces.http.openapi import Id, Timestamp, problems
-from interfaces.http.routing import Route
+from interfaces.http.routing import new_router
 from interfaces.http.validation import In, rule
 
 Email = Annotated[
@@ -55,7 +55,7 @@ def account_out(user: User) -> dict[str, Any]:
     }
 
 
-router = APIRouter(route_class=Route, tags=["users"])
+router = new_router("users")
 
 
 @router.post(
