@@ -27,7 +27,7 @@ from interfaces.http.auth import Caller
 from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
 from interfaces.http.cursors import Sort
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import Id, PageOut, Timestamp, headers, problems
+from interfaces.http.openapi import NAME, TEXT, Id, PageOut, Timestamp, headers, problems
 from interfaces.http.paging import Pages
 from interfaces.http.retry import Retry
 from interfaces.http.routing import new_router
@@ -43,12 +43,12 @@ def _number(value: object) -> Decimal:
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=NAME_LENGTH, examples=["Bicycle"]),
+    Field(min_length=1, max_length=NAME_LENGTH, examples=["Bicycle"], json_schema_extra=NAME),
     AfterValidator(rule(checked_name, "name", at_most=NAME_LENGTH)),
 ]
 Description = Annotated[
     str,
-    Field(max_length=DESCRIPTION_LENGTH, examples=["Green, with a basket"]),
+    Field(max_length=DESCRIPTION_LENGTH, examples=["Green, with a basket"], json_schema_extra=TEXT),
     AfterValidator(rule(checked_description)),
 ]
 Price = Annotated[

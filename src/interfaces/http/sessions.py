@@ -12,7 +12,7 @@ from domain.user import EMAIL_LENGTH, PASSWORD_LENGTHS
 from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import problems
+from interfaces.http.openapi import TEXT, problems
 from interfaces.http.routing import new_router
 from interfaces.http.validation import In, rule
 
@@ -24,12 +24,14 @@ class SignInIn(In):
 
     username: Annotated[
         str,
-        Field(description="Username or e-mail address.", max_length=EMAIL_LENGTH, examples=["ada"]),
+        Field(
+            description="Username or e-mail address.", max_length=EMAIL_LENGTH, examples=["ada"], json_schema_extra=TEXT
+        ),
         AfterValidator(rule(checked_text, "username", at_most=EMAIL_LENGTH)),
     ]
     password: Annotated[
         str,
-        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"]),
+        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"], json_schema_extra=TEXT),
         AfterValidator(rule(checked_text, "password", at_most=PASSWORD_LENGTHS[1])),
     ]
     grant_type: Literal["password"] | None = None

@@ -10,7 +10,7 @@ from domain.user import EMAIL_LENGTH, PASSWORD_LENGTHS, User, checked_email, che
 from interfaces.http.answers import answer, timestamp
 from interfaces.http.auth import OPEN, Caller
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import Id, Timestamp, problems
+from interfaces.http.openapi import TEXT, Id, Timestamp, problems
 from interfaces.http.routing import new_router
 from interfaces.http.validation import In, rule
 
@@ -26,7 +26,12 @@ Username = Annotated[
 ]
 Password = Annotated[
     str,
-    Field(min_length=PASSWORD_LENGTHS[0], max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"]),
+    Field(
+        min_length=PASSWORD_LENGTHS[0],
+        max_length=PASSWORD_LENGTHS[1],
+        examples=["correct horse battery staple"],
+        json_schema_extra=TEXT,
+    ),
     AfterValidator(rule(checked_password)),
 ]
 
