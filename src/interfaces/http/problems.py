@@ -50,7 +50,7 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = {
-    "bad-request": Problem(400, "Bad request", "The request cannot be understood as HTTP."),
+    "bad-request": Problem(400, "Bad request", "The request or its body cannot be read."),
     "not-signed-in": Problem(
         401, "Not signed in", "Sign in with POST /auth/token and send the token as Authorization: Bearer."
     ),
