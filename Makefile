@@ -1,0 +1,88 @@
+# Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check format lock clean
+.NOTPARALLEL:
+
+BIN := .venv/bin
+PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
+
+# Run it rather than look for it: what a version switcher puts on the PATH may be there and yet fail.
+UV := $(shell uv --version 2>/dev/null)
+ifdef UV
+installer := uv
+needed := sys
+create = uv venv --quiet --python $(1) .venv
+install := uv pip install --quiet --python $(BIN)/python
+else
+installer := pip
+needed := sys, venv, ensurepip
+create = $(1) -m venv .venv
+install := $(BIN)/python -m pip install -qq --disable-pip-version-check
+endif
+
+# Installed scripts name the folder that they were made in: a clone that was moved or copied installs afresh.
+$(shell [ -x $(BIN)/python ] && grep -qsxF "$$(pwd)" .venv/place || rm -f .venv/*.installed $(BIN)/python)
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/dev.installed ## install everything, run nothing
+	@:
+
+serve: .venv/runtime.installed ## run the server on http://127.0.0.1:8000, with SQLite unless HANDOVER_DATABASE_URL says otherwise
+	@exec $(BIN)/handover serve
+
+test: .venv/dev.installed ## run all tests on all engines; ENGINES="memory sqlite" narrows them
+	@ENGINES="$(ENGINES)" $(BIN)/pytest
+
+check: .venv/dev.installed ## format, lint, types, import rules and the fast tests
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@ENGINES=memory $(BIN)/pytest tests/domain tests/application tests/test_architecture.py
+
+format: .venv/dev.installed ## format the code, and mend what the linter can
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
+	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv on the PATH: install it with 'pip install uv'." >&2; exit 1; }
+	@$(call compile,requirements.lock) --extra mongodb --extra sqlmodel --group build
+	@$(call compile,requirements-dev.lock) --all-extras --group build --group dev --constraint requirements.lock
+
+clean: ## remove the environment and all caches, but no data
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv is told the interpreter, or it may download one; --no-emit-index-url, so that a lock file names no host.
+compile = echo "Locking $(1) ..."; uv pip compile --quiet --python $(BIN)/python --universal --python-version 3.11 --upgrade \
+	--generate-hashes --no-emit-index-url --no-header pyproject.toml --output-file $(1)
+
+$(BIN)/python:
+	@for name in $(PYTHON); do \
+		python=$$($$name -c 'import $(needed); assert sys.version_info >= (3, 11); print(sys.executable)' 2>/dev/null) && break; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "Handover needs Python 3.11 or newer with its venv module; tried: $(PYTHON)." >&2; exit 1; \
+	fi; \
+	rm -rf .venv; \
+	$(call create,"$$python")
+
+# The environment of development holds that of the server too, at the same versions.
+.venv/dev.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(call installed,development environment)
+	@touch .venv/runtime.installed
+
+.venv/runtime.installed: requirements.lock pyproject.toml | $(BIN)/python
+	$(call installed,server)
+
+# No build isolation: that would fetch a build backend anew, past the lock file.
+define installed
+	@echo "Installing the $(1) from $< with $(installer) ..."
+	@[ -n "$(UV)" ] || $(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
+	@$(install) --require-hashes -r $<
+	@$(install) --no-deps --no-build-isolation -e .
+	@pwd > .venv/place
+	@touch $@
+endef

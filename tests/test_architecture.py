@@ -1,0 +1,146 @@
+"""Each import rule holds, and each is seen to bite: a forbidden import, planted in a copy of the code, is found."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+SRC = ROOT / "src"
+
+
+def lint_imports(src: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as lint; lint()"]
+    return subprocess.run(
+        [*command, "--no-cache", "--no-logo"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(src), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_code_keeps_every_rule() -> None:
+    result = lint_imports(SRC)
+    assert result.returncode == 0, result.stdout
+
+
+DOMAIN = "The domain imports the standard library alone"
+APPLICATION = "The application imports the standard library and the domain alone"
+MEMORY = "The in-memory adapter imports the standard library, the domain and the application alone"
+INWARDS = "Imports point inwards"
+CONTAINER = "The interfaces see of the infrastructure the container alone"
+INTERFACES = "Nobody imports the interfaces"
+ADAPTERS = "Adapters do not import one another"
+
+
+@pytest.mark.parametrize(
+    ("rule", "package", "line"),
+    [
+        (DOMAIN, "domain", "import pydantic"),
+        (DOMAIN, "domain", "import application"),
+        (DOMAIN, "domain", "def later() -> None:\n    import unheard_of"),
+        (APPLICATION, "application", "from sqlalchemy.orm import Session"),
+        (APPLICATION, "application", "import infrastructure.container"),
+        (MEMORY, "infrastructure.persistence.memory", "import uuid_utils"),
+        (MEMORY, "infrastructure.persistence.memory", "import infrastructure.settings"),
+        (INWARDS, "domain", "import application"),
+        (INWARDS, "application", "import infrastructure"),
+        (INWARDS, "infrastructure", "import interfaces"),
+        (CONTAINER, "interfaces.http", "import infrastructure.settings"),
+        (CONTAINER, "interfaces.cli", "from infrastructure.persistence import memory"),
+        (INTERFACES, "infrastructure", "import interfaces.http"),
+        (ADAPTERS, "infrastructure.persistence.sqlalchemy", "import infrastructure.persistence.memory"),
+        (ADAPTERS, "infrastructure.persistence.memory", "import infrastructure.persistence.beanie"),
+        (ADAPTERS, "infrastructure.persistence.beanie", "import infrastructure.persistence.sqlalchemy"),
+    ],
+)
+def test_a_forbidden_import_is_found(rule: str, package: str, line: str, tmp_path: Path) -> None:
+    src = shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (module := as_package(src, package)).write_text(f"{module.read_text()}\n{line}\n")
+
+    result = lint_imports(src)
+
+    assert result.returncode == 1, result.stdout
+    assert f"{rule} BROKEN" in result.stdout
+
+
+def as_package(src: Path, name: str) -> Path:
+    """Where to write into the package; an adapter may be one module too."""
+    folder = src.joinpath(*name.split("."))
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+
+
+# What is left when every third-party package but pytest and its asyncio plugin is out of reach.
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The start of a command that runs Python with the standard library, pytest and pytest-asyncio alone."""
+    packages = tmp_path_factory.mktemp("packages")
+    for name in with_requirements({"pytest", "pytest-asyncio"}):
+        found = distribution(name)
+        for top in {file.parts[0] for file in found.files or [] if file.parts[0] != ".."}:
+            if top != "__pycache__" and not (packages / top).exists():
+                (packages / top).symlink_to(str(found.locate_file(top)))
+    # -S leaves site-packages out, -I the user's own and whatever PYTHONPATH names; -B writes nothing beside the code.
+    start = f"import sys; sys.path.append({str(packages)!r}); "
+    return [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", start]
+
+
+def with_requirements(names: set[str]) -> set[str]:
+    wanted = {
+        requirement.name
+        for name in names
+        for requirement in map(Requirement, distribution(name).requires or [])
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    }
+    return names if wanted <= names else with_requirements(names | wanted)
+
+
+def run(command: list[str], code: str) -> subprocess.CompletedProcess[str]:
+    *start, prelude = command
+    return subprocess.run(
+        [*start, prelude + code],
+        cwd=ROOT,
+        env={**os.environ, "ENGINES": "memory"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def run_tests(command: list[str], *folders: Path) -> subprocess.CompletedProcess[str]:
+    arguments = ["-p", "no:cacheprovider", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}", *map(str, folders)]
+    return run(command, f"import pytest; sys.exit(pytest.main({arguments!r}))")
+
+
+@pytest.mark.parametrize("folder", ["domain", "application"])
+def test_the_core_needs_no_third_party_package(folder: str, bare: list[str]) -> None:
+    result = run_tests(bare, ROOT / "tests" / folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", ["sqlalchemy", "pydantic", "fastapi", "hypothesis", "beanie"])
+def test_the_bare_interpreter_has_no_third_party_package(name: str, bare: list[str]) -> None:
+    assert distribution(name), "or its absence would prove nothing"
+    result = run(bare, f"import {name}")
+    assert f"ModuleNotFoundError: No module named '{name}'" in result.stderr
+
+
+def test_the_bare_interpreter_fails_a_test_that_imports_a_third_party_package(bare: list[str], tmp_path: Path) -> None:
+    test = tmp_path / "test_planted.py"
+    test.write_text("async def test_it() -> None:\n    import pydantic\n")
+    failed = run_tests(bare, test)
+    assert failed.returncode == pytest.ExitCode.TESTS_FAILED, failed.stdout + failed.stderr
+    assert "No module named 'pydantic'" in failed.stdout
+
+    test.write_text("async def test_it() -> None:\n    import domain, application\n")
+    passed = run_tests(bare, test)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
