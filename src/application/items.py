@@ -52,9 +52,7 @@ class TransferItem:
             acting(users.get(by))
             item = await uow.items.get_for_update(item_id)
             recipient = users.get(to)
-            transfer = item.transfer(
-                id=TransferId(self.ids()), by=by, to=recipient, expected=expected, at=self.now()
-            )
+            transfer = item.transfer(id=TransferId(self.ids()), by=by, to=recipient, expected=expected, at=self.now())
             await uow.items.save(item)
             await uow.transfers.add(transfer)
             return OwnedItem(item, users[to].username)

@@ -1,0 +1,88 @@
+"""The only wiring, and the only part of the infrastructure that the interfaces see."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+from dependency_injector import containers, providers
+
+from application.items import CreateItem, TransferItem
+from application.ports import ItemReader, Store, Tokens, TransferReader, UserReader
+from application.sessions import SignIn
+from application.transact import Transact
+from application.users import CreateUser, ReadAccount
+from infrastructure.identity import new_id, utc_now
+from infrastructure.security.passwords import Argon2Passwords
+from infrastructure.security.tokens import JwtTokens
+from infrastructure.settings import Misconfigured, Settings, load_settings
+
+__all__ = ["Container", "Misconfigured", "Settings", "load_settings"]
+
+EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
+
+
+def open_store(settings: Settings) -> Store:
+    """Import the chosen adapter, and no other, and let it make its store."""
+    adapters = {entry.name: entry for entry in entry_points(group="handover.persistence")}
+    if settings.adapter not in adapters:
+        raise Misconfigured(
+            f"HANDOVER_PERSISTENCE: there is no such adapter; installed are {', '.join(sorted(adapters))}"
+        )
+    try:
+        make = adapters[settings.adapter].load()
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(settings.adapter)
+        remedy = f"pip install 'handover[{extra}]'" if extra else "install it"
+        raise Misconfigured(
+            f"HANDOVER_PERSISTENCE: the adapter {settings.adapter} needs the package {error.name}: {remedy}"
+        ) from error
+    store: Store = make(settings)
+    return store
+
+
+class Container(containers.DeclarativeContainer):
+    settings = providers.Dependency(instance_of=Settings)
+    now = providers.Object(utc_now)
+    ids = providers.Object(new_id)
+
+    store = providers.Singleton(open_store, settings)
+    passwords = providers.Singleton(Argon2Passwords)
+    tokens = providers.Singleton(
+        JwtTokens,
+        secret=settings.provided.secret_key,
+        previous=settings.provided.secret_key_previous,
+        minutes=settings.provided.access_token_minutes,
+    )
+    transact = providers.Singleton(
+        Transact, begin=store.provided.begin, now=now, deadline=settings.provided.request_deadline
+    )
+
+    create_user = providers.Singleton(CreateUser, transact, passwords, ids, now)
+    read_account = providers.Singleton(ReadAccount, store.provided.users)
+    sign_in = providers.Singleton(SignIn, store.provided.users, passwords, tokens, now)
+    create_item = providers.Singleton(CreateItem, transact, ids, now)
+    transfer_item = providers.Singleton(TransferItem, transact, ids, now)
+
+    offered = providers.Dict(
+        {
+            CreateUser: create_user,
+            ReadAccount: read_account,
+            SignIn: sign_in,
+            CreateItem: create_item,
+            TransferItem: transfer_item,
+            UserReader: store.provided.users,
+            ItemReader: store.provided.items,
+            TransferReader: store.provided.transfers,
+            Store: store,
+            Tokens: tokens,
+        }
+    )
+    """What the interfaces may ask for, by its class. Asked once, at the start: a request costs a look-up."""
+
+
+def build(settings: Settings) -> Container:
+    return Container(settings=providers.Object(settings))
+
+
+def offered(container: Container) -> Mapping[type, object]:
+    wired: Mapping[type, object] = container.offered()
+    return wired

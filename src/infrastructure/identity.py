@@ -1,0 +1,16 @@
+"""Time and ids, the two things that come in from outside."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+
+def utc_now() -> datetime:
+    """Cut to milliseconds, never rounded up: BSON dates hold no more, and no answer may be ahead of the clock."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def new_id() -> UUID:
+    return uuid7()
