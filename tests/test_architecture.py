@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import distribution
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_the_code_keeps_every_rule() -> None:
 
 DOMAIN = "The domain imports the standard library alone"
 APPLICATION = "The application imports the standard library and the domain alone"
-MEMORY = "The in-memory adapter imports the standard library, the domain and the application alone"
+MEMORY = "The in-memory adapter needs the standard library alone"
 INWARDS = "Imports point inwards"
 CONTAINER = "The interfaces see of the infrastructure the container alone"
 INTERFACES = "Nobody imports the interfaces"
@@ -129,7 +130,7 @@ def test_the_core_needs_no_third_party_package(folder: str, bare: list[str]) -> 
 
 @pytest.mark.parametrize("name", ["sqlalchemy", "pydantic", "fastapi", "hypothesis", "beanie"])
 def test_the_bare_interpreter_has_no_third_party_package(name: str, bare: list[str]) -> None:
-    assert distribution(name), "or its absence would prove nothing"
+    assert find_spec(name) is not None, "not installed here either, so that its absence there proves nothing"
     result = run(bare, f"import {name}")
     assert f"ModuleNotFoundError: No module named '{name}'" in result.stderr
 
