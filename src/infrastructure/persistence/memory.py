@@ -4,15 +4,13 @@ Units of work stage their changes and remember what they have seen. Whether all 
 commit, which then applies everything in one go or raises TryAgain; nobody ever waits for anybody.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from application.errors import KeyInFlight, KeyReused, TryAgain
 from application.paging import COUNT_LIMIT, Page, Window
@@ -20,9 +18,6 @@ from application.ports import KeyId, OwnedItem, Schema
 from domain.errors import Conflict, NotFound
 from domain.item import Item, ItemId, Transfer
 from domain.user import User, UserId
-
-if TYPE_CHECKING:
-    from infrastructure.settings import Settings
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -306,5 +301,6 @@ class MemoryStore:
     async def downgrade(self) -> None: ...
 
 
-def open_store(settings: Settings) -> MemoryStore:
+def open_store(_: object) -> MemoryStore:
+    """There is nothing to set."""
     return MemoryStore()

@@ -36,7 +36,7 @@ class _Claims(NamedTuple):
 
 
 class JwtTokens:
-    """`previous` is a key that is still accepted and no longer signed with, so that a key can be replaced at leisure."""
+    """`previous` is a key that still verifies and no longer signs, so that replacing one signs nobody out."""
 
     def __init__(self, *, secret: SecretStr | None, previous: SecretStr | None, minutes: int) -> None:
         # Without a secret, tokens live as long as this process: there is no default that could reach production.

@@ -1,0 +1,91 @@
+"""One MongoDB as the application sees it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from application.errors import Busy
+from application.ports import Schema
+from infrastructure.persistence.beanie import schema
+from infrastructure.persistence.beanie.connection import Connection
+from infrastructure.persistence.beanie.errors import translated
+from infrastructure.persistence.beanie.readers import BeanieItemReader, BeanieTransferReader, BeanieUserReader
+from infrastructure.persistence.beanie.unit import BeanieUnitOfWork
+from infrastructure.settings import Settings
+
+SNAPSHOT, MAJORITY = ReadConcern("snapshot"), WriteConcern("majority")
+
+ABORTING = 0.3
+"""Seconds that a unit of work which has failed waits for its abort, which else goes on behind its back."""
+
+
+class BeanieStore:
+    def __init__(self, settings: Settings) -> None:
+        self._connection = Connection(settings)
+        self._patience = settings.pool_timeout
+        self._room = asyncio.Semaphore(settings.pool_size)
+        self._aborting: set[asyncio.Task[None]] = set()
+        self.users = BeanieUserReader(self._connection)
+        self.items = BeanieItemReader(self._connection)
+        self.transfers = BeanieTransferReader(self._connection)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:
+        """As many at once as there are connections. A transaction holds none between its statements, so that more could
+        begin; but they would take the connections from those that are ahead, only to meet their locks."""
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._room.acquire()
+        except TimeoutError:
+            raise Busy("too many units of work are under way") from None
+        try:
+            async with self._transaction() as session:
+                yield BeanieUnitOfWork(self._connection, session)
+        finally:
+            self._room.release()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncClientSession]:
+        client = self._connection.client
+        if not client.topology_description.has_writable_server():
+            with translated():  # waits for one, or says that there is none; else nothing is sent before a statement is
+                await client.admin.command("ping")
+        session = client.start_session(causal_consistency=False)
+        try:
+            await session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
+            yield session
+        finally:
+            if session.in_transaction:
+                await self._abort(session)
+            else:
+                await session.end_session()
+
+    async def _abort(self, session: AsyncClientSession) -> None:
+        """A hanging server answers no abort either, and who was cancelled has no time left to wait for it."""
+        aborting = asyncio.ensure_future(session.end_session())
+        self._aborting.add(aborting)
+        aborting.add_done_callback(self._aborting.discard)
+        await asyncio.wait({aborting}, timeout=ABORTING)
+
+    async def open(self) -> None:
+        await self._connection.open()
+
+    async def close(self) -> None:
+        if self._aborting:
+            await asyncio.wait(self._aborting, timeout=ABORTING)
+        await self._connection.close()
+
+    async def schema(self) -> Schema:
+        async with self._connection.reading():
+            return await schema.state_of(self._connection.database)
+
+    async def upgrade(self) -> None:
+        await schema.upgrade(self._connection.database)
+
+    async def downgrade(self) -> None:
+        await schema.downgrade(self._connection.database)

@@ -1,0 +1,56 @@
+"""The application as an ASGI app."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from infrastructure.container import Container, offered
+from interfaces.http import health, items, problems, sessions, users
+from interfaces.http.auth import signed_in
+from interfaces.http.docs import add_docs
+from interfaces.http.middleware import Deadline, Envelope
+from interfaces.http.openapi import document
+from interfaces.http.routing import Route
+
+
+class Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        self.openapi_schema = self.openapi_schema or document(self)
+        return self.openapi_schema
+
+
+def create_app(container: Container) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store = container.store()
+        await store.open()
+        try:
+            app.state.offered = offered(container)
+            app.state.now = container.now()
+            yield
+        finally:
+            await store.close()
+
+    app = Api(
+        title="Handover",
+        version="1",
+        summary="Who owns what, and handing it over safely.",
+        lifespan=lifespan,
+        dependencies=[Depends(signed_in)],
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.router.route_class = Route
+    app.add_middleware(Deadline, seconds=container.settings().request_deadline)
+    app.add_middleware(Envelope)  # the outermost: what is added last sees a request first
+    for kind in (*problems.KINDS, StarletteHTTPException, RequestValidationError):
+        app.add_exception_handler(kind, problems.refuse)
+    for router in (items.router, users.router, sessions.router, health.router, problems.router):
+        app.include_router(router)
+    add_docs(app)
+    return app

@@ -1,0 +1,29 @@
+"""Whether the process lives, and whether it can serve."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from application.errors import Unavailable
+from application.ports import Store
+from interfaces.http.answers import answer
+from interfaces.http.auth import OPEN
+from interfaces.http.dependencies import use
+from interfaces.http.routing import Route
+
+router = APIRouter(prefix="/health", route_class=Route, tags=["health"])
+
+
+@router.get("/live", openapi_extra=OPEN, summary="The process answers")
+async def live() -> Response:
+    return answer({"status": "alive"}).response()
+
+
+@router.get("/ready", openapi_extra=OPEN, summary="The store answers, and its schema is current")
+async def ready(store: Annotated[Store, Depends(use(Store))]) -> Response:
+    schema = await store.schema()
+    if not schema.is_current:
+        raise Unavailable(
+            f"the store's schema is {schema.found or 'missing'} and not {schema.needed}: run handover migrate up"
+        )
+    return answer({"status": "ready"}).response()

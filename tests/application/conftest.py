@@ -1,0 +1,17 @@
+"""The core is tested on the in-memory adapter, which needs nothing but the standard library."""
+
+import pytest
+
+from application.ports import Store
+from infrastructure.persistence.memory import MemoryStore
+from tests.application.fakes import FakePasswords
+
+
+@pytest.fixture
+def store() -> Store:
+    return MemoryStore()
+
+
+@pytest.fixture
+def passwords() -> FakePasswords:
+    return FakePasswords()

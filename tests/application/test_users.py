@@ -1,0 +1,75 @@
+import pytest
+
+from application.ports import Begin, Ids, Store
+from application.transact import Transact
+from application.users import CreateUser, ReadAccount
+from domain.errors import Conflict, DomainError, Invalid, Unauthenticated
+from domain.user import UserId
+from tests.application.fakes import FakePasswords
+from tests.builders import NOON, SetClock, a_user, new_id
+
+
+@pytest.fixture
+def create_user(transact: Transact, passwords: FakePasswords, ids: Ids, clock: SetClock) -> CreateUser:
+    return CreateUser(transact, passwords, ids, clock)
+
+
+@pytest.fixture
+def read_account(store: Store) -> ReadAccount:
+    return ReadAccount(store.users)
+
+
+async def test_who_signs_up_has_an_account(create_user: CreateUser, read_account: ReadAccount) -> None:
+    user = await create_user(email="Ada@Example.org", username="Ada", password="correct horse")
+    assert (user.email, user.username, user.created_at, user.is_active) == ("ada@example.org", "ada", NOON, True)
+    assert user.password_hash == "hash of correct horse"
+    assert await read_account(user.id) == user
+
+
+@pytest.mark.parametrize(
+    ("email", "username", "code"),
+    [("ADA@example.org", "other", "email-taken"), ("other@example.org", "aDA", "username-taken")],
+)
+async def test_names_are_given_once(email: str, username: str, code: str, create_user: CreateUser) -> None:
+    await create_user(email="ada@example.org", username="ada", password="correct horse")
+    with pytest.raises(Conflict) as refusal:
+        await create_user(email=email, username=username, password="battery staple")
+    assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"email": "ada"}, "email"), ({"username": "a b"}, "username"), ({"password": "short"}, "password")],
+)
+async def test_a_faulty_sign_up_names_the_field_to_blame(
+    fields: dict[str, str], field: str, create_user: CreateUser
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await create_user(**{"email": "ada@example.org", "username": "ada", "password": "correct horse"} | fields)
+    assert refusal.value.field == field
+
+
+async def test_an_account_is_read_only_while_it_is_active(
+    create_user: CreateUser, read_account: ReadAccount, begin: Begin
+) -> None:
+    user = await create_user(email="ada@example.org", username="ada", password="correct horse")
+    async with begin() as uow:
+        user = await uow.users.get_for_update(user.id)
+        user.deactivate()
+        await uow.users.save(user)
+        await uow.commit()
+    with pytest.raises(Unauthenticated):
+        await read_account(user.id)
+
+
+async def test_no_account_is_no_different_from_an_inactive_one(read_account: ReadAccount, begin: Begin) -> None:
+    inactive = a_user(is_active=False)
+    async with begin() as uow:
+        await uow.users.add(inactive)
+        await uow.commit()
+    refusals: list[DomainError] = []
+    for user_id in (inactive.id, UserId(new_id())):
+        with pytest.raises(Unauthenticated) as refusal:
+            await read_account(user_id)
+        refusals.append(refusal.value)
+    assert refusals[0].args == refusals[1].args

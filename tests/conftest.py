@@ -1,0 +1,86 @@
+"""Each test that asks for a store runs once per engine, on a store that is open, of the newest schema, and empty."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from application.ports import Begin, Ids, ItemReader, Store, TransferReader, UserReader
+from application.transact import Transact
+from tests import engines
+from tests.builders import SetClock, new_id
+from tests.engines import Database, NewDatabase, RunningEngines
+
+
+def pytest_configure() -> None:
+    engines.selected()  # an unknown name ends the run before it begins
+
+
+def pytest_report_header() -> str:
+    names = engines.selected()
+    missing = [name for name in engines.ENGINES if name not in names]
+    return f"engines: {', '.join(names)}" + (f" (NARROWED: without {', '.join(missing)})" if missing else "")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "engine" in metafunc.fixturenames:
+        metafunc.parametrize("engine", engines.selected())
+
+
+@pytest.fixture(scope="session")
+async def running_engines() -> AsyncIterator[RunningEngines]:
+    running = RunningEngines()
+    yield running
+    await running.stop()
+
+
+@pytest.fixture
+async def new_database(running_engines: RunningEngines, engine: str) -> NewDatabase:
+    """For tests that need another one, or one without a schema."""
+    return (await running_engines.get(engine))[0]
+
+
+@pytest.fixture
+async def database(running_engines: RunningEngines, engine: str) -> AsyncIterator[Database]:
+    database = (await running_engines.get(engine))[1]
+    yield database
+    await database.empty()  # after the test, so that what it left open is held against it
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    return database.store
+
+
+@pytest.fixture
+def begin(store: Store) -> Begin:
+    return store.begin
+
+
+@pytest.fixture
+def users(store: Store) -> UserReader:
+    return store.users
+
+
+@pytest.fixture
+def items(store: Store) -> ItemReader:
+    return store.items
+
+
+@pytest.fixture
+def transfers(store: Store) -> TransferReader:
+    return store.transfers
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def ids() -> Ids:
+    return new_id
+
+
+@pytest.fixture
+def transact(begin: Begin, clock: SetClock) -> Transact:
+    return Transact(begin, clock)

@@ -1,0 +1,36 @@
+import pytest
+
+from application.items import TransferItem
+from application.ports import Begin, Ids
+from application.transact import Transact
+from domain.item import Item
+from domain.user import User
+from tests.builders import SetClock, a_user, an_item
+from tests.contracts.units import keep
+
+
+@pytest.fixture
+async def ada(begin: Begin) -> User:
+    user = a_user()
+    await keep(begin, user)
+    return user
+
+
+@pytest.fixture
+async def grace(begin: Begin) -> User:
+    user = a_user()
+    await keep(begin, user)
+    return user
+
+
+@pytest.fixture
+async def lamp(begin: Begin, ada: User) -> Item:
+    """Ada's."""
+    item = an_item(ada)
+    await keep(begin, item)
+    return item
+
+
+@pytest.fixture
+def transfer_item(transact: Transact, ids: Ids, clock: SetClock) -> TransferItem:
+    return TransferItem(transact, ids, clock)

@@ -1,0 +1,197 @@
+"""The engines that the contracts are tested on: how each is started, and how its store is emptied between tests.
+
+What an engine needs is imported when it is started: the tests of the core run where none of it is installed.
+"""
+# ruff: noqa: PLC0415
+
+import os
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from application.ports import Store
+
+if TYPE_CHECKING:
+    from infrastructure.settings import Settings
+
+
+@dataclass(slots=True)
+class Database:
+    """A database of its own, with an open store on it, whose schema is still to be made."""
+
+    settings: "Settings"
+    store: Store
+    empty: Callable[[], Awaitable[None]]
+    """Forget everything but the schema, past the store."""
+
+
+NewDatabase = Callable[[], AbstractAsyncContextManager[Database]]
+Engine = Callable[[], AbstractAsyncContextManager[NewDatabase]]
+"""The engine runs while this is entered."""
+
+
+@asynccontextmanager
+async def memory() -> AsyncIterator[NewDatabase]:
+    from infrastructure.persistence.memory import open_store
+
+    @asynccontextmanager
+    async def new_database() -> AsyncIterator[Database]:
+        async def empty() -> None:
+            database.store = open_store(settings)
+
+        settings = _settings("memory://")
+        database = Database(settings, open_store(settings), empty)
+        yield database
+
+    yield new_database
+
+
+@asynccontextmanager
+async def sqlite() -> AsyncIterator[NewDatabase]:
+    from infrastructure.persistence.sqlalchemy import open_store
+
+    with TemporaryDirectory(prefix="handover-sqlite-") as folder:
+
+        @asynccontextmanager
+        async def new_database() -> AsyncIterator[Database]:
+            async def empty() -> None:
+                connection = sqlite3.connect(file, isolation_level=None)  # which leaves foreign keys unchecked
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    for (table,) in connection.execute(_SQLITE_TABLES).fetchall():
+                        connection.execute(f'DELETE FROM "{table}"')
+                    connection.execute("COMMIT")
+                finally:
+                    connection.close()
+
+            file = Path(folder, _new_name())
+            settings = _settings(f"sqlite:///{file}")
+            async with _opened(open_store(settings)) as store:
+                yield Database(settings, store, empty)
+
+        yield new_database
+
+
+_SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'"
+
+
+@asynccontextmanager
+async def postgresql() -> AsyncIterator[NewDatabase]:
+    import asyncpg
+
+    from infrastructure.persistence.sqlalchemy import open_store
+    from tests.servers import postgres
+
+    with postgres() as server:
+
+        @asynccontextmanager
+        async def new_database() -> AsyncIterator[Database]:
+            async def empty() -> None:
+                tables = [f'"{row["tablename"]}"' for row in await inside.fetch(_POSTGRESQL_TABLES)]
+                await inside.execute(f"TRUNCATE {', '.join(tables)}")
+
+            name = _new_name()
+            url = f"{server.url.rpartition('/')[0]}/{name}"
+            outside = await asyncpg.connect(server.url)
+            await outside.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            inside = await asyncpg.connect(url, server_settings={"lock_timeout": "5s"})  # a unit that a test left open
+            try:
+                async with _opened(open_store(_settings(url))) as store:
+                    yield Database(_settings(url), store, empty)
+            finally:
+                await inside.close()
+                await outside.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                await outside.close()
+
+        yield new_database
+
+
+_POSTGRESQL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+
+
+@asynccontextmanager
+async def mongodb() -> AsyncIterator[NewDatabase]:
+    from pymongo import AsyncMongoClient
+
+    from infrastructure.persistence.beanie import open_store
+    from tests.servers import mongodb as mongodb_server
+
+    with mongodb_server() as server:
+
+        @asynccontextmanager
+        async def new_database() -> AsyncIterator[Database]:
+            async def empty() -> None:
+                for collection in await client[name].list_collection_names(filter={"name": {"$ne": "schema"}}):
+                    await client[name][collection].delete_many({})
+
+            name = _new_name()
+            address, _, options = server.url.partition("?")
+            settings = _settings(f"{address.rstrip('/')}/{name}?{options}")
+            client: AsyncMongoClient[dict[str, Any]]
+            async with AsyncMongoClient(server.url) as client:
+                try:
+                    async with _opened(open_store(settings)) as store:
+                        yield Database(settings, store, empty)
+                finally:
+                    await client.drop_database(name)
+
+        yield new_database
+
+
+ENGINES: dict[str, Engine] = {"memory": memory, "sqlite": sqlite, "postgresql": postgresql, "mongodb": mongodb}
+
+
+def selected() -> list[str]:
+    """The engines that the variable ENGINES names, or else all."""
+    names = os.environ.get("ENGINES", "").split() or list(ENGINES)
+    if unknown := sorted(set(names) - set(ENGINES)):
+        raise pytest.UsageError(f"ENGINES: no engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+    return names
+
+
+class RunningEngines:
+    """Engines that are started when they are first asked for, each with one database that the tests share."""
+
+    def __init__(self) -> None:
+        self._ends = AsyncExitStack()
+        self._running: dict[str, tuple[NewDatabase, Database]] = {}
+
+    async def get(self, name: str) -> tuple[NewDatabase, Database]:
+        if name not in self._running:
+            try:
+                new_database = await self._ends.enter_async_context(ENGINES[name]())
+                database = await self._ends.enter_async_context(new_database())
+                await database.store.upgrade()
+            except Exception as reason:  # whatever it is: the run has failed
+                pytest.exit(f"The engine {name} cannot be started: {type(reason).__name__}: {reason}", returncode=1)
+            self._running[name] = new_database, database
+        return self._running[name]
+
+    async def stop(self) -> None:
+        await self._ends.aclose()
+
+
+@asynccontextmanager
+async def _opened(store: Store) -> AsyncIterator[Store]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _settings(url: str) -> "Settings":
+    from infrastructure.settings import Settings
+
+    return Settings(database_url=url, _env_file=None)
+
+
+def _new_name() -> str:
+    return f"handover_{secrets.token_hex(6)}"
