@@ -67,7 +67,6 @@ class Server(uvicorn.Server):
             )
         )
         self.app = app
-        self.app.state.draining = False
         self.drain_seconds = settings.drain_seconds
         self.parent = parent
         self.tell_started = started
