@@ -1,0 +1,68 @@
+"""The store on SQLite and PostgreSQL, through SQLAlchemy Core."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import literal, select
+
+from application.ports import Schema, Store
+from infrastructure.persistence.sqlalchemy import schema
+from infrastructure.persistence.sqlalchemy.keys import SqlKeys
+from infrastructure.persistence.sqlalchemy.postgresql import open_postgresql
+from infrastructure.persistence.sqlalchemy.readers import SqlItemReader, SqlTransferReader, SqlUserReader
+from infrastructure.persistence.sqlalchemy.repositories import SqlItems, SqlTransfers, SqlUsers
+from infrastructure.persistence.sqlalchemy.sqlite import open_sqlite
+from infrastructure.persistence.sqlalchemy.unit import Transaction
+from infrastructure.settings import Settings
+
+__all__ = ["SqlStore", "open_store"]
+
+
+class SqlUnitOfWork:
+    def __init__(self, transaction: Transaction) -> None:
+        self.commit = transaction.commit
+        self.users = SqlUsers(transaction)
+        self.items = SqlItems(transaction)
+        self.transfers = SqlTransfers(transaction)
+        self.keys = SqlKeys(transaction)
+
+
+class SqlStore:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = (open_sqlite if settings.scheme == "sqlite" else open_postgresql)(settings)
+        self.users = SqlUserReader(self.database)
+        self.items = SqlItemReader(self.database)
+        self.transfers = SqlTransferReader(self.database)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
+        transaction = Transaction(await self.database.begun(), self.database.meaning)
+        try:
+            yield SqlUnitOfWork(transaction)
+        except asyncio.CancelledError:
+            await transaction.abandon()
+            raise
+        finally:
+            await transaction.end()
+
+    async def open(self) -> None:
+        await self.database.fetch(select(literal(1)), {})
+
+    async def close(self) -> None:
+        await self.database.close()
+
+    async def schema(self) -> Schema:
+        return Schema(found=await schema.revision(self.database), needed=schema.REVISION)
+
+    async def upgrade(self) -> None:
+        await schema.upgrade(self.settings)
+
+    async def downgrade(self) -> None:
+        if await schema.revision(self.database) is not None:
+            await schema.downgrade(self.settings)
+
+
+def open_store(settings: Settings) -> Store:
+    return SqlStore(settings)

@@ -1,0 +1,105 @@
+"""The repositories of one unit of work. All statements are built once, here."""
+
+from typing import Any
+
+from sqlalchemy import Table, Update, bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from domain.errors import Conflict, NotFound
+from domain.item import Item, ItemId, Transfer
+from domain.user import User, UserId
+from infrastructure.persistence.sqlalchemy.rows import (
+    item_from,
+    row_from_item,
+    row_from_transfer,
+    row_from_user,
+    user_from,
+)
+from infrastructure.persistence.sqlalchemy.tables import items, transfers, users
+from infrastructure.persistence.sqlalchemy.unit import Transaction
+
+
+def save(table: Table, *fixed: str) -> Update:
+    """Of the row as it was before its version grew by one; the fixed columns never change."""
+    changing: dict[str, Any] = {
+        column.name: bindparam(column.name) for column in table.columns if column.name not in fixed
+    }
+    return (
+        update(table).where(table.c.id == bindparam("which"), table.c.version == bindparam("expected")).values(changing)
+    )
+
+
+ADD_USER = insert(users)
+USER_FOR_UPDATE = select(users).where(users.c.id == bindparam("id")).with_for_update()
+HOLD_USERS = (
+    select(users)
+    .where(users.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(users.c.id)
+    .with_for_update(read=True)
+)
+SAVE_USER = save(users, "id", "created_at")
+REMOVE_USER = delete(users).where(users.c.id == bindparam("id"), users.c.version == bindparam("version"))
+
+ADD_ITEM = insert(items)
+ITEM_FOR_UPDATE = select(items).where(items.c.id == bindparam("id")).with_for_update()
+SAVE_ITEM = save(items, "id", "created_at")
+REMOVE_ITEM = delete(items).where(items.c.id == bindparam("id"), items.c.version == bindparam("version"))
+
+ADD_TRANSFER = insert(transfers)
+
+
+class SqlUsers:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, user: User) -> None:
+        await self.transaction.change(ADD_USER, row_from_user(user))
+
+    async def get_for_update(self, user_id: UserId) -> User:
+        row = await self.transaction.row(USER_FOR_UPDATE, {"id": user_id})
+        if row is None:
+            raise NotFound("user-not-found", "there is no such user")
+        return user_from(row)
+
+    async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
+        rows = await self.transaction.rows(HOLD_USERS, {"ids": user_ids})
+        return {user.id: user for user in map(user_from, rows)}
+
+    async def save(self, user: User) -> None:
+        expected = {"which": user.id, "expected": user.version - 1}
+        await self.transaction.change(SAVE_USER, row_from_user(user) | expected)
+
+    async def remove(self, user: User) -> None:
+        try:
+            await self.transaction.change(REMOVE_USER, {"id": user.id, "version": user.version})
+        except IntegrityError:  # of all that refers to users, items alone stand in the way
+            raise Conflict("user-owns-items", "an account that owns items cannot be deleted") from None
+
+
+class SqlItems:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, item: Item) -> None:
+        await self.transaction.change(ADD_ITEM, row_from_item(item))
+
+    async def get_for_update(self, item_id: ItemId) -> Item:
+        row = await self.transaction.row(ITEM_FOR_UPDATE, {"id": item_id})
+        if row is None:
+            raise NotFound("item-not-found", "there is no such item")
+        return item_from(row)
+
+    async def save(self, item: Item) -> None:
+        expected = {"which": item.id, "expected": item.version - 1}
+        await self.transaction.change(SAVE_ITEM, row_from_item(item) | expected)
+
+    async def remove(self, item: Item) -> None:
+        await self.transaction.change(REMOVE_ITEM, {"id": item.id, "version": item.version})
+
+
+class SqlTransfers:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, transfer: Transfer) -> None:
+        await self.transaction.change(ADD_TRANSFER, row_from_transfer(transfer))

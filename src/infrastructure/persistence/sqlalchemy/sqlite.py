@@ -1,0 +1,159 @@
+"""SQLite through aiosqlite: how to connect, how to end a connection, and what errors mean.
+
+Readers and the writer have engines of their own: readers never wait, and a process has one writer, so that its units
+of work queue here, where they can be cancelled, rather than in SQLite.
+"""
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import URL, NullPool, event
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.schema import UniqueConstraint
+
+from application.errors import Busy, TryAgain, Unavailable
+from infrastructure.persistence.sqlalchemy.database import Database, Work
+from infrastructure.persistence.sqlalchemy.errors import (
+    REFUSALS,
+    ConnectionLost,
+    Meaning,
+    SchemaMissing,
+    driver_error,
+    translated,
+)
+from infrastructure.persistence.sqlalchemy.tables import metadata
+from infrastructure.settings import Misconfigured, Settings
+
+OLDEST = (3, 35)
+"""The first version that knows RETURNING."""
+
+PRAGMAS = {"busy_timeout": "5000", "journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
+"""In this order: changing the journal mode may have to wait."""
+
+
+def open_sqlite(settings: Settings) -> Database:
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise Misconfigured(f"SQLite {'.'.join(map(str, OLDEST))} or newer is needed, not {sqlite3.sqlite_version}")
+    path = path_in(settings.database_url)
+
+    def engine(size: int, overflow: int) -> AsyncEngine:
+        engine = create_async_engine(
+            URL.create("sqlite+handover", database=str(path)),
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            hide_parameters=True,
+            pool_size=size,
+            max_overflow=overflow,
+            pool_timeout=settings.pool_timeout,
+            pool_reset_on_return=None,
+        )
+        set_pragmas(engine, PRAGMAS)
+        return engine
+
+    return Database(
+        readers=engine(settings.pool_size, settings.pool_overflow),
+        writers=engine(1, 0),
+        begin="BEGIN IMMEDIATE",
+        meaning=meaning_for(path),
+    )
+
+
+async def migrate(settings: Settings, work: Work) -> None:
+    """In one transaction, and with foreign keys off, or what hangs on a table would go when that is rebuilt. SQLite
+    does not listen to that pragma inside a transaction."""
+    path = path_in(settings.database_url)
+    url = URL.create("sqlite+handover", database=str(path))
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True)
+    set_pragmas(engine, PRAGMAS | {"foreign_keys": "OFF"})
+    try:
+        with translated(meaning_for(path)):
+            async with engine.connect() as connection:
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                await connection.run_sync(work)  # whatever it raises, the end of the connection undoes it
+                if (await connection.exec_driver_sql("PRAGMA foreign_key_check")).first():
+                    raise Unavailable(f"the SQLite file {path} would have rows that refer to nothing: left as it was")
+                await connection.exec_driver_sql("COMMIT")
+    except TryAgain as error:
+        raise Busy(str(error)) from None
+
+
+def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        for name, value in pragmas.items():
+            cursor.execute(f"PRAGMA {name} = {value}")
+        cursor.close()
+
+
+def path_in(url: str) -> Path:
+    parts = urlsplit(url)
+    if parts.netloc or parts.path in {"", "/", "/:memory:"}:
+        raise Misconfigured(
+            "HANDOVER_DATABASE_URL: must be sqlite:///file or sqlite:////folder/file; in memory alone is memory://"
+        )
+    return Path(parts.path[1:])
+
+
+class SqliteDialect(SQLiteDialect_aiosqlite):
+    supports_statement_cache = True
+
+    def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
+        """Do not wait for the statement that its thread is in: once that has ended, the thread closes the connection,
+        which undoes the transaction and gives the lock back."""
+        dbapi_connection.driver_connection.stop()
+
+
+UNIQUE = {
+    ", ".join(f"{table.name}.{column.name}" for column in constraint.columns): str(constraint.name)
+    for table in metadata.tables.values()
+    for constraint in table.constraints
+    if isinstance(constraint, UniqueConstraint)
+}
+"""The names of constraints by what SQLite says of them."""
+
+BY_NAME: dict[str, tuple[type[Exception], str]] = {
+    "SQLITE_BUSY": (TryAgain, "is locked by another process"),
+    "SQLITE_LOCKED": (TryAgain, "is locked by another connection"),
+    "SQLITE_CORRUPT": (Unavailable, "is damaged: bring back a copy of it"),
+    "SQLITE_NOTADB": (Unavailable, "is not a SQLite database: name another in HANDOVER_DATABASE_URL"),
+    "SQLITE_FULL": (Unavailable, "cannot grow: free some disk space"),
+    "SQLITE_IOERR": (Unavailable, "cannot be read or written: look after its disk"),
+    "SQLITE_READONLY": (Unavailable, "cannot be written: give this user the right to write to it and to its folder"),
+    "SQLITE_PERM": (Unavailable, "cannot be opened: give this user the right to read and write it"),
+    "SQLITE_AUTH": (Unavailable, "cannot be opened: give this user the right to read and write it"),
+}
+
+
+def meaning_for(path: Path) -> Meaning:
+    place = f"the SQLite file {path}"
+
+    def meaning(error: Exception) -> Exception:
+        cause = driver_error(error)
+        name = getattr(cause, "sqlite_errorname", "")
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            return ConnectionLost(f"{place} was closed")
+        if isinstance(error, IntegrityError):
+            refusal = REFUSALS.get(UNIQUE.get(str(cause).partition(": ")[2], ""))
+            return refusal() if refusal else error
+        if name == "SQLITE_CANTOPEN":
+            return Unavailable(f"{place} {why_not_opened(path)}")
+        if name == "SQLITE_ERROR" and str(cause).startswith(("no such table", "no such column")):
+            return SchemaMissing(f"{place} lacks a table or column: run 'handover migrate up'")
+        kind, what = BY_NAME.get("_".join(name.split("_")[:2])) or (None, "")
+        return kind(f"{place} {what}") if kind else error
+
+    return meaning
+
+
+def why_not_opened(path: Path) -> str:
+    if path.is_dir():
+        return "is a folder: name a file in HANDOVER_DATABASE_URL"
+    if not path.absolute().parent.is_dir():
+        return "cannot be opened: create its folder, or name another file in HANDOVER_DATABASE_URL"
+    return "cannot be opened: give this user the right to read and write it and its folder"

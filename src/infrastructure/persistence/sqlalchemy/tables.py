@@ -1,0 +1,117 @@
+"""The tables: one description for both engines, and what the migrations must arrive at."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.types import TypeEngine
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+HIGHEST_CENTS = 999_999_999_999
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment. SQLite has no type for it and drops time zones: there it is the milliseconds since 1970."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        kind: TypeEngine[Any] = BigInteger() if dialect.name == "sqlite" else DateTime(timezone=True)
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be stored")
+        return (value - EPOCH) // MILLISECOND if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | int | None, dialect: Dialect) -> datetime | None:
+        return EPOCH + value * MILLISECOND if isinstance(value, int) else value
+
+
+def sorted_text() -> Text:
+    """Text that people sort by or look up: by code point, whatever the database's own language."""
+    return Text().with_variant(Text(collation="C"), "postgresql")
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", sorted_text(), nullable=False, unique=True),
+    Column("username", sorted_text(), nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("version", Integer, CheckConstraint("version >= 1", "version"), nullable=False),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", sorted_text(), nullable=False),
+    Column("description", Text),
+    # In cents, so that sums, order and filters are exact on every engine.
+    Column("price", BigInteger, CheckConstraint(f"price BETWEEN 0 AND {HIGHEST_CENTS}", "price"), nullable=False),
+    Column("owner_id", Uuid, ForeignKey("users.id", ondelete="RESTRICT"), nullable=False, index=True),
+    Column("created_at", Instant, nullable=False),
+    Column("version", Integer, CheckConstraint("version >= 1", "version"), nullable=False),
+    Column("transfers", Integer, CheckConstraint("transfers >= 0", "transfers"), nullable=False),
+)
+
+# No foreign keys: the history outlives items and users.
+transfers = Table(
+    "transfers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("item_id", Uuid, nullable=False),
+    Column("number", Integer, CheckConstraint("number >= 1", "number"), nullable=False),
+    Column("from_user_id", Uuid, nullable=False),
+    Column("to_user_id", Uuid, nullable=False),
+    Column("version", Integer, CheckConstraint("version >= 2", "version"), nullable=False),
+    Column("transferred_at", Instant, nullable=False),
+    UniqueConstraint("item_id", "number"),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", Uuid, nullable=False),
+    Column("operation", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("answer", LargeBinary),
+    Column("expires_at", Instant, nullable=False),
+    PrimaryKeyConstraint("caller", "operation", "key"),
+)
