@@ -37,17 +37,36 @@ Engine = Callable[[], AbstractAsyncContextManager[NewDatabase]]
 """The engine runs while this is entered."""
 
 
+def open_store(engine: str, settings: "Settings") -> Store:
+    """Not by the container, to which all stores are alike: here it is checked that each is a Store."""
+    if engine == "memory":
+        from infrastructure.persistence import memory
+
+        return memory.open_store(settings)
+    if engine == "mongodb":
+        from infrastructure.persistence import beanie
+
+        return beanie.open_store(settings)
+    from infrastructure.persistence import sqlalchemy
+
+    return sqlalchemy.open_store(settings)
+
+
+def settings_for(url: str) -> "Settings":
+    from infrastructure.settings import Settings
+
+    return Settings(database_url=url, _env_file=None)
+
+
 @asynccontextmanager
 async def memory() -> AsyncIterator[NewDatabase]:
-    from infrastructure.persistence.memory import open_store
-
     @asynccontextmanager
     async def new_database() -> AsyncIterator[Database]:
         async def empty() -> None:
-            database.store = open_store(settings)
+            database.store = open_store("memory", settings)
 
-        settings = _settings("memory://")
-        database = Database(settings, open_store(settings), empty)
+        settings = settings_for("memory://")
+        database = Database(settings, open_store("memory", settings), empty)
         yield database
 
     yield new_database
@@ -55,8 +74,6 @@ async def memory() -> AsyncIterator[NewDatabase]:
 
 @asynccontextmanager
 async def sqlite() -> AsyncIterator[NewDatabase]:
-    from infrastructure.persistence.sqlalchemy import open_store
-
     with TemporaryDirectory(prefix="handover-sqlite-") as folder:
 
         @asynccontextmanager
@@ -72,8 +89,8 @@ async def sqlite() -> AsyncIterator[NewDatabase]:
                     connection.close()
 
             file = Path(folder, _new_name())
-            settings = _settings(f"sqlite:///{file}")
-            async with _opened(open_store(settings)) as store:
+            settings = settings_for(f"sqlite:///{file}")
+            async with _opened("sqlite", settings) as store:
                 yield Database(settings, store, empty)
 
         yield new_database
@@ -86,7 +103,6 @@ _SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <
 async def postgresql() -> AsyncIterator[NewDatabase]:
     import asyncpg
 
-    from infrastructure.persistence.sqlalchemy import open_store
     from tests.servers import postgres
 
     with postgres() as server:
@@ -98,13 +114,15 @@ async def postgresql() -> AsyncIterator[NewDatabase]:
                 await inside.execute(f"TRUNCATE {', '.join(tables)}")
 
             name = _new_name()
-            url = f"{server.url.rpartition('/')[0]}/{name}"
+            settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}")
             outside = await asyncpg.connect(server.url)
             await outside.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-            inside = await asyncpg.connect(url, server_settings={"lock_timeout": "5s"})  # a unit that a test left open
+            inside = await asyncpg.connect(
+                settings.database_url, server_settings={"lock_timeout": "5s"}
+            )  # a unit that a test left open
             try:
-                async with _opened(open_store(_settings(url))) as store:
-                    yield Database(_settings(url), store, empty)
+                async with _opened("postgresql", settings) as store:
+                    yield Database(settings, store, empty)
             finally:
                 await inside.close()
                 await outside.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -120,7 +138,6 @@ _POSTGRESQL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public
 async def mongodb() -> AsyncIterator[NewDatabase]:
     from pymongo import AsyncMongoClient
 
-    from infrastructure.persistence.beanie import open_store
     from tests.servers import mongodb as mongodb_server
 
     with mongodb_server() as server:
@@ -133,11 +150,11 @@ async def mongodb() -> AsyncIterator[NewDatabase]:
 
             name = _new_name()
             address, _, options = server.url.partition("?")
-            settings = _settings(f"{address.rstrip('/')}/{name}?{options}")
+            settings = settings_for(f"{address.rstrip('/')}/{name}?{options}")
             client: AsyncMongoClient[dict[str, Any]]
             async with AsyncMongoClient(server.url) as client:
                 try:
-                    async with _opened(open_store(settings)) as store:
+                    async with _opened("mongodb", settings) as store:
                         yield Database(settings, store, empty)
                 finally:
                     await client.drop_database(name)
@@ -179,18 +196,13 @@ class RunningEngines:
 
 
 @asynccontextmanager
-async def _opened(store: Store) -> AsyncIterator[Store]:
+async def _opened(engine: str, settings: "Settings") -> AsyncIterator[Store]:
+    store = open_store(engine, settings)
     await store.open()
     try:
         yield store
     finally:
         await store.close()
-
-
-def _settings(url: str) -> "Settings":
-    from infrastructure.settings import Settings
-
-    return Settings(database_url=url, _env_file=None)
 
 
 def _new_name() -> str:

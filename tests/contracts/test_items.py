@@ -1,6 +1,7 @@
 """Items inside a unit of work, and the race for one."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from application.items import TransferItem
 from application.paging import Window
 from application.ports import Begin, ItemReader, OwnedItem, Store, UnitOfWork
-from domain.errors import DomainError, Forbidden, NotFound
+from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User
 from tests.builders import a_user, an_item, new_id
@@ -251,11 +252,9 @@ async def test_an_item_handed_around_by_all_keeps_its_whole_history(
         succeeded = 0
         for attempt_number in range(6):
             by, to = (ada, grace) if attempt_number % 2 else (grace, ada)
-            try:
+            with suppress(Forbidden):
                 await transfer_item(lamp.id, by=by.id, to=to.id)
                 succeeded += 1
-            except DomainError as refusal:
-                assert refusal.code == "item-not-owned"
         return succeeded
 
     async with asyncio.timeout(20):

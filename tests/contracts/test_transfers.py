@@ -114,9 +114,7 @@ async def test_positions_lead_through_the_history_while_it_grows(
     assert walked == history
 
 
-async def test_the_last_position_is_the_end(
-    grace: User, lamp: Item, begin: Begin, transfers: TransferReader
-) -> None:
+async def test_the_last_position_is_the_end(grace: User, lamp: Item, begin: Begin, transfers: TransferReader) -> None:
     [transfer] = await handed_over(begin, lamp, grace)
     page = await transfers.of_item(lamp.id, Window(after=Position(transfer.number, transfer.id), count=False))
     assert (page.items, page.more) == ([], False)

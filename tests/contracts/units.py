@@ -59,9 +59,7 @@ class Overlap:
         return [self.first, self.second].count(COMMITTED)
 
 
-async def overlap(
-    begin: Begin, first: Callable[[UnitOfWork, Meanwhile], Awaitable[object]], second: Work
-) -> Overlap:
+async def overlap(begin: Begin, first: Callable[[UnitOfWork, Meanwhile], Awaitable[object]], second: Work) -> Overlap:
     """Run the second while the first is in `meanwhile()`, which is over when the second has ended or has to wait."""
     ended = WAITING
 

@@ -1,0 +1,330 @@
+"""Idempotency keys: claimed atomically, kept with the effect, free again without it."""
+
+import asyncio
+import os
+import sys
+from asyncio.subprocess import PIPE
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from application.errors import KeyReused, RequestInProgress, TryAgain
+from application.items import TransferItem
+from application.paging import Window
+from application.ports import Begin, Ids, KeyId, Store, UnitOfWork
+from application.transact import KEY_LIFETIME, Once, Replay, Transact, keyed
+from domain.item import Item
+from domain.user import User, UserId
+from tests.builders import NOON, SetClock, a_key, a_user
+from tests.contracts import claimant
+from tests.contracts.units import LIMIT, Meanwhile, attempt, overlap
+from tests.engines import Database
+
+DAY = timedelta(hours=24)
+
+
+async def claim(
+    uow: UnitOfWork, key: KeyId, fingerprint: bytes = b"request", *, after: timedelta = timedelta(), patience: float = 5
+) -> bytes | None:
+    return await uow.keys.claim(key, fingerprint, at=NOON + after, lifetime=DAY, patience=patience)
+
+
+async def used(begin: Begin, key: KeyId, fingerprint: bytes = b"request", answer: bytes = b"answer") -> None:
+    async with begin() as uow:
+        assert await claim(uow, key, fingerprint) is None
+        await uow.keys.keep(key, answer)
+        await uow.commit()
+
+
+@pytest.mark.parametrize("answer", [b"", b"\x00\xff\xfe binary", "Zoë 💡".encode(), b"x" * 100_000], ids=len)
+async def test_the_answer_comes_back_as_it_was(answer: bytes, begin: Begin) -> None:
+    key = a_key()
+    await used(begin, key, answer=answer)
+    async with begin() as uow:
+        kept = await claim(uow, key)
+    assert kept == answer
+    assert type(kept) is bytes
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"key": "x" * 255}, {"key": " !\"$'\\%_.{}~"}, {"key": "a"}, {"operation": "POST /a/{b}/c" * 10}],
+    ids=lambda fields: str(fields)[:40],
+)
+async def test_any_key_can_be_claimed(fields: dict[str, str], begin: Begin) -> None:
+    key = a_key(**fields)
+    await used(begin, key)
+    async with begin() as uow:
+        assert await claim(uow, key) == b"answer"
+
+
+@pytest.mark.parametrize(
+    "other", [{"key": "A KEY"}, {"key": "a key "}, {"operation": "POST /items"}, {"caller": UserId(uuid4())}], ids=str
+)
+async def test_keys_are_told_apart(other: dict[str, object], begin: Begin) -> None:
+    caller = UserId(uuid4())
+    await used(begin, a_key(caller=caller, key="a key"))
+    await used(begin, a_key(**{"caller": caller, "key": "a key"} | other))
+
+
+async def test_a_key_of_another_request_is_refused(begin: Begin) -> None:
+    key = a_key()
+    await used(begin, key, b"\x00one")
+    async with begin() as uow:
+        with pytest.raises(KeyReused):
+            await claim(uow, key, b"\x00other")
+
+
+async def test_a_key_whose_unit_was_not_committed_is_free(begin: Begin) -> None:
+    key = a_key()
+    async with begin() as uow:
+        await claim(uow, key)
+        await uow.keys.keep(key, b"lost")
+    await used(begin, key, b"another request")
+
+
+async def test_a_key_whose_unit_failed_is_free(begin: Begin) -> None:
+    key = a_key()
+
+    async def fail(uow: UnitOfWork) -> None:
+        await claim(uow, key)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await attempt(begin, fail)
+    await used(begin, key, b"another request")
+
+
+async def test_a_key_holds_for_its_lifetime(begin: Begin) -> None:
+    key = a_key()
+    await used(begin, key)
+    async with begin() as uow:
+        assert await claim(uow, key, after=DAY - timedelta(milliseconds=1)) == b"answer"
+    async with begin() as uow:
+        assert await claim(uow, key, b"another request", after=DAY) is None
+        await uow.keys.keep(key, b"new answer")
+        await uow.commit()
+    async with begin() as uow:
+        assert await claim(uow, key, b"another request", after=2 * DAY - timedelta(milliseconds=1)) == b"new answer"
+
+
+async def test_an_expired_key_stays_if_its_replacement_is_not_committed(begin: Begin) -> None:
+    key = a_key()
+    await used(begin, key)
+    async with begin() as uow:
+        assert await claim(uow, key, after=DAY) is None
+        await uow.keys.keep(key, b"lost")
+    async with begin() as uow:
+        assert await claim(uow, key) == b"answer"
+
+
+async def test_an_expired_key_is_replaced_by_one_of_many(begin: Begin) -> None:
+    key = a_key()
+    await used(begin, key)
+
+    async def replace(number: int) -> bytes | None:
+        while True:
+            try:
+                async with begin() as uow:
+                    answer = await claim(uow, key, after=DAY)
+                    if answer is None:
+                        await uow.keys.keep(key, b"%d" % number)
+                        await uow.commit()
+                    return answer
+            except TryAgain:
+                await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(LIMIT):
+        answers = await asyncio.gather(*(replace(number) for number in range(8)))
+    [winner] = [number for number, answer in enumerate(answers) if answer is None]
+    assert set(answers) == {None, b"%d" % winner}
+
+
+async def test_a_claimed_key_is_nobody_else_s(begin: Begin) -> None:
+    """The other waits for the first to end and gets its answer, or is told that it is in flight."""
+    key = a_key()
+    claimed: list[bytes | None] = []
+
+    async def first(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
+        assert await claim(uow, key) is None
+        await meanwhile()
+        await uow.keys.keep(key, b"answer")
+
+    async def second(uow: UnitOfWork) -> None:
+        claimed.append(await claim(uow, key))
+
+    ended = await overlap(begin, first, second)
+    assert ended.first == "committed"
+    assert claimed in ([], [b"answer"])
+
+
+async def test_patience_ends(begin: Begin) -> None:
+    key = a_key()
+    waited: list[float] = []
+
+    async def first(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
+        await claim(uow, key)
+        await meanwhile()
+        await asyncio.sleep(0.3)
+        await uow.keys.keep(key, b"answer")
+
+    async def second(uow: UnitOfWork) -> None:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            assert await claim(uow, key, patience=0.05) == b"answer"  # where units of work begin one after another
+        finally:
+            waited.append(clock() - started)
+
+    await overlap(begin, first, second)
+    assert max(waited) < 0.25
+
+
+# Under the transaction boundary
+
+
+def once(key: KeyId, answer: bytes = b"answer") -> Once:
+    return Once(key, b"request", render=lambda result: answer)
+
+
+async def test_copies_of_a_request_have_one_effect(
+    ada: User, grace: User, lamp: Item, begin: Begin, store: Store, clock: SetClock, ids: Ids
+) -> None:
+    """Each as in a process of its own."""
+    key = a_key(caller=ada.id)
+
+    async def copy(number: int) -> bytes:
+        transfer_item = TransferItem(Transact(begin, clock), ids, clock)
+        wish = once(key, b"%d" % number)
+        with keyed(wish):
+            try:
+                await transfer_item(lamp.id, by=ada.id, to=grace.id)
+            except Replay as replay:
+                return replay.answer
+        assert wish.answer is not None
+        return wish.answer
+
+    async with asyncio.timeout(LIMIT):
+        answers = await asyncio.gather(*(copy(number) for number in range(20)))
+
+    assert len(set(answers)) == 1
+    assert (await store.items.get(lamp.id)).item.version == 2
+    assert len((await store.transfers.of_item(lamp.id, Window())).items) == 1
+
+
+async def test_an_answer_is_the_same_after_the_item_has_moved_on(
+    ada: User, grace: User, lamp: Item, transfer_item: TransferItem, store: Store
+) -> None:
+    key = a_key(caller=ada.id)
+    with keyed(Once(key, b"request", render=lambda owned: str(owned.item.version).encode())):
+        await transfer_item(lamp.id, by=ada.id, to=grace.id)
+    await transfer_item(lamp.id, by=grace.id, to=ada.id)
+
+    with keyed(once(key)), pytest.raises(Replay) as replay:
+        await transfer_item(lamp.id, by=ada.id, to=grace.id)
+
+    assert replay.value.answer == b"2"
+    assert (await store.items.get(lamp.id)).item.version == 3
+
+
+async def test_a_refused_request_leaves_its_key_free(
+    ada: User, grace: User, lamp: Item, transfer_item: TransferItem, begin: Begin
+) -> None:
+    key = a_key(caller=grace.id)
+    with keyed(once(key)), pytest.raises(Exception, match="owner"):
+        await transfer_item(lamp.id, by=grace.id, to=ada.id)
+    async with begin() as uow:
+        assert await claim(uow, key, b"another request") is None
+
+
+async def test_a_key_is_free_after_an_expired_one_was_used_for_a_refusal(
+    ada: User, grace: User, lamp: Item, transfer_item: TransferItem, begin: Begin, clock: SetClock
+) -> None:
+    key = a_key(caller=grace.id)
+    await used(begin, key)
+    clock.time += KEY_LIFETIME
+    with keyed(once(key)), pytest.raises(Exception, match="owner"):
+        await transfer_item(lamp.id, by=grace.id, to=ada.id)
+    async with begin() as uow:
+        assert await claim(uow, key, b"another request", after=DAY) is None
+
+
+async def test_a_request_that_takes_too_long_lets_its_copies_know(
+    begin: Begin, clock: SetClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or makes them wait where units of work begin one after another."""
+    monkeypatch.setattr("application.transact.KEY_PATIENCE", 0.1)
+    key, claimed, end = a_key(), asyncio.Event(), asyncio.Event()
+
+    async def stay(uow: UnitOfWork) -> None:
+        claimed.set()
+        await end.wait()
+
+    async def nothing(uow: UnitOfWork) -> None: ...
+
+    with keyed(once(key)):
+        async with asyncio.timeout(LIMIT):
+            first = asyncio.create_task(Transact(begin, clock)(stay))
+            await claimed.wait()
+            asyncio.get_running_loop().call_later(1, end.set)
+            with pytest.raises((RequestInProgress, Replay)) as refusal:
+                await Transact(begin, clock)(nothing)
+            assert first.done() == isinstance(refusal.value, Replay)
+            end.set()
+            await first
+
+
+# Crashes
+
+
+async def test_a_crash_before_the_commit_frees_the_key(engine: str, database: Database, clock: SetClock) -> None:
+    key = KeyId(UserId(uuid4()), "POST /users", "a key")
+    begin = database.store.begin
+    if engine == "memory":
+        await cancelled_with(begin, key)
+    else:
+        await killed_with(engine, database.settings.database_url, key)
+
+    async def sign_up(uow: UnitOfWork) -> None:
+        await uow.users.add(a_user(email="claimant@example.org"))
+
+    async with asyncio.timeout(12):
+        while True:
+            try:
+                with keyed(once(key)):
+                    await Transact(begin, clock)(sign_up)
+                break
+            except RequestInProgress:
+                pass  # a MongoDB server gives a dead client's transaction up after five seconds
+    async with begin() as uow:
+        assert await claim(uow, key) == b"answer"
+
+
+async def killed_with(engine: str, url: str, key: KeyId) -> None:
+    command = [sys.executable, claimant.__file__, engine, url, key.key, str(key.caller)]
+    path = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, env=path)
+    assert process.stdout
+    async with asyncio.timeout(20):
+        said = await process.stdout.readline()
+    process.kill()
+    await process.wait()
+    assert said == b"claimed\n"
+
+
+async def cancelled_with(begin: Begin, key: KeyId) -> None:
+    claimed = asyncio.Event()
+
+    async def stay() -> None:
+        async with begin() as uow:
+            await claim(uow, key)
+            await uow.keys.keep(key, b"never seen")
+            claimed.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(stay())
+    await claimed.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

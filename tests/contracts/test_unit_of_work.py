@@ -1,0 +1,393 @@
+"""A unit of work as a whole: all or nothing, seen by nobody before, and never in the way once it is left."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.errors import TryAgain
+from application.paging import Window
+from application.ports import Begin, ItemReader, KeyId, Store, UnitOfWork
+from domain.errors import NotFound
+from domain.item import Item, Transfer
+from domain.user import User
+from tests.builders import NOON, a_key, a_transfer, a_user, an_item
+from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, attempt, keep
+
+
+@dataclass
+class World:
+    """Something of each kind that is stored, and something of each kind that is not."""
+
+    ada: User
+    grace: User
+    lamp: Item
+    transfer: Transfer
+    new_user: User
+    new_item: Item
+    new_transfer: Transfer
+    used_key: KeyId
+    new_key: KeyId
+
+
+@pytest.fixture
+async def world(begin: Begin) -> World:
+    ada, grace = a_user(), a_user()
+    lamp = an_item(ada, version=2, transfers=1)
+    transfer = a_transfer(lamp, ada, number=1, from_user_id=grace.id, version=2)
+    await keep(begin, ada, grace, lamp, transfer)
+    used_key, new_key = a_key(), a_key()
+    async with begin() as uow:
+        await uow.keys.claim(used_key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
+        await uow.keys.keep(used_key, b"answer")
+        await uow.commit()
+    return World(ada, grace, lamp, transfer, a_user(), an_item(ada), a_transfer(lamp, grace), used_key, new_key)
+
+
+async def answer_to(begin: Begin, key: KeyId) -> bytes | None:
+    async with begin() as uow:
+        return await uow.keys.claim(key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
+
+
+async def or_none(read: Awaitable[object]) -> object:
+    try:
+        return await read
+    except NotFound:
+        return None
+
+
+async def read(store: Store, world: World) -> list[object]:
+    """All that readers tell of it."""
+    people = (world.ada, world.grace, world.new_user)
+    return [
+        *[await or_none(store.users.get(user.id)) for user in people],
+        *[await store.users.by_login(user.email) for user in people],
+        *[await or_none(store.items.get(item.id)) for item in (world.lamp, world.new_item)],
+        await or_none(store.transfers.of_item(world.lamp.id, Window())),
+    ]
+
+
+async def add_user(uow: UnitOfWork, world: World) -> None:
+    await uow.users.add(world.new_user)
+
+
+async def hold_users(uow: UnitOfWork, world: World) -> None:
+    await uow.users.hold(world.ada.id, world.grace.id)
+
+
+async def lock_user(uow: UnitOfWork, world: World) -> None:
+    await uow.users.get_for_update(world.grace.id)
+
+
+async def save_user(uow: UnitOfWork, world: World) -> None:
+    user = await uow.users.get_for_update(world.grace.id)
+    await uow.users.save(replace(user, email="new@example.org", is_active=False, version=2))
+
+
+async def remove_user(uow: UnitOfWork, world: World) -> None:
+    await uow.users.remove(await uow.users.get_for_update(world.grace.id))
+
+
+async def add_item(uow: UnitOfWork, world: World) -> None:
+    await uow.users.hold(world.ada.id)
+    await uow.items.add(world.new_item)
+
+
+async def lock_item(uow: UnitOfWork, world: World) -> None:
+    await uow.items.get_for_update(world.lamp.id)
+
+
+async def save_item(uow: UnitOfWork, world: World) -> None:
+    item = await uow.items.get_for_update(world.lamp.id)
+    await uow.items.save(replace(item, name="Lantern", version=3))
+
+
+async def remove_item(uow: UnitOfWork, world: World) -> None:
+    await uow.items.remove(await uow.items.get_for_update(world.lamp.id))
+
+
+async def transfer_item(uow: UnitOfWork, world: World) -> None:
+    item = await uow.items.get_for_update(world.lamp.id)
+    await uow.users.hold(world.grace.id)
+    await uow.items.save(replace(item, owner_id=world.grace.id, version=3, transfers=2))
+    await uow.transfers.add(world.new_transfer)
+
+
+async def add_transfer(uow: UnitOfWork, world: World) -> None:
+    await uow.transfers.add(world.new_transfer)
+
+
+async def claim_key(uow: UnitOfWork, world: World) -> None:
+    await uow.keys.claim(world.new_key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
+
+
+async def replace_expired_key(uow: UnitOfWork, world: World) -> None:
+    later = NOON + timedelta(hours=2)
+    await uow.keys.claim(world.used_key, b"other request", at=later, lifetime=timedelta(hours=1), patience=1)
+    await uow.keys.keep(world.used_key, b"other answer")
+
+
+async def keep_answer(uow: UnitOfWork, world: World) -> None:
+    await claim_key(uow, world)
+    await uow.keys.keep(world.new_key, b"answer")
+
+
+Deed = Callable[[UnitOfWork, World], Awaitable[None]]
+DEEDS: list[Deed] = [
+    add_user,
+    hold_users,
+    lock_user,
+    save_user,
+    remove_user,
+    add_item,
+    lock_item,
+    save_item,
+    remove_item,
+    transfer_item,
+    add_transfer,
+    claim_key,
+    replace_expired_key,
+    keep_answer,
+]
+every_deed = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+
+
+@every_deed
+async def test_nothing_is_kept_without_commit(deed: Deed, world: World, begin: Begin, store: Store) -> None:
+    before = await read(store, world)
+    async with begin() as uow:
+        await deed(uow, world)
+        assert await read(store, world) == before
+    assert await read(store, world) == before
+    assert await answer_to(begin, world.used_key) == b"answer"
+    assert await answer_to(begin, world.new_key) is None
+
+
+@every_deed
+async def test_an_error_undoes_everything(deed: Deed, world: World, begin: Begin, store: Store) -> None:
+    async def fail(uow: UnitOfWork) -> None:
+        await deed(uow, world)
+        raise ZeroDivisionError
+
+    before = await read(store, world)
+    with pytest.raises(ZeroDivisionError):
+        await attempt(begin, fail)
+    assert await read(store, world) == before
+    assert await answer_to(begin, world.used_key) == b"answer"
+    assert await answer_to(begin, world.new_key) is None
+
+
+@every_deed
+async def test_what_was_undone_can_be_done(deed: Deed, world: World, begin: Begin) -> None:
+    """So nothing of it was left, not even a lock."""
+    async with begin() as uow:
+        await deed(uow, world)
+    async with asyncio.timeout(LIMIT), begin() as uow:
+        await deed(uow, world)
+
+
+async def test_what_is_committed_is_there_at_once(world: World, begin: Begin, store: Store) -> None:
+    async with begin() as uow:
+        await add_user(uow, world)
+        await add_item(uow, world)
+        await transfer_item(uow, world)
+        await keep_answer(uow, world)
+        await uow.commit()
+        assert await store.users.get(world.new_user.id) == world.new_user
+        assert (await store.items.get(world.new_item.id)).item == world.new_item
+        assert (await store.items.get(world.lamp.id)).owner_username == world.grace.username
+        history = await store.transfers.of_item(world.lamp.id, Window())
+        assert history.items == [world.transfer, world.new_transfer]
+    assert await answer_to(begin, world.new_key) == b"answer"
+
+
+async def test_a_unit_sees_its_own_changes(world: World, begin: Begin) -> None:
+    async with begin() as uow:
+        await add_user(uow, world)
+        assert await uow.users.get_for_update(world.new_user.id) == world.new_user
+        await add_item(uow, world)
+        assert await uow.items.get_for_update(world.new_item.id) == world.new_item
+        await save_user(uow, world)
+        assert not (await uow.users.hold(world.grace.id))[world.grace.id].is_active
+        await save_item(uow, world)
+        assert (await uow.items.get_for_update(world.lamp.id)).name == "Lantern"
+        await uow.commit()
+
+
+async def test_a_unit_sees_its_own_removals(world: World, begin: Begin) -> None:
+    async with begin() as uow:
+        await remove_user(uow, world)
+        assert await uow.users.hold(world.grace.id) == {}
+        await remove_item(uow, world)
+        with pytest.raises(NotFound):
+            await uow.items.get_for_update(world.lamp.id)
+
+
+async def test_a_refused_unit_keeps_nothing(world: World, begin: Begin, store: Store) -> None:
+    async def take_a_name(uow: UnitOfWork) -> None:
+        await save_item(uow, world)
+        await add_user(uow, world)
+        await uow.users.add(a_user(email=world.ada.email))
+
+    before = await read(store, world)
+    assert await attempt(begin, take_a_name) == "email-taken"
+    assert await read(store, world) == before
+
+
+async def test_a_unit_that_must_be_tried_again_keeps_nothing(world: World, begin: Begin, store: Store) -> None:
+    async def save_outdated(uow: UnitOfWork) -> None:
+        await add_user(uow, world)
+        await uow.items.save(replace(world.lamp, version=2))
+
+    before = await read(store, world)
+    assert await attempt(begin, save_outdated) == TRY_AGAIN
+    assert await read(store, world) == before
+
+
+async def test_units_do_not_share_their_changes(world: World, begin: Begin) -> None:
+    async with begin() as uow:
+        await add_user(uow, world)
+    async with begin() as uow:
+        assert await uow.users.hold(world.new_user.id) == {}
+        await uow.commit()
+    async with begin() as uow:
+        assert await uow.users.hold(world.new_user.id) == {}
+
+
+# Entities belong to whoever has them
+
+
+def spoil(entity: Any) -> None:
+    if isinstance(entity, User):
+        entity.email = "spoilt@example.org"
+        entity.is_active = False
+    else:
+        entity.name = "Spoilt"
+    entity.version += 1
+
+
+async def test_changing_what_a_unit_hands_out_changes_nothing(world: World, begin: Begin, store: Store) -> None:
+    before = await read(store, world)
+    async with begin() as uow:
+        spoil(await uow.users.get_for_update(world.ada.id))
+        for user in (await uow.users.hold(world.ada.id, world.grace.id)).values():
+            spoil(user)
+        spoil(await uow.items.get_for_update(world.lamp.id))
+        assert await uow.users.hold(world.ada.id) == {world.ada.id: world.ada}
+        assert await uow.items.get_for_update(world.lamp.id) == world.lamp
+        await uow.commit()
+    assert await read(store, world) == before
+
+
+async def test_changing_what_a_unit_was_given_changes_nothing(world: World, begin: Begin, store: Store) -> None:
+    user, item = replace(world.new_user), replace(world.new_item)
+    async with begin() as uow:
+        await uow.users.add(user)
+        await uow.items.add(item)
+        changed = await uow.items.get_for_update(world.lamp.id)
+        changed.name, changed.version = "Lantern", 3
+        await uow.items.save(changed)
+        for entity in (user, item, changed):
+            spoil(entity)
+        await uow.commit()
+    assert await store.users.get(user.id) == world.new_user
+    assert (await store.items.get(item.id)).item == world.new_item
+    assert (await store.items.get(world.lamp.id)).item == replace(world.lamp, name="Lantern", version=3)
+
+
+async def test_changing_what_a_reader_hands_out_changes_nothing(world: World, store: Store) -> None:
+    before = await read(store, world)
+    spoil(await store.users.get(world.ada.id))
+    spoil(await store.users.by_login(world.grace.email))
+    spoil((await store.items.get(world.lamp.id)).item)
+    (await store.transfers.of_item(world.lamp.id, Window())).items.clear()
+    assert await read(store, world) == before
+
+
+# Cancellation
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@every_deed
+async def test_a_cancelled_unit_keeps_nothing(deed: Deed, world: World, begin: Begin, store: Store) -> None:
+    before = await read(store, world)
+    done = asyncio.Event()
+
+    async def stay() -> None:
+        async with begin() as uow:
+            await deed(uow, world)
+            done.set()
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(stay())
+    await done.wait()
+    await cancelled(task)
+
+    assert await read(store, world) == before
+    async with asyncio.timeout(LIMIT), begin() as uow:
+        await deed(uow, world)
+
+
+async def test_units_cancelled_at_any_moment_leave_the_store_usable(world: World, begin: Begin, store: Store) -> None:
+    """More of them than a pool has connections, in the middle of whatever statement."""
+    version = world.lamp.version
+    for step in range(40):
+        task = asyncio.create_task(attempt(begin, lambda uow: transfer_and_back(uow, world)))
+        await asyncio.sleep(step * 0.0004)
+        task.cancel()
+        await asyncio.wait({task})
+
+    async with asyncio.timeout(LIMIT):
+        item = (await store.items.get(world.lamp.id)).item
+        history = (await store.transfers.of_item(world.lamp.id, Window(limit=100))).items
+    assert item.version - version == item.transfers - world.lamp.transfers
+    assert [t.number for t in history] == list(range(1, item.transfers + 1))
+    assert await attempt(begin, lambda uow: transfer_and_back(uow, world)) == COMMITTED
+
+
+async def transfer_and_back(uow: UnitOfWork, world: World) -> None:
+    people = await uow.users.hold(world.ada.id, world.grace.id)
+    item = await uow.items.get_for_update(world.lamp.id)
+    [recipient] = [user for user in people.values() if user.id != item.owner_id]
+    transfer = item.transfer(id=a_transfer(item, recipient).id, by=item.owner_id, to=recipient, at=NOON)
+    await uow.items.save(item)
+    await uow.transfers.add(transfer)
+
+
+async def test_many_units_that_are_left_early_do_not_exhaust_the_store(world: World, begin: Begin) -> None:
+    async with asyncio.timeout(LIMIT):
+        for _ in range(15):
+            async with begin() as uow:
+                await save_item(uow, world)
+            with pytest.raises(NotFound):
+                async with begin() as uow:
+                    await uow.users.get_for_update(world.new_user.id)
+
+
+async def test_more_units_than_connections_have_their_turn(world: World, begin: Begin, items: ItemReader) -> None:
+    async def add(item: Item) -> None:
+        async with begin() as uow:
+            await uow.users.hold(world.ada.id)
+            await uow.items.add(item)
+            await uow.commit()
+
+    async def add_until_done(item: Item) -> None:
+        while True:
+            try:
+                return await add(item)
+            except TryAgain:
+                await asyncio.sleep(0.01)
+
+    added = [an_item(world.ada) for _ in range(30)]
+    async with asyncio.timeout(LIMIT):
+        await asyncio.gather(*(add_until_done(item) for item in added))
+    for item in added:
+        assert (await items.get(item.id)).item == item
