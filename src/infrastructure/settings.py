@@ -82,6 +82,7 @@ class Settings(BaseSettings):
         scheme, separator, _ = value.partition("://")
         if not separator or scheme not in PERSISTENCE_BY_SCHEME:
             raise ValueError("must start with sqlite:///, postgresql://, mongodb:// or memory://")
+        urlsplit(value)  # which says what is wrong with square brackets
         return value
 
     @property
@@ -167,3 +168,5 @@ def load_settings() -> Settings:
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         )
         raise Misconfigured(faults) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"the file .env cannot be read: {error}") from None

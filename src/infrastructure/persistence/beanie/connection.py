@@ -70,8 +70,11 @@ class Connection:
             raise Unavailable("MongoDB does not answer") from None
 
     async def open(self) -> None:
-        with translated():
-            self._client = self._connect()
+        try:
+            with translated():
+                self._client = self._connect()
+        except ValueError:  # the driver's for a wrong port
+            raise Unavailable("HANDOVER_DATABASE_URL does not name a MongoDB server that can be used") from None
         try:
             await self._check()
         except BaseException:
