@@ -15,6 +15,7 @@ from interfaces.http.docs import add_docs
 from interfaces.http.middleware import Deadline, Envelope
 from interfaces.http.openapi import document
 from interfaces.http.routing import Route
+from interfaces.logs import configure_logs
 
 
 class Api(FastAPI):
@@ -23,14 +24,20 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
+def wire(app: FastAPI, container: Container) -> None:
+    """Ask the container once for all: a request costs a look-up."""
+    app.state.offered = offered(container)
+    app.state.now = container.now()
+
+
 def create_app(container: Container) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logs(container.settings())
         store = container.store()
         await store.open()
         try:
-            app.state.offered = offered(container)
-            app.state.now = container.now()
+            wire(app, container)
             yield
         finally:
             await store.close()

@@ -18,9 +18,9 @@ from domain.item import (
     ItemId,
     Transfer,
     checked_description,
-    checked_name,
     checked_price,
 )
+from domain.text import checked_name
 from domain.user import UserId
 from interfaces.http.answers import Answer, answer, timestamp
 from interfaces.http.auth import Caller

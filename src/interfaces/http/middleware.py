@@ -4,7 +4,6 @@ import asyncio
 import re
 import secrets
 import time
-import traceback
 from dataclasses import dataclass
 
 import structlog
@@ -42,8 +41,8 @@ class Envelope:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_enveloped)
-            except Exception as error:
-                log.error("unexpected error", exception=_described(error))
+            except Exception:
+                log.exception("unexpected error")
                 if status:
                     raise  # half an answer is out: the server cuts the connection
                 await problem(scope, "internal-error")(scope, receive, send_enveloped)
@@ -70,14 +69,6 @@ def _headers(start: Message, request_id: str) -> list[tuple[bytes, bytes]]:
     if b"cache-control" not in present:
         headers.append((b"cache-control", b"private, no-cache" if b"etag" in present else b"no-store"))
     return headers
-
-
-def _described(error: BaseException) -> str:
-    """The traceback without the errors' own texts, since those may hold what was submitted."""
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    before = f"{_described(cause)}\nwhich led to\n" if cause else ""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    return f"{before}{frames}{type(error).__module__}.{type(error).__qualname__}"
 
 
 @dataclass(frozen=True, slots=True)
