@@ -51,6 +51,7 @@ def create_app(container: Container) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
+    app.state.draining = False  # the server says when it is
     app.router.route_class = Route
     app.add_middleware(Deadline, seconds=container.settings().request_deadline)
     app.add_middleware(Envelope)  # the outermost: what is added last sees a request first

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 
 from application.errors import Unavailable
 from application.ports import Store
@@ -20,7 +20,9 @@ async def live() -> Response:
 
 
 @router.get("/health/ready", openapi_extra=OPEN, summary="The store answers, and its schema is current")
-async def ready(store: Annotated[Store, Depends(use(Store))]) -> Response:
+async def ready(request: Request, store: Annotated[Store, Depends(use(Store))]) -> Response:
+    if request.app.state.draining:
+        raise Unavailable("the server is about to stop")
     schema = await store.schema()
     if not schema.is_current:
         raise Unavailable(
