@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from application.ports import Tokens
 from infrastructure.security.tokens import JwtTokens
+from interfaces.http.routing import add_routes
 from tests.builders import SetClock
 from tests.http.client import Person, assert_problem
 
@@ -58,6 +59,13 @@ async def test_a_route_added_tomorrow_is_closed(app: FastAPI, http: AsyncClient,
     for path in ("/plain", "/direct", "/nested/plain"):
         assert_problem(await http.post(path, json={}), 401, "not-signed-in")
         assert (await ada.post(path, json={})).json() == "in"
+
+
+def test_a_route_that_would_be_open_by_accident_is_not_added(app: FastAPI) -> None:
+    router = APIRouter()
+    router.add_api_route("/plain", lambda: "in")
+    with pytest.raises(TypeError, match="new_router"):
+        add_routes(app, router)
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x", "\t"])

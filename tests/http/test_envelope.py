@@ -17,7 +17,7 @@ from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgr
 from infrastructure.container import Settings
 from interfaces.http import middleware
 from interfaces.http.auth import OPEN
-from interfaces.http.middleware import Deadline
+from interfaces.http.middleware import Deadline, Envelope
 from interfaces.logs import configure_logs
 from tests.http.client import Person, assert_problem
 
@@ -125,6 +125,20 @@ async def test_an_unexpected_error_is_logged_without_what_was_submitted(
     assert "KeyError" in failure["exception"]
     assert "RuntimeError" in failure["exception"]
     assert "in fails" in failure["exception"]
+    assert SECRET not in logged.getvalue()
+
+
+async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None:
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError(SECRET)
+
+    async def send(message: Message) -> None:
+        assert message["type"] == "http.response.start"
+
+    with pytest.raises(RuntimeError):
+        await Envelope(breaks)({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
+    assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
     assert SECRET not in logged.getvalue()
 
 

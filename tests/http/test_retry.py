@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from httpx2 import Response
 
-from application.ports import Store
+from infrastructure.container import Container
 from tests.builders import SetClock
 from tests.http.client import Person, assert_faults, assert_problem
 
@@ -93,15 +93,20 @@ async def test_only_success_is_kept(ada: Person, bob: Person) -> None:
     assert (await ada.hands_over(item, bob, Idempotency_Key="k")).status_code == 200
 
 
-async def test_a_key_expires_after_a_day(ada: Person, clock: SetClock) -> None:
+async def test_a_key_expires_after_a_day(ada: Person, container: Container, clock: SetClock) -> None:
     key = {"Idempotency-Key": "k"}
     first = await ada.post("/items", json=LAMP, headers=key)
-    clock.move(minutes=10)
+    clock.move(hours=23, minutes=59)
+    ada.token = container.tokens().issue(ada.user.id, clock()).token
     assert same(first, await ada.post("/items", json=LAMP, headers=key))
+    clock.move(minutes=2)
+    renewed = await ada.post("/items", json=LAMP, headers=key)
+    assert renewed.status_code == 201
+    assert renewed.headers["location"] != first.headers["location"]
 
 
 @pytest.mark.parametrize("key", [b"", b"x" * 256, b"\xff", b"a\tb", "ü".encode(), b"\x7f"])
-async def test_a_key_that_is_none(ada: Person, store: Store, key: bytes) -> None:
+async def test_a_key_that_is_none(ada: Person, key: bytes) -> None:
     headers = {b"Idempotency-Key": key, b"Authorization": f"Bearer {ada.token}".encode()}
     assert_faults(await ada.http.post("/items", json=LAMP, headers=headers), "/Idempotency-Key")
 

@@ -16,10 +16,9 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def parts(request: Request, header: str) -> list[str] | None:
-    """The members of a list header, however many lines it takes; None where there is none."""
-    lines = request.headers.getlist(header)
-    return [part.strip(" \t") for part in _PARTS.findall(",".join(lines))] if lines else None
+def parts(lines: list[str]) -> list[str]:
+    """The members of a list header, however many lines it takes."""
+    return [part.strip(" \t") for part in _PARTS.findall(",".join(lines))]
 
 
 async def expected(
@@ -30,32 +29,24 @@ async def expected(
     ] = None,
 ) -> Expected:
     """A weak or malformed tag matches no version, so a list of nothing else is an empty one, which none fits."""
-    tags = parts(request, "if-match")
-    if tags is None or tags == ["*"]:
+    lines = request.headers.getlist("if-match")
+    tags = parts(lines)
+    if not lines or tags == ["*"]:
         return None
     return {int(tag[1]) for tag in map(_VERSION_TAG.fullmatch, tags) if tag}
 
 
-async def known(
-    request: Request,
-    if_none_match: Annotated[
-        str | None,
-        Header(
-            alias="If-None-Match",
-            description="The version already known: 304 if it still is the one.",
-            examples=['"3"'],
-        ),
-    ] = None,
-) -> list[str]:
-    return parts(request, "if-none-match") or []
-
-
 IfMatch = Annotated[Expected, Depends(expected)]
-IfNoneMatch = Annotated[list[str], Depends(known)]
+IfNoneMatch = Annotated[
+    list[str] | None,
+    Header(alias="If-None-Match", description="Versions known already: 304 if it is one of them.", examples=[['"3"']]),
+]
 
 
-def unless_known(tags: list[str], answer: Answer) -> Response:
+def unless_known(lines: list[str] | None, answer: Answer) -> Response:
     """The answer, or 304 where the caller has it already. Compared weakly: the mark of weakness does not count."""
-    if tags and answer.etag and (tags == ["*"] or answer.etag in (tag.removeprefix("W/") for tag in tags)):
-        return Response(status_code=304, headers={"ETag": answer.etag})
+    if lines and answer.etag:
+        tags = parts(lines)
+        if tags == ["*"] or answer.etag in (tag.removeprefix("W/") for tag in tags):
+            return Response(status_code=304, headers={"ETag": answer.etag})
     return answer.response()

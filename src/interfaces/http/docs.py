@@ -1,12 +1,31 @@
-"""The docs page, with assets of its own: it works without the internet."""
+"""What explains the API: a docs page with assets of its own, so that it needs no internet, and each problem type."""
 
 from importlib.resources import files
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 
+from interfaces.http.answers import answer
+from interfaces.http.auth import OPEN
+from interfaces.http.openapi import problems
+from interfaces.http.problems import PROBLEMS
+from interfaces.http.routing import new_router
+
 ASSETS = "/docs/assets"
+
+router = new_router("problems")
+
+
+@router.get(
+    "/problems/{slug}", openapi_extra=OPEN, responses=problems("not-found"), summary="What a problem type means"
+)
+async def explain_problem(slug: str) -> Response:
+    if slug not in PROBLEMS:
+        raise HTTPException(404)
+    status, title, explanation = PROBLEMS[slug]
+    content = {"type": f"/problems/{slug}", "title": title, "status": status, "explanation": explanation}
+    return answer(content).response()
 
 
 def add_docs(app: FastAPI) -> None:

@@ -2,24 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from application.errors import Unavailable
 from application.ports import Store
 from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
 from interfaces.http.dependencies import use
-from interfaces.http.routing import Route
+from interfaces.http.routing import new_router
 
-router = APIRouter(prefix="/health", route_class=Route, tags=["health"])
+router = new_router("health")
 
 
-@router.get("/live", openapi_extra=OPEN, summary="The process answers")
+@router.get("/health/live", openapi_extra=OPEN, summary="The process answers")
 async def live() -> Response:
     return answer({"status": "alive"}).response()
 
 
-@router.get("/ready", openapi_extra=OPEN, summary="The store answers, and its schema is current")
+@router.get("/health/ready", openapi_extra=OPEN, summary="The store answers, and its schema is current")
 async def ready(request: Request, store: Annotated[Store, Depends(use(Store))]) -> Response:
     if request.app.state.draining:
         raise Unavailable("the server is about to stop")

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Strict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
@@ -27,10 +27,10 @@ from interfaces.http.auth import Caller
 from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
 from interfaces.http.cursors import Sort
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import Id, PageOut, Timestamp, headers, problems
+from interfaces.http.openapi import NAME, TEXT, Id, PageOut, Timestamp, headers, problems
 from interfaces.http.paging import Pages
 from interfaces.http.retry import Retry
-from interfaces.http.routing import Route
+from interfaces.http.routing import new_router
 from interfaces.http.validation import RULE, In, rule
 
 
@@ -43,12 +43,12 @@ def _number(value: object) -> Decimal:
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=NAME_LENGTH, examples=["Bicycle"]),
+    Field(min_length=1, max_length=NAME_LENGTH, examples=["Bicycle"], json_schema_extra=NAME),
     AfterValidator(rule(checked_name, "name", at_most=NAME_LENGTH)),
 ]
 Description = Annotated[
     str,
-    Field(max_length=DESCRIPTION_LENGTH, examples=["Green, with a basket"]),
+    Field(max_length=DESCRIPTION_LENGTH, examples=["Green, with a basket"], json_schema_extra=TEXT),
     AfterValidator(rule(checked_description)),
 ]
 Price = Annotated[
@@ -134,7 +134,7 @@ def created_item(owned: OwnedItem) -> Answer:
 OLDEST_FIRST: Sort[Transfer] = Sort("number", int, lambda transfer: Position(transfer.number, transfer.id))
 ETAG = "The version, for If-Match and If-None-Match."
 
-router = APIRouter(route_class=Route, tags=["items"])
+router = new_router("items")
 
 
 @router.post(
@@ -162,7 +162,7 @@ async def create_item(
     summary="One item",
 )
 async def read_item(
-    item_id: UUID, known: IfNoneMatch, items: Annotated[ItemReader, Depends(use(ItemReader))]
+    item_id: UUID, items: Annotated[ItemReader, Depends(use(ItemReader))], known: IfNoneMatch = None
 ) -> Response:
     return unless_known(known, item_answer(await items.get(ItemId(item_id))))
 

@@ -52,6 +52,11 @@ class PageOut(BaseModel, Generic[T]):
     next_cursor: str | None
 
 
+TEXT = {"pattern": r"^[^\u0000]*$"}
+NAME = {"pattern": r"^[^\u0000]*\S[^\u0000]*$"}
+"""As `json_schema_extra`: which characters a text may have, and that a name is not blank."""
+
+
 def problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
     """As a route's `responses`: what can go wrong there besides what its parameters already tell."""
     declared: dict[int | str, dict[str, Any]] = {}
@@ -82,7 +87,17 @@ def document(app: FastAPI) -> dict[str, Any]:
     for operations in schema["paths"].values():
         for operation in operations.values():
             _add_problems(operation)
+            for parameter in operation.get("parameters", []):
+                _drop_null(parameter["schema"])
     return schema
+
+
+def _drop_null(schema: dict[str, Any]) -> None:
+    """An optional parameter is left out; unlike a field of a body it cannot be null."""
+    match schema:
+        case {"anyOf": [dict(kind), {"type": "null"}]}:
+            del schema["anyOf"]
+            schema.update(kind)
 
 
 def _add_problems(operation: dict[str, Any]) -> None:

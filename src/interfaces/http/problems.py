@@ -6,17 +6,15 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import structlog
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic_core import to_json
-from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
-from interfaces.http.answers import answer
-from interfaces.http.auth import OPEN
-from interfaces.http.routing import Route, allowed_methods
+from interfaces.http.routing import allowed_methods
 from interfaces.http.validation import faults, pointer
 
 log = structlog.get_logger()
@@ -52,7 +50,7 @@ class Problem(NamedTuple):
 
 
 PROBLEMS = {
-    "bad-request": Problem(400, "Bad request", "The request cannot be understood as HTTP."),
+    "bad-request": Problem(400, "Bad request", "The request or its body cannot be read."),
     "not-signed-in": Problem(
         401, "Not signed in", "Sign in with POST /auth/token and send the token as Authorization: Bearer."
     ),
@@ -157,7 +155,7 @@ async def refuse(request: Request, error: Exception) -> Response:
     scope = request.scope
     if isinstance(error, RequestValidationError):
         return problem(scope, "invalid-request", errors=faults(error))
-    if isinstance(error, StarletteHTTPException):
+    if isinstance(error, HTTPException):
         headers = {"Allow": allowed_methods(request)} if error.status_code == 405 else error.headers  # noqa: PLR2004
         return problem(
             scope, _BY_STATUS.get(error.status_code, "bad-request"), status=error.status_code, headers=headers
@@ -186,16 +184,3 @@ def _slug(error: Exception) -> str:
 def _detail(error: Exception) -> str | None:
     """Its own words, where they were written for whoever asks."""
     return str(error) if isinstance(error, DomainError | Unavailable) else None
-
-
-router = APIRouter(route_class=Route, tags=["problems"])
-
-
-@router.get("/problems/{slug}", openapi_extra=OPEN, summary="What a problem type means")
-async def explain_problem(slug: str) -> Response:
-    if slug not in PROBLEMS:
-        raise HTTPException(404)
-    status, title, explanation = PROBLEMS[slug]
-    return answer(
-        {"type": f"/problems/{slug}", "title": title, "status": status, "explanation": explanation}
-    ).response()

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import structlog
-from fastapi import APIRouter, Depends, Form, Request, Response
+from fastapi import Depends, Form, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from application.sessions import SignIn
@@ -12,8 +12,8 @@ from domain.user import EMAIL_LENGTH, PASSWORD_LENGTHS
 from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import problems
-from interfaces.http.routing import Route
+from interfaces.http.openapi import TEXT, problems
+from interfaces.http.routing import new_router
 from interfaces.http.validation import In, rule
 
 log = structlog.get_logger()
@@ -24,12 +24,14 @@ class SignInIn(In):
 
     username: Annotated[
         str,
-        Field(description="Username or e-mail address.", max_length=EMAIL_LENGTH, examples=["ada"]),
+        Field(
+            description="Username or e-mail address.", max_length=EMAIL_LENGTH, examples=["ada"], json_schema_extra=TEXT
+        ),
         AfterValidator(rule(checked_text, "username", at_most=EMAIL_LENGTH)),
     ]
     password: Annotated[
         str,
-        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"]),
+        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"], json_schema_extra=TEXT),
         AfterValidator(rule(checked_text, "password", at_most=PASSWORD_LENGTHS[1])),
     ]
     grant_type: Literal["password"] | None = None
@@ -44,7 +46,7 @@ class TokenOut(BaseModel):
     expires_in: int = Field(description="Seconds.", examples=[900])
 
 
-router = APIRouter(route_class=Route, tags=["signing in"])
+router = new_router("signing in")
 
 
 @router.post(

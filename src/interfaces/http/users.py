@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import Depends, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from application.users import CreateUser, ReadAccount
@@ -10,8 +10,8 @@ from domain.user import EMAIL_LENGTH, PASSWORD_LENGTHS, User, checked_email, che
 from interfaces.http.answers import answer, timestamp
 from interfaces.http.auth import OPEN, Caller
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import Id, Timestamp, problems
-from interfaces.http.routing import Route
+from interfaces.http.openapi import TEXT, Id, Timestamp, problems
+from interfaces.http.routing import new_router
 from interfaces.http.validation import In, rule
 
 Email = Annotated[
@@ -26,7 +26,12 @@ Username = Annotated[
 ]
 Password = Annotated[
     str,
-    Field(min_length=PASSWORD_LENGTHS[0], max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"]),
+    Field(
+        min_length=PASSWORD_LENGTHS[0],
+        max_length=PASSWORD_LENGTHS[1],
+        examples=["correct horse battery staple"],
+        json_schema_extra=TEXT,
+    ),
     AfterValidator(rule(checked_password)),
 ]
 
@@ -55,7 +60,7 @@ def account_out(user: User) -> dict[str, Any]:
     }
 
 
-router = APIRouter(route_class=Route, tags=["users"])
+router = new_router("users")
 
 
 @router.post(
