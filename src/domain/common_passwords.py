@@ -4,6 +4,7 @@ from domain.text import caseless
 
 LONGEST_AFFIX = 5  # a year and a sign
 LONGEST_UNIT = 4
+SHORTEST_RUN = 4
 
 RUNS = (
     "0123456789012345678901234567890",
@@ -134,7 +135,11 @@ LOOKALIKES = str.maketrans("@4803!1$57", "aaboeiisst")
 def is_common(password: str) -> bool:
     """However it is spelt: in capitals, with a few digits or signs around it, or digits in the place of letters."""
     spelt = caseless(password)
-    return any(spelt in run for run in RUNS) or _repeats(spelt) or not WORDS.isdisjoint(_stems(spelt))
+    return _runs(spelt) or _repeats(spelt) or any(stem in WORDS or _runs(stem) for stem in _stems(spelt))
+
+
+def _runs(text: str) -> bool:
+    return len(text) >= SHORTEST_RUN and any(text in run for run in RUNS)
 
 
 def _repeats(text: str) -> bool:
@@ -146,8 +151,8 @@ def _repeats(text: str) -> bool:
 def _stems(text: str) -> set[str]:
     starts = {0, *(n for n in range(1, len(text)) if _is_affix(text[:n]))}
     ends = {len(text), *(n for n in range(1, len(text)) if _is_affix(text[n:]))}
-    bare = {text[start:end] for start in starts for end in ends if start < end}
-    return bare | {stem.translate(LOOKALIKES) for stem in bare if _has_letter(stem)}
+    stems = {text[start:end] for start in starts for end in ends if start < end and _has_letter(text[start:end])}
+    return stems | {stem.translate(LOOKALIKES) for stem in stems}
 
 
 def _is_affix(text: str) -> bool:
