@@ -187,10 +187,12 @@ ENGINES = {
 
 def selected() -> list[str]:
     """The engines that the variable ENGINES names, or else all."""
-    names = os.environ.get("ENGINES", "").split() or list(ENGINES)
-    if unknown := sorted(set(names) - set(ENGINES)):
+    return os.environ.get("ENGINES", "").split() or list(ENGINES)
+
+
+def refuse_unknown() -> None:
+    if unknown := sorted(set(selected()) - set(ENGINES)):
         raise pytest.UsageError(f"ENGINES: no engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
-    return names
 
 
 class RunningEngines:
