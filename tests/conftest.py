@@ -12,7 +12,7 @@ from tests.engines import Database, NewDatabase, RunningEngines
 
 
 def pytest_configure() -> None:
-    engines.selected()  # an unknown name ends the run before it begins
+    engines.refuse_unknown()
 
 
 def pytest_report_header() -> str:
@@ -21,9 +21,9 @@ def pytest_report_header() -> str:
     return f"engines: {', '.join(names)}" + (f" (NARROWED: without {', '.join(missing)})" if missing else "")
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "engine" in metafunc.fixturenames:
-        metafunc.parametrize("engine", engines.selected())
+@pytest.fixture(params=engines.selected())
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

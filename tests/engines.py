@@ -33,23 +33,15 @@ class Database:
 
 
 NewDatabase = Callable[[], AbstractAsyncContextManager[Database]]
-Engine = Callable[[], AbstractAsyncContextManager[NewDatabase]]
-"""The engine runs while this is entered."""
+OpenStore = Callable[["Settings"], Store]
 
 
-def open_store(engine: str, settings: "Settings") -> Store:
-    """Not by the container, to which all stores are alike: here it is checked that each is a Store."""
-    if engine == "memory":
-        from infrastructure.persistence import memory
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An adapter on a server: the server runs while `running(adapter)` is entered."""
 
-        return memory.open_store(settings)
-    if engine == "mongodb":
-        from infrastructure.persistence import beanie
-
-        return beanie.open_store(settings)
-    from infrastructure.persistence import sqlalchemy
-
-    return sqlalchemy.open_store(settings)
+    adapter: OpenStore
+    running: Callable[[OpenStore], AbstractAsyncContextManager[NewDatabase]]
 
 
 def settings_for(url: str) -> "Settings":
@@ -58,22 +50,46 @@ def settings_for(url: str) -> "Settings":
     return Settings(database_url=url, _env_file=None)
 
 
+# Adapters, by their own names and not by the container's, so that mypy sees whether each is a Store.
+
+
+def memory_adapter(settings: "Settings") -> Store:
+    from infrastructure.persistence import memory
+
+    return memory.open_store(settings)
+
+
+def sqlalchemy_adapter(settings: "Settings") -> Store:
+    from infrastructure.persistence import sqlalchemy
+
+    return sqlalchemy.open_store(settings)
+
+
+def beanie_adapter(settings: "Settings") -> Store:
+    from infrastructure.persistence import beanie
+
+    return beanie.open_store(settings)
+
+
+# Servers
+
+
 @asynccontextmanager
-async def memory() -> AsyncIterator[NewDatabase]:
+async def memory(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
     @asynccontextmanager
     async def new_database() -> AsyncIterator[Database]:
         async def empty() -> None:
-            database.store = open_store("memory", settings)
+            database.store = adapter(settings)
 
         settings = settings_for("memory://")
-        database = Database(settings, open_store("memory", settings), empty)
+        database = Database(settings, adapter(settings), empty)
         yield database
 
     yield new_database
 
 
 @asynccontextmanager
-async def sqlite() -> AsyncIterator[NewDatabase]:
+async def sqlite(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
     with TemporaryDirectory(prefix="handover-sqlite-") as folder:
 
         @asynccontextmanager
@@ -90,7 +106,7 @@ async def sqlite() -> AsyncIterator[NewDatabase]:
 
             file = Path(folder, _new_name())
             settings = settings_for(f"sqlite:///{file}")
-            async with _opened("sqlite", settings) as store:
+            async with _opened(adapter(settings)) as store:
                 yield Database(settings, store, empty)
 
         yield new_database
@@ -100,12 +116,12 @@ _SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <
 
 
 @asynccontextmanager
-async def postgresql() -> AsyncIterator[NewDatabase]:
+async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
     import asyncpg
 
-    from tests.servers import postgres
+    from tests import servers
 
-    with postgres() as server:
+    with servers.postgres() as server:
 
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
@@ -117,11 +133,10 @@ async def postgresql() -> AsyncIterator[NewDatabase]:
             settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}")
             outside = await asyncpg.connect(server.url)
             await outside.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-            inside = await asyncpg.connect(
-                settings.database_url, server_settings={"lock_timeout": "5s"}
-            )  # a unit that a test left open
+            patience = {"lock_timeout": "5s"}  # with a unit of work that a test has left open
+            inside = await asyncpg.connect(settings.database_url, server_settings=patience)
             try:
-                async with _opened("postgresql", settings) as store:
+                async with _opened(adapter(settings)) as store:
                     yield Database(settings, store, empty)
             finally:
                 await inside.close()
@@ -135,12 +150,12 @@ _POSTGRESQL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public
 
 
 @asynccontextmanager
-async def mongodb() -> AsyncIterator[NewDatabase]:
+async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
     from pymongo import AsyncMongoClient
 
-    from tests.servers import mongodb as mongodb_server
+    from tests import servers
 
-    with mongodb_server() as server:
+    with servers.mongodb() as server:
 
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
@@ -154,7 +169,7 @@ async def mongodb() -> AsyncIterator[NewDatabase]:
             client: AsyncMongoClient[dict[str, Any]]
             async with AsyncMongoClient(server.url) as client:
                 try:
-                    async with _opened("mongodb", settings) as store:
+                    async with _opened(adapter(settings)) as store:
                         yield Database(settings, store, empty)
                 finally:
                     await client.drop_database(name)
@@ -162,15 +177,22 @@ async def mongodb() -> AsyncIterator[NewDatabase]:
         yield new_database
 
 
-ENGINES: dict[str, Engine] = {"memory": memory, "sqlite": sqlite, "postgresql": postgresql, "mongodb": mongodb}
+ENGINES = {
+    "memory": Engine(memory_adapter, memory),
+    "sqlite": Engine(sqlalchemy_adapter, sqlite),
+    "postgresql": Engine(sqlalchemy_adapter, postgresql),
+    "mongodb": Engine(beanie_adapter, mongodb),
+}
 
 
 def selected() -> list[str]:
     """The engines that the variable ENGINES names, or else all."""
-    names = os.environ.get("ENGINES", "").split() or list(ENGINES)
-    if unknown := sorted(set(names) - set(ENGINES)):
+    return os.environ.get("ENGINES", "").split() or list(ENGINES)
+
+
+def refuse_unknown() -> None:
+    if unknown := sorted(set(selected()) - set(ENGINES)):
         raise pytest.UsageError(f"ENGINES: no engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
-    return names
 
 
 class RunningEngines:
@@ -182,8 +204,9 @@ class RunningEngines:
 
     async def get(self, name: str) -> tuple[NewDatabase, Database]:
         if name not in self._running:
+            engine = ENGINES[name]
             try:
-                new_database = await self._ends.enter_async_context(ENGINES[name]())
+                new_database = await self._ends.enter_async_context(engine.running(engine.adapter))
                 database = await self._ends.enter_async_context(new_database())
                 await database.store.upgrade()
             except Exception as reason:  # whatever it is: the run has failed
@@ -196,8 +219,7 @@ class RunningEngines:
 
 
 @asynccontextmanager
-async def _opened(engine: str, settings: "Settings") -> AsyncIterator[Store]:
-    store = open_store(engine, settings)
+async def _opened(store: Store) -> AsyncIterator[Store]:
     await store.open()
     try:
         yield store

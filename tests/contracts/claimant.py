@@ -7,12 +7,12 @@ from uuid import UUID
 
 from application.ports import KeyId
 from domain.user import UserId
-from tests import engines
 from tests.builders import NOON, a_user
+from tests.engines import ENGINES, settings_for
 
 
 async def claim_and_stay(engine: str, url: str, key: str, caller: str) -> None:
-    store = engines.open_store(engine, engines.settings_for(url))
+    store = ENGINES[engine].adapter(settings_for(url))
     await store.open()
     async with store.begin() as uow:
         key_id = KeyId(UserId(UUID(caller)), "POST /users", key)

@@ -5,42 +5,43 @@ import os
 import sys
 from asyncio.subprocess import PIPE
 from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 
 from application.errors import KeyReused, RequestInProgress, TryAgain
-from application.items import TransferItem
+from application.items import CreateItem, TransferItem
 from application.paging import Window
-from application.ports import Begin, Ids, KeyId, Store, UnitOfWork
+from application.ports import Begin, Ids, KeyId, OwnedItem, Store, UnitOfWork
 from application.transact import KEY_LIFETIME, Once, Replay, Transact, keyed
 from domain.item import Item
 from domain.user import User, UserId
 from tests.builders import NOON, SetClock, a_key, a_user
 from tests.contracts import claimant
-from tests.contracts.units import LIMIT, Meanwhile, attempt, overlap
+from tests.contracts.units import COMMITTED, LIMIT, Meanwhile, attempt, overlap
 from tests.engines import Database
 
-DAY = timedelta(hours=24)
+NOW, DAY = timedelta(), timedelta(hours=24)
 
 
 async def claim(
-    uow: UnitOfWork, key: KeyId, fingerprint: bytes = b"request", *, after: timedelta = timedelta(), patience: float = 5
+    uow: UnitOfWork, key: KeyId, fingerprint: bytes = b"request", *, after: timedelta = NOW, patience: float = 5
 ) -> bytes | None:
     return await uow.keys.claim(key, fingerprint, at=NOON + after, lifetime=DAY, patience=patience)
 
 
-async def used(begin: Begin, key: KeyId, fingerprint: bytes = b"request", answer: bytes = b"answer") -> None:
-    async with begin() as uow:
-        assert await claim(uow, key, fingerprint) is None
-        await uow.keys.keep(key, answer)
-        await uow.commit()
+async def use(
+    uow: UnitOfWork, key: KeyId, fingerprint: bytes = b"request", answer: bytes = b"answer", after: timedelta = NOW
+) -> None:
+    assert await claim(uow, key, fingerprint, after=after) is None
+    await uow.keys.keep(key, answer)
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x00\xff\xfe binary", "Zoë 💡".encode(), b"x" * 100_000], ids=len)
 async def test_the_answer_comes_back_as_it_was(answer: bytes, begin: Begin) -> None:
     key = a_key()
-    await used(begin, key, answer=answer)
+    assert await attempt(begin, lambda uow: use(uow, key, answer=answer)) == COMMITTED
     async with begin() as uow:
         kept = await claim(uow, key)
     assert kept == answer
@@ -54,7 +55,7 @@ async def test_the_answer_comes_back_as_it_was(answer: bytes, begin: Begin) -> N
 )
 async def test_any_key_can_be_claimed(fields: dict[str, str], begin: Begin) -> None:
     key = a_key(**fields)
-    await used(begin, key)
+    assert await attempt(begin, lambda uow: use(uow, key)) == COMMITTED
     async with begin() as uow:
         assert await claim(uow, key) == b"answer"
 
@@ -64,13 +65,13 @@ async def test_any_key_can_be_claimed(fields: dict[str, str], begin: Begin) -> N
 )
 async def test_keys_are_told_apart(other: dict[str, object], begin: Begin) -> None:
     caller = UserId(uuid4())
-    await used(begin, a_key(caller=caller, key="a key"))
-    await used(begin, a_key(**{"caller": caller, "key": "a key"} | other))
+    assert await attempt(begin, lambda uow: use(uow, a_key(caller=caller, key="a key"))) == COMMITTED
+    assert await attempt(begin, lambda uow: use(uow, a_key(**{"caller": caller, "key": "a key"} | other))) == COMMITTED
 
 
 async def test_a_key_of_another_request_is_refused(begin: Begin) -> None:
     key = a_key()
-    await used(begin, key, b"\x00one")
+    assert await attempt(begin, lambda uow: use(uow, key, b"\x00one")) == COMMITTED
     async with begin() as uow:
         with pytest.raises(KeyReused):
             await claim(uow, key, b"\x00other")
@@ -81,7 +82,7 @@ async def test_a_key_whose_unit_was_not_committed_is_free(begin: Begin) -> None:
     async with begin() as uow:
         await claim(uow, key)
         await uow.keys.keep(key, b"lost")
-    await used(begin, key, b"another request")
+    assert await attempt(begin, lambda uow: use(uow, key, b"another request")) == COMMITTED
 
 
 async def test_a_key_whose_unit_failed_is_free(begin: Begin) -> None:
@@ -93,25 +94,23 @@ async def test_a_key_whose_unit_failed_is_free(begin: Begin) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await attempt(begin, fail)
-    await used(begin, key, b"another request")
+    assert await attempt(begin, lambda uow: use(uow, key, b"another request")) == COMMITTED
 
 
 async def test_a_key_holds_for_its_lifetime(begin: Begin) -> None:
     key = a_key()
-    await used(begin, key)
+    assert await attempt(begin, lambda uow: use(uow, key)) == COMMITTED
     async with begin() as uow:
         assert await claim(uow, key, after=DAY - timedelta(milliseconds=1)) == b"answer"
-    async with begin() as uow:
-        assert await claim(uow, key, b"another request", after=DAY) is None
-        await uow.keys.keep(key, b"new answer")
-        await uow.commit()
+    replacement = await attempt(begin, lambda uow: use(uow, key, b"another request", b"new answer", after=DAY))
+    assert replacement == COMMITTED
     async with begin() as uow:
         assert await claim(uow, key, b"another request", after=2 * DAY - timedelta(milliseconds=1)) == b"new answer"
 
 
 async def test_an_expired_key_stays_if_its_replacement_is_not_committed(begin: Begin) -> None:
     key = a_key()
-    await used(begin, key)
+    assert await attempt(begin, lambda uow: use(uow, key)) == COMMITTED
     async with begin() as uow:
         assert await claim(uow, key, after=DAY) is None
         await uow.keys.keep(key, b"lost")
@@ -121,7 +120,7 @@ async def test_an_expired_key_stays_if_its_replacement_is_not_committed(begin: B
 
 async def test_an_expired_key_is_replaced_by_one_of_many(begin: Begin) -> None:
     key = a_key()
-    await used(begin, key)
+    assert await attempt(begin, lambda uow: use(uow, key)) == COMMITTED
 
     async def replace(number: int) -> bytes | None:
         while True:
@@ -137,8 +136,8 @@ async def test_an_expired_key_is_replaced_by_one_of_many(begin: Begin) -> None:
 
     async with asyncio.timeout(LIMIT):
         answers = await asyncio.gather(*(replace(number) for number in range(8)))
-    [winner] = [number for number, answer in enumerate(answers) if answer is None]
-    assert set(answers) == {None, b"%d" % winner}
+    assert answers.count(None) == 1
+    assert set(answers) == {None, b"%d" % answers.index(None)}
 
 
 async def test_a_claimed_key_is_nobody_else_s(begin: Begin) -> None:
@@ -155,7 +154,7 @@ async def test_a_claimed_key_is_nobody_else_s(begin: Begin) -> None:
         claimed.append(await claim(uow, key))
 
     ended = await overlap(begin, first, second)
-    assert ended.first == "committed"
+    assert ended.first == COMMITTED
     assert claimed in ([], [b"answer"])
 
 
@@ -213,6 +212,24 @@ async def test_copies_of_a_request_have_one_effect(
     assert len((await store.transfers.of_item(lamp.id, Window())).items) == 1
 
 
+async def test_copies_of_a_request_create_one_thing(ada: User, begin: Begin, clock: SetClock, ids: Ids) -> None:
+    """Nothing but the key is in their way."""
+    key = a_key(caller=ada.id)
+
+    async def copy() -> Replay | OwnedItem:
+        create_item = CreateItem(Transact(begin, clock), ids, clock)
+        with keyed(once(key)):
+            try:
+                return await create_item(by=ada.id, name="Lamp", description=None, price=Decimal(1))
+            except Replay as replay:
+                return replay
+
+    async with asyncio.timeout(LIMIT):
+        results = await asyncio.gather(*(copy() for _ in range(20)))
+
+    assert [type(result) for result in results].count(OwnedItem) == 1
+
+
 async def test_an_answer_is_the_same_after_the_item_has_moved_on(
     ada: User, grace: User, lamp: Item, transfer_item: TransferItem, store: Store
 ) -> None:
@@ -242,7 +259,7 @@ async def test_a_key_is_free_after_an_expired_one_was_used_for_a_refusal(
     ada: User, grace: User, lamp: Item, transfer_item: TransferItem, begin: Begin, clock: SetClock
 ) -> None:
     key = a_key(caller=grace.id)
-    await used(begin, key)
+    assert await attempt(begin, lambda uow: use(uow, key)) == COMMITTED
     clock.time += KEY_LIFETIME
     with keyed(once(key)), pytest.raises(Exception, match="owner"):
         await transfer_item(lamp.id, by=grace.id, to=ada.id)

@@ -100,7 +100,7 @@ async def test_readers_see_each_transfer_whole(
 ) -> None:
     """An owner with the name of the other, or a history behind its item, is half of one."""
     names = {ada.id: ada.username, grace.id: grace.username}
-    looks = 0
+    looks = []
 
     async def hand_around() -> None:
         for _ in range(10):
@@ -110,18 +110,19 @@ async def test_readers_see_each_transfer_whole(
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         writing = tasks.create_task(hand_around())
         while not writing.done():
-            before = (await store.transfers.of_item(lamp.id, Window(limit=100))).items
+            before = await store.transfers.of_item(lamp.id, Window(limit=100))
             owned = await store.items.get(lamp.id)
-            after = (await store.transfers.of_item(lamp.id, Window(limit=100))).items
-            looks += 1
+            after = await store.transfers.of_item(lamp.id, Window(limit=100))
+            looks.append((before.items, owned, after.items))
             await asyncio.sleep(0)  # memory never makes anybody wait
 
-            assert owned.owner_username == names[owned.item.owner_id]
-            assert len(before) <= owned.item.transfers <= len(after)
-            assert owned.item.version == owned.item.transfers + 1
-            owners = [ada.id, *(t.to_user_id for t in after)]
-            assert owned.item.owner_id == owners[owned.item.transfers]
-    assert looks > 1
+    assert len(looks) > 1
+    for earlier, owned, later in looks:
+        assert owned.owner_username == names[owned.item.owner_id]
+        assert len(earlier) <= owned.item.transfers <= len(later)
+        assert owned.item.version == owned.item.transfers + 1
+        owners = [ada.id, *(t.to_user_id for t in later)]
+        assert owned.item.owner_id == owners[owned.item.transfers]
 
 
 async def test_readers_keep_up_with_commits(ada: User, lamp: Item, begin: Begin, items: ItemReader) -> None:

@@ -367,9 +367,11 @@ async def test_many_units_that_are_left_early_do_not_exhaust_the_store(world: Wo
         for _ in range(15):
             async with begin() as uow:
                 await save_item(uow, world)
-            with pytest.raises(NotFound):
-                async with begin() as uow:
-                    await uow.users.get_for_update(world.new_user.id)
+
+
+async def test_many_units_that_fail_do_not_exhaust_the_store(world: World, begin: Begin) -> None:
+    for _ in range(15):
+        assert await attempt(begin, lambda uow: uow.users.get_for_update(world.new_user.id)) == "user-not-found"
 
 
 async def test_more_units_than_connections_have_their_turn(world: World, begin: Begin, items: ItemReader) -> None:

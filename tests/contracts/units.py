@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from application.errors import TryAgain
+from application.errors import TryAgain, Unavailable
 from application.ports import Begin, UnitOfWork
 from domain.errors import DomainError
 from domain.item import Item, Transfer
@@ -15,7 +15,7 @@ LIMIT = 10.0
 PAUSE = 0.15
 """Seconds that a unit gives another one to get in its way."""
 
-COMMITTED, TRY_AGAIN, WAITING = "committed", "try-again", "waiting"
+COMMITTED, TRY_AGAIN, UNAVAILABLE, WAITING = "committed", "try-again", "unavailable", "waiting"
 
 Work = Callable[[UnitOfWork], Awaitable[object]]
 Meanwhile = Callable[[], Awaitable[None]]
@@ -35,13 +35,15 @@ async def keep(begin: Begin, *entities: User | Item | Transfer) -> None:
 
 
 async def attempt(begin: Begin, work: Work) -> str:
-    """How a unit of this work ends: committed, to be tried again, or with a refusal's code."""
+    """How a unit of this work ends: committed, to be tried again, not at all, or with a refusal's code."""
     try:
         async with asyncio.timeout(LIMIT), begin() as uow:
             await work(uow)
             await uow.commit()
     except TryAgain:
         return TRY_AGAIN
+    except Unavailable:
+        return UNAVAILABLE
     except DomainError as refusal:
         return refusal.code
     return COMMITTED

@@ -1,0 +1,444 @@
+"""Adapters that are right but for one fault each, and the contract tests that must notice it.
+
+A fault spoils a store as it is opened. Those that only need the ports are also tried on SQLite.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from copy import copy
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from application.errors import Busy
+from application.paging import Page
+from application.ports import OwnedItem
+from domain.item import Transfer
+from domain.text import caseless
+from infrastructure.persistence import memory
+from infrastructure.persistence.memory import MemoryStore
+
+Spoil = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Fault:
+    spoil: Spoil
+    noticed_by: tuple[str, ...]
+    """Each of these contract tests fails; and each passes on the adapter without the fault."""
+    through_the_ports: bool = False
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(*noticed_by: str, through_the_ports: bool = False) -> Callable[[Spoil], Spoil]:
+    def register(spoil: Spoil) -> Spoil:
+        FAULTS[spoil.__name__.replace("_", "-")] = Fault(spoil, noticed_by, through_the_ports)
+        return spoil
+
+    return register
+
+
+def each_unit(spoil: Spoil) -> Spoil:
+    """A fault in units of work is one that is made anew in each."""
+
+    def spoil_store(store: Any) -> None:
+        begin = store.begin
+
+        @asynccontextmanager
+        async def begin_spoilt() -> AsyncIterator[Any]:
+            async with begin() as uow:
+                spoil(uow)
+                yield uow
+
+        store.begin = begin_spoilt
+
+    spoil_store.__name__ = spoil.__name__
+    return spoil_store
+
+
+async def nothing(*arguments: object) -> None: ...
+
+
+# What is not kept, or kept too early
+
+
+@fault("test_transfers.py::test_a_number_is_not_given_twice", through_the_ports=True)
+@each_unit
+def history_is_lost(uow: Any) -> None:
+    uow.transfers.add = nothing
+
+
+@fault(
+    "test_unit_of_work.py::test_nothing_is_kept_without_commit",
+    "test_unit_of_work.py::test_a_cancelled_unit_keeps_nothing",
+    through_the_ports=True,
+)
+def leaving_commits(store: Any) -> None:
+    begin = store.begin
+
+    @asynccontextmanager
+    async def begin_and_commit() -> AsyncIterator[Any]:
+        async with begin() as uow:
+            try:
+                yield uow
+            finally:
+                with suppress(Exception):
+                    await uow.commit()
+
+    store.begin = begin_and_commit
+
+
+def write_through(staged: Any) -> None:
+    """Changes are applied as they are made."""
+    write = staged.write
+
+    def write_and_apply(key: Any, row: Any) -> None:
+        write(key, row)
+        staged.apply()
+        staged.seen[key] = row
+
+    staged.write = write_and_apply
+
+
+def staged_in(uow: Any) -> list[Any]:
+    parts = [getattr(uow, name) for name in vars(uow)]
+    return [staged for part in parts for staged in vars(part).values() if isinstance(staged, memory.Staged)]
+
+
+@fault(
+    "test_unit_of_work.py::test_nothing_is_kept_without_commit",
+    "test_unit_of_work.py::test_an_error_undoes_everything",
+    "test_unit_of_work.py::test_a_refused_unit_keeps_nothing",
+)
+@each_unit
+def rolling_back_does_nothing(uow: Any) -> None:
+    for staged in staged_in(uow):
+        write_through(staged)
+
+
+@fault(
+    "test_unit_of_work.py::test_nothing_is_kept_without_commit",
+    "test_readers.py::test_readers_neither_see_an_open_unit_nor_wait_for_it",
+)
+def readers_see_open_units(store: Any) -> None:
+    begin = store.begin
+
+    @asynccontextmanager
+    async def begin_in_the_open() -> AsyncIterator[Any]:
+        async with begin() as uow:
+            before = [(staged, copy(staged.committed)) for staged in staged_in(uow)]
+            for staged in staged_in(uow):
+                write_through(staged)
+            committed = False
+            commit = uow.commit
+
+            async def commit_and_know() -> None:
+                nonlocal committed
+                await commit()
+                committed = True
+
+            uow.commit = commit_and_know
+            try:
+                yield uow
+            finally:
+                if not committed:
+                    for staged, rows in before:
+                        staged.committed.clear()
+                        staged.committed.update(rows)
+
+    store.begin = begin_in_the_open
+
+
+@fault("test_readers.py::test_readers_see_each_transfer_whole")
+def commits_come_in_parts(store: Any) -> None:
+    def spoil(uow: Any) -> None:
+        async def commit() -> None:
+            for staged in staged_in(uow):
+                staged.check()
+            for staged in staged_in(uow):
+                staged.apply()
+                await asyncio.sleep(0.001 * len(staged.changed))
+
+        uow.commit = commit
+
+    async def of_item(item_id: Any, window: Any) -> Page[Transfer]:
+        """By itself the reader asks the item how many there are."""
+        return Page([transfer for (item, _), transfer in store.tables.transfers.items() if item == item_id], False)
+
+    each_unit(spoil)(store)
+    store.transfers.of_item = of_item
+
+
+# Who was first
+
+
+@fault(
+    "test_items.py::test_of_overlapping_changes_none_is_lost",
+    "test_items.py::test_an_item_is_either_removed_or_changed",
+    "test_items.py::test_of_many_who_transfer_one_item_one_wins",
+    "test_users.py::test_overlapping_changes_of_one_user",
+)
+@each_unit
+def nothing_is_locked(uow: Any) -> None:
+    for staged in (uow.items.rows, uow.users.rows, uow.transfers.rows):
+        staged.check = lambda: None
+
+
+@fault("test_items.py::test_an_outdated_item_is_not_saved", "test_items.py::test_an_outdated_item_is_not_removed")
+@each_unit
+def versions_are_not_checked(uow: Any) -> None:
+    uow.items._expect = lambda item_id, version: None
+
+
+@fault(
+    "test_users.py::test_a_held_user_is_not_deactivated",
+    "test_users.py::test_a_held_user_is_not_removed",
+)
+@each_unit
+def holding_holds_nothing(uow: Any) -> None:
+    rows = uow.users.rows
+
+    async def hold(*user_ids: Any) -> dict[Any, Any]:
+        seen = {user_id: rows.changed.get(user_id, rows.committed.get(user_id)) for user_id in user_ids}
+        return {user_id: copy(user) for user_id, user in seen.items() if user}
+
+    uow.users.hold = hold
+
+
+@fault("test_users.py::test_a_name_is_not_given_twice", "test_users.py::test_of_many_who_want_one_name_one_gets_it")
+@each_unit
+def names_are_not_unique(uow: Any) -> None:
+    uow.users._take_names = lambda user: (
+        uow.users.emails.changed.update({user.email: user.id}),
+        uow.users.usernames.changed.update({user.username: user.id}),
+    )
+    uow.users.emails.check = uow.users.usernames.check = lambda: None
+
+
+@fault("test_users.py::test_an_owner_is_not_removed", "test_users.py::test_whoever_is_being_removed_gets_no_item")
+@each_unit
+def owners_are_removed(uow: Any) -> None:
+    uow.items.owned_by = lambda users: False
+
+
+@fault("test_users.py::test_one_name_is_another_s_neither_in_case_nor_accent")
+@each_unit
+def names_are_compared_by_case(uow: Any) -> None:
+    add = uow.users.add
+
+    async def add_folded(user: Any) -> None:
+        await add(replace(user, email=caseless(user.email)))
+
+    uow.users.add = add_folded
+
+
+# What comes back
+
+
+@fault("test_unit_of_work.py::test_changing_what_a_unit_hands_out_changes_nothing")
+@each_unit
+def entities_are_handed_out_live(uow: Any) -> None:
+    users, items = uow.users.rows, uow.items.rows
+
+    async def hold(*user_ids: Any) -> dict[Any, Any]:
+        return {user_id: users.read(user_id) for user_id in user_ids}
+
+    async def get_for_update(item_id: Any) -> Any:
+        return items.read(item_id)
+
+    uow.users.hold, uow.items.get_for_update = hold, get_for_update
+
+
+@fault("test_unit_of_work.py::test_changing_what_a_unit_was_given_changes_nothing")
+@each_unit
+def entities_are_taken_in_live(uow: Any) -> None:
+    async def add(item: Any) -> None:
+        uow.items.rows.write(item.id, item)
+
+    uow.items.add = add
+
+
+@fault("test_unit_of_work.py::test_changing_what_a_reader_hands_out_changes_nothing")
+def readers_hand_out_live_entities(store: Any) -> None:
+    async def get(user_id: Any) -> Any:
+        return memory.found(store.tables.users.get(user_id), "user")
+
+    store.users.get = get
+
+
+def changing_items(store: Any, change: Callable[[Any], Any]) -> None:
+    get = store.items.get
+
+    async def get_changed(item_id: Any) -> OwnedItem:
+        owned: OwnedItem = await get(item_id)
+        return replace(owned, item=change(owned.item))
+
+    store.items.get = get_changed
+
+
+@fault("test_items.py::test_an_item_comes_back_as_it_was", through_the_ports=True)
+def prices_are_floats(store: Any) -> None:
+    changing_items(store, lambda item: replace(item, price=Decimal(float(item.price))))
+
+
+@fault("test_items.py::test_an_item_comes_back_as_it_was", through_the_ports=True)
+def prices_lose_their_decimals(store: Any) -> None:
+    changing_items(store, lambda item: replace(item, price=item.price.normalize()))
+
+
+@fault("test_items.py::test_an_item_comes_back_as_it_was", through_the_ports=True)
+def an_empty_text_is_none(store: Any) -> None:
+    changing_items(store, lambda item: replace(item, description=item.description or None))
+
+
+@fault("test_items.py::test_an_item_comes_back_as_it_was", through_the_ports=True)
+def times_are_naive(store: Any) -> None:
+    changing_items(store, lambda item: replace(item, created_at=item.created_at.replace(tzinfo=None)))
+
+
+@fault("test_items.py::test_an_item_comes_back_as_it_was", through_the_ports=True)
+def times_are_whole_seconds(store: Any) -> None:
+    changing_items(store, lambda item: replace(item, created_at=item.created_at.replace(microsecond=0)))
+
+
+@fault("test_transfers.py::test_a_page_is_a_part_of_the_history", through_the_ports=True)
+def pages_are_one_row_too_long(store: Any) -> None:
+    of_item = store.transfers.of_item
+
+    async def of_item_and_one(item_id: Any, window: Any) -> Any:
+        return await of_item(item_id, replace(window, limit=window.limit + 1))
+
+    store.transfers.of_item = of_item_and_one
+
+
+@fault("test_transfers.py::test_positions_lead_through_the_history_while_it_grows", through_the_ports=True)
+def positions_are_included(store: Any) -> None:
+    of_item = store.transfers.of_item
+
+    async def of_item_from(item_id: Any, window: Any) -> Any:
+        if window.after is not None and window.after.value > 2:
+            window = replace(window, after=replace(window.after, value=window.after.value - 1))
+        return await of_item(item_id, window)
+
+    store.transfers.of_item = of_item_from
+
+
+# Keys
+
+
+@fault(
+    "test_keys.py::test_a_key_whose_unit_was_not_committed_is_free",
+    "test_keys.py::test_a_key_whose_unit_failed_is_free",
+)
+@each_unit
+def keys_are_kept_apart_from_the_effect(uow: Any) -> None:
+    write_through(uow.keys.rows)
+
+
+@fault(
+    "test_keys.py::test_copies_of_a_request_create_one_thing",
+    "test_keys.py::test_an_expired_key_is_replaced_by_one_of_many",
+)
+@each_unit
+def keys_are_checked_and_then_set(uow: Any) -> None:
+    uow.keys.claims = set()
+    uow.keys.rows.check = lambda: None
+
+
+@fault("test_keys.py::test_a_key_of_another_request_is_refused", through_the_ports=True)
+@each_unit
+def fingerprints_are_ignored(uow: Any) -> None:
+    claim = uow.keys.claim
+
+    async def claim_any(key: Any, fingerprint: bytes, **rest: Any) -> bytes | None:
+        answer: bytes | None = await claim(key, b"any", **rest)
+        return answer
+
+    uow.keys.claim = claim_any
+
+
+@fault("test_keys.py::test_a_key_holds_for_its_lifetime", through_the_ports=True)
+@each_unit
+def keys_never_expire(uow: Any) -> None:
+    claim = uow.keys.claim
+
+    async def claim_for_ever(key: Any, fingerprint: bytes, *, lifetime: timedelta, **rest: Any) -> bytes | None:
+        answer: bytes | None = await claim(key, fingerprint, lifetime=1000 * lifetime, **rest)
+        return answer
+
+    uow.keys.claim = claim_for_ever
+
+
+@fault("test_keys.py::test_a_key_whose_unit_failed_is_free")
+@each_unit
+def dead_units_keep_their_claims(uow: Any) -> None:
+    uow.keys.release = lambda: None
+
+
+# The store as a whole
+
+
+SHARED = MemoryStore()
+
+
+@fault("test_store.py::test_two_stores_share_nothing")
+def stores_share_their_state(store: Any) -> None:
+    store.begin, store.users, store.items = SHARED.begin, SHARED.users, SHARED.items
+
+
+@fault("test_unit_of_work.py::test_many_units_that_fail_do_not_exhaust_the_store", through_the_ports=True)
+def units_that_fail_leak_their_connection(store: Any) -> None:
+    begin, connections = store.begin, asyncio.Semaphore(5)
+
+    @asynccontextmanager
+    async def begin_on_a_connection() -> AsyncIterator[Any]:
+        try:
+            async with asyncio.timeout(0.1):
+                await connections.acquire()
+        except TimeoutError:
+            raise Busy("no connection is left") from None
+        async with begin() as uow:
+            yield uow
+        connections.release()
+
+    store.begin = begin_on_a_connection
+
+
+@fault("test_readers.py::test_readers_neither_see_an_open_unit_nor_wait_for_it", through_the_ports=True)
+def readers_wait_for_units(store: Any) -> None:
+    begin, get, lock = store.begin, store.items.get, asyncio.Lock()
+
+    @asynccontextmanager
+    async def begin_alone() -> AsyncIterator[Any]:
+        async with lock, begin() as uow:
+            yield uow
+
+    async def get_later(item_id: Any) -> Any:
+        async with lock:
+            return await get(item_id)
+
+    store.begin, store.items.get = begin_alone, get_later
+
+
+@dataclass(frozen=True)
+class BrokenAdapter:
+    engine: str
+    fault: Fault
+
+
+BROKEN_ADAPTERS = {
+    f"{engine}-{name}": BrokenAdapter(engine, fault)
+    for name, fault in FAULTS.items()
+    for engine in ("memory", *["sqlite"] * fault.through_the_ports)
+}
+
+
+def noticing(engine: str) -> set[str]:
+    """Those that notice a broken adapter's fault; those that notice any, for an engine as it is."""
+    if engine in BROKEN_ADAPTERS:
+        return set(BROKEN_ADAPTERS[engine].fault.noticed_by)
+    return {test for broken in BROKEN_ADAPTERS.values() if broken.engine == engine for test in broken.fault.noticed_by}
