@@ -76,7 +76,7 @@ def listed(
     """A page, with columns that are looked up for its rows alone; with a count, a row that tells it in any case."""
 
     def leads(column: ColumnElement[Any], compare: Callable[[Any, Any], Any]) -> bool:
-        """Whether an index in the list's order is entered or left by it. With a position, that is where it is entered."""
+        """Whether the index that has the order is entered or left by it: a position leaves nothing to enter by."""
         superseded = after and (compare in {le, lt}) == sort.descending
         return compare is eq or (column.key == sort.by and not superseded)
 
