@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -62,12 +63,13 @@ async def or_none(read: Awaitable[object]) -> object:
 async def read(store: Store, world: World) -> list[object]:
     """All that readers tell of it."""
     people = (world.ada, world.grace, world.new_user)
-    return [
+    told = [
         *[await or_none(store.users.get(user.id)) for user in people],
         *[await store.users.by_login(user.email) for user in people],
         *[await or_none(store.items.get(item.id)) for item in (world.lamp, world.new_item)],
         await or_none(store.transfers.of_item(world.lamp.id, Window())),
     ]
+    return deepcopy(told)  # lest it be changed with what is stored
 
 
 async def add_user(uow: UnitOfWork, world: World) -> None:
