@@ -10,6 +10,8 @@ from uuid import UUID
 
 from application.ports import KeyId
 from domain.item import Item, ItemId, Transfer, TransferId
+from domain.session import Session, SessionId
+from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -75,6 +77,31 @@ def a_transfer(item: Item, to: User, **fields: Any) -> Transfer:
         transferred_at=NOON,
     )
     return replace(transfer, **fields)
+
+
+def a_task(owner: User, **fields: Any) -> Task:
+    task = Task(
+        id=TaskId(new_id()),
+        owner_id=owner.id,
+        title="Dust the lamp",
+        description="Not the shade",
+        status=TaskStatus.IN_PROGRESS,
+        created_at=NOON,
+        version=1,
+    )
+    return replace(task, **fields)
+
+
+def a_session(user: User, **fields: Any) -> Session:
+    session = Session(
+        id=SessionId(new_id()),
+        user_id=user.id,
+        token_hash=new_id().bytes * 2,
+        expires_at=NOON + timedelta(days=30),
+        revoked=False,
+        version=1,
+    )
+    return replace(session, **fields)
 
 
 def a_key(**fields: Any) -> KeyId:

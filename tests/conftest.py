@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from application.ports import Begin, Ids, ItemReader, Store, TransferReader, UserReader
+from application.ports import Begin, Ids, Store
+from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.transact import Transact
 from tests import engines
 from tests.builders import SetClock, new_id
@@ -69,6 +70,11 @@ def items(store: Store) -> ItemReader:
 @pytest.fixture
 def transfers(store: Store) -> TransferReader:
     return store.transfers
+
+
+@pytest.fixture
+def tasks(store: Store) -> TaskReader:
+    return store.tasks
 
 
 @pytest.fixture

@@ -11,6 +11,15 @@ COUNT_LIMIT = 10_000
 
 SortValue = str | int | Decimal | datetime | UUID
 T = TypeVar("T")
+Order = TypeVar("Order", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Sort(Generic[Order]):
+    """The field to sort by; ids break ties, in the same direction."""
+
+    by: Order
+    descending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

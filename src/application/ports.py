@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from application.paging import Page, Window
+from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from domain.item import Item, ItemId, Transfer
+from domain.session import Attempts, Session, SessionId
+from domain.task import Task, TaskId
 from domain.user import User, UserId
 
 Clock = Callable[[], datetime]
@@ -79,6 +81,66 @@ class TransferRepository(Protocol):
         ...
 
 
+class TaskRepository(Protocol):
+    """Tasks inside a unit of work."""
+
+    async def add(self, task: Task) -> None: ...
+
+    async def get_for_update(self, task_id: TaskId) -> Task:
+        """As for items; raise NotFound `task-not-found`."""
+        ...
+
+    async def save(self, task: Task) -> None:
+        """As for items."""
+        ...
+
+    async def remove(self, task: Task) -> None:
+        """As for items."""
+        ...
+
+    async def remove_of(self, user_id: UserId) -> None:
+        """All tasks of a user, whom this unit has locked."""
+        ...
+
+
+class SessionRepository(Protocol):
+    """Sign-ins, and the hashes of all tokens that they ever had."""
+
+    async def add(self, session: Session) -> None: ...
+
+    async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        """Whose token this is or was; both never change, so nothing is locked."""
+        ...
+
+    async def get_for_update(self, session_id: SessionId) -> Session:
+        """The session, locked; raise NotFound `session-not-found`. Lock its user first, if at all."""
+        ...
+
+    async def save(self, session: Session) -> None:
+        """As for items; a token hash that it gives up is still found."""
+        ...
+
+    async def revoke_of(self, user_id: UserId) -> None:
+        """All sessions of a user, whom this unit has locked."""
+        ...
+
+    async def remove_of(self, user_id: UserId) -> None:
+        """All sessions of a user, whom this unit has locked, and their tokens."""
+        ...
+
+
+class AttemptRepository(Protocol):
+    """What is remembered of log-ins, by subject; a hash, since people type secrets where names belong."""
+
+    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
+        """In the order given, locked in the order of the bytes; empty ones, locked too, where nothing is stored."""
+        ...
+
+    async def save(self, *attempts: Attempts) -> None:
+        """Store what get_for_update() gave and has since changed; here or at commit(), raise TryAgain as for items."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class KeyId:
     """What an idempotency key is unique within: who sent it, and for which operation."""
@@ -121,6 +183,12 @@ class UnitOfWork(Protocol):
     @property
     def transfers(self) -> TransferRepository: ...
     @property
+    def tasks(self) -> TaskRepository: ...
+    @property
+    def sessions(self) -> SessionRepository: ...
+    @property
+    def attempts(self) -> AttemptRepository: ...
+    @property
     def keys(self) -> KeyRepository: ...
 
     async def commit(self) -> None:
@@ -132,47 +200,13 @@ Begin = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
 """A new unit of work. Entering raises Unavailable if the store is down, and Busy if it is saturated."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnedItem:
-    """An item with as much of its owner as its answer shows."""
-
-    item: Item
-    owner_username: str
-
-
-class UserReader(Protocol):
-    """Committed users, each call one statement and no transaction."""
-
-    async def get(self, user_id: UserId) -> User:
-        """Raise NotFound `user-not-found`."""
-        ...
-
-    async def by_login(self, login: str) -> User | None:
-        """By e-mail address if there is an `@` in it, else by username; both as the domain spells them."""
-        ...
-
-
-class ItemReader(Protocol):
-    """Committed items, each call one statement and no transaction."""
-
-    async def get(self, item_id: ItemId) -> OwnedItem:
-        """Raise NotFound `item-not-found`."""
-        ...
-
-
-class TransferReader(Protocol):
-    """The committed history."""
-
-    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """By number, the first first; positions are (number, id). Raise NotFound `item-not-found`."""
-        ...
-
-
 class PasswordHasher(Protocol):
-    """Slow on purpose and off the event loop: never call it inside a unit of work."""
+    """Slow on purpose and off the event loop: never call it inside a unit of work. Raise Busy if too many wait."""
 
-    async def hash(self, password: str) -> str:
-        """Raise Busy when too many are waiting already."""
+    async def hash(self, password: str) -> str: ...
+
+    def outdated(self, password_hash: str) -> bool:
+        """Whether the hash was made with other parameters than new ones are."""
         ...
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
@@ -220,6 +254,12 @@ class Store(Protocol):
     def items(self) -> ItemReader: ...
     @property
     def transfers(self) -> TransferReader: ...
+    @property
+    def tasks(self) -> TaskReader: ...
+
+    async def purge(self, at: datetime) -> int:
+        """Remove idempotency keys, sessions and log-in attempts that have had their time; how many there were."""
+        ...
 
     async def open(self) -> None:
         """Connect. Raise Unavailable, saying in one line what to do, if that fails or the engine does not serve."""

@@ -1,28 +1,150 @@
-"""Signing in."""
+"""Signing in, staying signed in, and signing out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
 
-from application.ports import AccessToken, Clock, PasswordHasher, Tokens, UserReader
+from application.passwords import ProvePassword
+from application.ports import AccessToken, Clock, Ids, PasswordHasher, Tokens, UnitOfWork
+from application.readers import UserReader
+from application.transact import Transact
 from domain.errors import Unauthenticated
+from domain.session import Session, SessionId
 from domain.text import caseless
+from domain.user import UserId
+
+NewToken = Callable[[], str]
+"""256 bits that nobody can guess, as text."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    access: AccessToken
+    refresh_token: str
 
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Exchange a password for an access token.
+    """Exchange a password for tokens.
 
     - By username or by e-mail address, however spelt.
     - Whether the account is unknown, inactive or the password wrong: the same answer after the same time.
+    - A password that changes while it is judged lets nobody in.
+    - A hash made with outdated parameters is made anew.
     """
 
+    transact: Transact
     users: UserReader
+    prove: ProvePassword
     passwords: PasswordHasher
     tokens: Tokens
+    new_token: NewToken
+    ids: Ids
+    now: Clock
+    lifetime: timedelta
+
+    async def __call__(self, *, login: str, password: str, address: str) -> SignedIn:
+        login = caseless(login)
+        seen = await self.users.by_login(login)
+        attempt = await self.prove(seen, login, password, address)
+        outdated = attempt.right and seen is not None and self.passwords.outdated(seen.password_hash)
+        new_hash = await self.passwords.hash(password) if outdated else None
+        refresh_token = self.new_token()
+
+        async def work(uow: UnitOfWork) -> UserId | None:
+            user = None if seen is None else (await uow.users.hold(seen.id)).get(seen.id)
+            right = attempt.right and user is not None and user.is_active and user.password_hash == seen_hash
+            await attempt.settle(uow, failed=not right)
+            if user is None or not right:
+                return None
+            await uow.sessions.add(
+                Session(
+                    id=SessionId(self.ids()),
+                    user_id=user.id,
+                    token_hash=digest(refresh_token),
+                    expires_at=self.now() + self.lifetime,
+                )
+            )
+            return user.id
+
+        seen_hash = seen.password_hash if seen else None
+        user_id = await self.transact(work)
+        if user_id is None:
+            raise Unauthenticated("wrong-credentials", "no active account has this name and password")
+        if new_hash is not None:
+            await self._rehash(user_id, seen_hash, new_hash)
+        return SignedIn(self.tokens.issue(user_id, self.now()), refresh_token)
+
+    async def _rehash(self, user_id: UserId, old_hash: str | None, new_hash: str) -> None:
+        async def work(uow: UnitOfWork) -> None:
+            user = await uow.users.get_for_update(user_id)
+            if user.password_hash == old_hash:
+                user.change(password_hash=new_hash)
+                await uow.users.save(user)
+
+        await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSession:
+    """Exchange a refresh token for new tokens.
+
+    - Each works once; whoever presents a spent one ends the whole session, since one of two holders is a thief.
+    - Not after the session's absolute end, nor once its user is inactive or gone.
+    """
+
+    transact: Transact
+    tokens: Tokens
+    new_token: NewToken
     now: Clock
 
-    async def __call__(self, *, login: str, password: str) -> AccessToken:
-        user = await self.users.by_login(caseless(login))
-        fits = await self.passwords.verify(password, user.password_hash if user else None)
-        if user is None or not fits or not user.is_active:
-            raise Unauthenticated("wrong-credentials", "no active account has this name and password")
-        return self.tokens.issue(user.id, self.now())
+    async def __call__(self, *, refresh_token: str) -> SignedIn:
+        presented, successor = digest(refresh_token), self.new_token()
+
+        async def work(uow: UnitOfWork) -> UserId | None:
+            found = await uow.sessions.find(presented)
+            if found is None:
+                return None
+            session_id, user_id = found
+            user = (await uow.users.hold(user_id)).get(user_id)
+            if user is None or not user.is_active:
+                return None
+            session = await uow.sessions.get_for_update(session_id)
+            version = session.version
+            rotated = session.rotate(presented, digest(successor), self.now())
+            if session.version != version:
+                await uow.sessions.save(session)
+            return user_id if rotated else None
+
+        user_id = await self.transact(work)
+        if user_id is None:
+            raise Unauthenticated("invalid-refresh-token", "this refresh token does not work; sign in again")
+        return SignedIn(self.tokens.issue(user_id, self.now()), successor)
+
+
+@dataclass(frozen=True, slots=True)
+class SignOut:
+    """End the session that a refresh token belongs to.
+
+    - A token that is unknown or spent is as good as any: its session is over afterwards.
+    """
+
+    transact: Transact
+
+    async def __call__(self, *, refresh_token: str) -> None:
+        async def work(uow: UnitOfWork) -> None:
+            found = await uow.sessions.find(digest(refresh_token))
+            if found is None:
+                return
+            session = await uow.sessions.get_for_update(found[0])
+            if not session.revoked:
+                session.revoke()
+                await uow.sessions.save(session)
+
+        await self.transact(work)
+
+
+def digest(token: str) -> bytes:
+    """Tokens are random enough for a fast hash; only this is stored."""
+    return sha256(token.encode()).digest()

@@ -1,26 +1,28 @@
 """Items, and the transfers that make up their history."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import NewType, Self
+from typing import NewType, Self, TypedDict
 from uuid import UUID
 
-from domain.errors import Conflict, Forbidden, Invalid, Stale
-from domain.text import checked_name, checked_text
+from domain.errors import Conflict, Forbidden, Invalid
+from domain.text import checked_description, checked_name
 from domain.user import User, UserId
+from domain.version import Expected, expect
 
 ItemId = NewType("ItemId", UUID)
 TransferId = NewType("TransferId", UUID)
 
 NAME_LENGTH = 200
-DESCRIPTION_LENGTH = 2_000
 HIGHEST_PRICE = Decimal("9999999999.99")
 CENT = Decimal("0.01")
 
-Expected = Collection[int] | None
-"""The versions that the caller would have: any of these, or None for whatever there is."""
+
+class ItemChanges(TypedDict, total=False):
+    name: str
+    description: str | None
+    price: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +68,21 @@ class Item:
         """What goes before every change of an item, in the order that the contract promises."""
         if by != self.owner_id:
             raise Forbidden("item-not-owned", "only the item's owner can do this")
-        if expected is not None and self.version not in expected:
-            raise Stale("version-mismatch", "the item has changed since; read it again")
+        expect(self.version, expected)
+
+    def change(self, changes: ItemChanges, *, by: UserId, expected: Expected = None) -> bool:
+        """Whether anything is now different; what is not different is not a new version."""
+        self.permit(by, expected)
+        before = (self.name, self.description, self.price)
+        if "name" in changes:
+            self.name = checked_name("name", changes["name"], at_most=NAME_LENGTH)
+        if "description" in changes:
+            self.description = checked_description(changes["description"])
+        if "price" in changes:
+            self.price = checked_price(changes["price"])
+        changed = before != (self.name, self.description, self.price)
+        self.version += changed
+        return changed
 
     def transfer(
         self, *, id: TransferId, by: UserId, to: User | None, expected: Expected = None, at: datetime
@@ -91,10 +106,6 @@ class Item:
             version=self.version,
             transferred_at=at,
         )
-
-
-def checked_description(description: str | None) -> str | None:
-    return None if description is None else checked_text("description", description, at_most=DESCRIPTION_LENGTH)
 
 
 def checked_price(price: Decimal) -> Decimal:

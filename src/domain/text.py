@@ -4,6 +4,8 @@ from unicodedata import normalize
 
 from domain.errors import Invalid
 
+DESCRIPTION_LENGTH = 2_000
+
 
 def checked_text(field: str, text: str, *, at_most: int) -> str:
     """The text, if every engine can store it and give it back as it was."""
@@ -24,3 +26,7 @@ def checked_name(field: str, text: str, *, at_most: int) -> str:
 def caseless(text: str) -> str:
     """The one spelling that stores compare bytes of: `lower()` differs between stores and locales."""
     return normalize("NFC", normalize("NFC", text).casefold())
+
+
+def checked_description(description: str | None) -> str | None:
+    return None if description is None else checked_text("description", description, at_most=DESCRIPTION_LENGTH)

@@ -38,6 +38,15 @@ class User:
             created_at=at,
         )
 
+    def change(self, *, email: str | None = None, password_hash: str | None = None) -> None:
+        self.email = self.email if email is None else checked_email(email)
+        self.password_hash = password_hash or self.password_hash
+        self.version += 1
+
+    def activate(self) -> None:
+        self.is_active = True
+        self.version += 1
+
     def deactivate(self) -> None:
         self.is_active = False
         self.version += 1

@@ -5,12 +5,15 @@ from importlib.metadata import entry_points
 
 from dependency_injector import containers, providers
 
-from application.items import CreateItem, TransferItem
-from application.ports import ItemReader, Store, Tokens, TransferReader, UserReader
-from application.sessions import SignIn
+from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
+from application.passwords import ProvePassword
+from application.ports import Store, Tokens
+from application.readers import ItemReader, TaskReader, TransferReader, UserReader
+from application.sessions import RefreshSession, SignIn, SignOut
+from application.tasks import ChangeTask, CreateTask, DeleteTask
 from application.transact import Transact
-from application.users import CreateUser, ReadAccount
-from infrastructure.identity import new_id, utc_now
+from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
+from infrastructure.identity import new_id, new_token, utc_now
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
 from infrastructure.settings import Misconfigured, Settings, load_settings
@@ -43,6 +46,7 @@ class Container(containers.DeclarativeContainer):
     settings = providers.Dependency(instance_of=Settings)
     now = providers.Object(utc_now)
     ids = providers.Object(new_id)
+    new_token = providers.Object(new_token)
 
     store = providers.Singleton(open_store, settings)
     passwords = providers.Singleton(Argon2Passwords)
@@ -56,22 +60,50 @@ class Container(containers.DeclarativeContainer):
         Transact, begin=store.provided.begin, now=now, deadline=settings.provided.request_deadline
     )
 
-    create_user = providers.Singleton(CreateUser, transact, passwords, ids, now)
-    read_account = providers.Singleton(ReadAccount, store.provided.users)
-    sign_in = providers.Singleton(SignIn, store.provided.users, passwords, tokens, now)
-    create_item = providers.Singleton(CreateItem, transact, ids, now)
-    transfer_item = providers.Singleton(TransferItem, transact, ids, now)
+    prove_password = providers.Singleton(
+        ProvePassword,
+        transact,
+        passwords,
+        now,
+        settings.provided.login_failures_per_account,
+        settings.provided.login_failures_per_address,
+    )
 
     offered = providers.Dict(
         {
-            CreateUser: create_user,
-            ReadAccount: read_account,
-            SignIn: sign_in,
-            CreateItem: create_item,
-            TransferItem: transfer_item,
+            CreateUser: providers.Singleton(CreateUser, transact, passwords, ids, now),
+            ReadAccount: providers.Singleton(ReadAccount, store.provided.users),
+            ChangeAccount: providers.Singleton(
+                ChangeAccount, transact, store.provided.users, prove_password, passwords
+            ),
+            DeleteAccount: providers.Singleton(DeleteAccount, transact),
+            ActivateUser: providers.Singleton(ActivateUser, transact, store.provided.users),
+            DeactivateUser: providers.Singleton(DeactivateUser, transact, store.provided.users),
+            SignIn: providers.Singleton(
+                SignIn,
+                transact,
+                store.provided.users,
+                prove_password,
+                passwords,
+                tokens,
+                new_token,
+                ids,
+                now,
+                settings.provided.refresh_token_lifetime,
+            ),
+            RefreshSession: providers.Singleton(RefreshSession, transact, tokens, new_token, now),
+            SignOut: providers.Singleton(SignOut, transact),
+            CreateItem: providers.Singleton(CreateItem, transact, ids, now),
+            ChangeItem: providers.Singleton(ChangeItem, transact),
+            DeleteItem: providers.Singleton(DeleteItem, transact),
+            TransferItem: providers.Singleton(TransferItem, transact, ids, now),
+            CreateTask: providers.Singleton(CreateTask, transact, ids, now),
+            ChangeTask: providers.Singleton(ChangeTask, transact),
+            DeleteTask: providers.Singleton(DeleteTask, transact),
             UserReader: store.provided.users,
             ItemReader: store.provided.items,
             TransferReader: store.provided.transfers,
+            TaskReader: store.provided.tasks,
             Store: store,
             Tokens: tokens,
         }

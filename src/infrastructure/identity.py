@@ -1,5 +1,6 @@
-"""Time and ids, the two things that come in from outside."""
+"""Time, ids and chance: what comes in from outside, so that tests can bring their own."""
 
+import secrets
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -14,3 +15,7 @@ def utc_now() -> datetime:
 
 def new_id() -> UUID:
     return uuid7()
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(32)

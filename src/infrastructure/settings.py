@@ -1,5 +1,6 @@
 """Every setting, from `HANDOVER_*` in the environment or a `.env` file, checked once at the start."""
 
+from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -70,6 +71,10 @@ class Settings(BaseSettings):
     def adapter(self) -> str:
         """The name of the `handover.persistence` entry point that serves the store."""
         return self.persistence or PERSISTENCE_BY_SCHEME[self.scheme]
+
+    @property
+    def refresh_token_lifetime(self) -> timedelta:
+        return timedelta(days=self.refresh_token_days)
 
     @property
     def in_production(self) -> bool:

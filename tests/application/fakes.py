@@ -1,9 +1,12 @@
 """Passwords and tokens that cost nothing: the real ones need what the core does without."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from application.errors import Busy
 from application.ports import AccessToken
 from domain.errors import Unauthenticated
 from domain.user import UserId
@@ -13,13 +16,24 @@ from domain.user import UserId
 class FakePasswords:
     verified: list[str | None] = field(default_factory=list)
     """The hashes that passwords were compared to: whoever compares none tells by the time that it takes."""
+    busy: bool = False
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """What happens while a password is compared."""
 
     async def hash(self, password: str) -> str:
         return f"hash of {password}"
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
+        if self.busy:
+            raise Busy("too many passwords are waiting")
         self.verified.append(password_hash)
-        return password_hash == await self.hash(password)
+        if self.meanwhile:
+            await self.meanwhile()
+        await asyncio.sleep(0)
+        return (password_hash or "").removeprefix("old ") == await self.hash(password)
+
+    def outdated(self, password_hash: str) -> bool:
+        return password_hash.startswith("old ")
 
 
 class FakeTokens:

@@ -4,11 +4,13 @@ import pytest
 
 from application.items import CreateItem, TransferItem
 from application.paging import Window
-from application.ports import Begin, Ids, OwnedItem, Store
+from application.ports import Begin, Ids, Store
+from application.readers import OwnedItem
 from application.transact import Transact
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
-from domain.item import Expected, ItemId
+from domain.item import ItemId
 from domain.user import User, UserId
+from domain.version import Expected
 from tests.builders import NOON, SetClock, a_user, an_item, new_id
 
 

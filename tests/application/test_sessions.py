@@ -1,13 +1,23 @@
+import asyncio
+from datetime import timedelta
+
 import pytest
 
-from application.ports import Ids, Store
-from application.sessions import SignIn
+from application.errors import Busy
+from application.passwords import ProvePassword
+from application.ports import Begin, Ids, Store
+from application.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from application.transact import Transact
 from application.users import CreateUser
 from domain.errors import Unauthenticated
+from domain.session import TooManyAttempts
 from domain.user import User
 from tests.application.fakes import FakePasswords, FakeTokens
-from tests.builders import SetClock, a_user
+from tests.builders import SetClock, a_user, new_id
+
+
+def new_token() -> str:
+    return new_id().hex
 
 
 @pytest.fixture
@@ -17,14 +27,35 @@ async def ada(transact: Transact, passwords: FakePasswords, ids: Ids, clock: Set
 
 
 @pytest.fixture
-def sign_in(store: Store, passwords: FakePasswords, clock: SetClock) -> SignIn:
-    return SignIn(store.users, passwords, FakeTokens(), clock)
+def sign_in(transact: Transact, store: Store, passwords: FakePasswords, ids: Ids, clock: SetClock) -> SignIn:
+    prove = ProvePassword(transact, passwords, clock, per_account=5, per_address=8)
+    return SignIn(
+        transact, store.users, prove, passwords, FakeTokens(), new_token, ids, clock, lifetime=timedelta(days=30)
+    )
+
+
+@pytest.fixture
+def refresh(transact: Transact, clock: SetClock) -> RefreshSession:
+    return RefreshSession(transact, FakeTokens(), new_token, clock)
+
+
+@pytest.fixture
+def sign_out(transact: Transact) -> SignOut:
+    return SignOut(transact)
+
+
+async def deactivate(user: User, begin: Begin) -> None:
+    async with begin() as uow:
+        user = await uow.users.get_for_update(user.id)
+        user.deactivate()
+        await uow.users.save(user)
+        await uow.commit()
 
 
 @pytest.mark.parametrize("login", ["ada", "ADA", "zoë@example.org", "ZOE\u0308@EXAMPLE.ORG"])
 async def test_a_name_is_recognised_however_it_is_spelt(login: str, sign_in: SignIn, ada: User) -> None:
-    token = await sign_in(login=login, password="correct horse")
-    assert token.token.startswith(str(ada.id))
+    signed_in = await sign_in(login=login, password="correct horse", address="::1")
+    assert signed_in.access.token.startswith(str(ada.id))
 
 
 @pytest.mark.parametrize(
@@ -42,12 +73,145 @@ async def test_a_name_is_recognised_however_it_is_spelt(login: str, sign_in: Sig
     ],
 )
 async def test_nobody_else_gets_in_or_learns_why(
-    login: str, password: str, sign_in: SignIn, ada: User, store: Store, passwords: FakePasswords
+    login: str, password: str, sign_in: SignIn, ada: User, begin: Begin, passwords: FakePasswords
 ) -> None:
-    async with store.begin() as uow:
+    async with begin() as uow:
         await uow.users.add(a_user(username="inactive", is_active=False, password_hash="hash of correct horse"))
         await uow.commit()
     with pytest.raises(Unauthenticated) as refusal:
-        await sign_in(login=login, password=password)
+        await sign_in(login=login, password=password, address="::1")
     assert refusal.value.code == "wrong-credentials"
     assert len(passwords.verified) == 1
+
+
+@pytest.mark.parametrize("login", ["ada", "nobody"])
+async def test_after_so_many_failures_even_the_right_password_is_not_judged(
+    login: str, sign_in: SignIn, ada: User, passwords: FakePasswords, clock: SetClock
+) -> None:
+    for number in range(5):
+        with pytest.raises(Unauthenticated):
+            await sign_in(login=login, password="wrong", address=f"192.0.2.{number}")
+    with pytest.raises(TooManyAttempts):
+        await sign_in(login=login, password="correct horse", address="192.0.2.9")
+    assert len(passwords.verified) == 5
+    clock.move(minutes=15)
+    if login == "ada":
+        await sign_in(login=login, password="correct horse", address="192.0.2.9")
+
+
+async def test_email_and_username_share_their_accounts_count(sign_in: SignIn, ada: User) -> None:
+    for login in ("ada", "zoë@example.org", "ADA", "ada", "zoë@example.org"):
+        with pytest.raises(Unauthenticated):
+            await sign_in(login=login, password="wrong", address="::1")
+    with pytest.raises(TooManyAttempts):
+        await sign_in(login="ada", password="wrong", address="::2")
+
+
+async def test_an_address_may_fail_only_so_often(sign_in: SignIn, ada: User) -> None:
+    for number in range(8):
+        with pytest.raises(Unauthenticated):
+            await sign_in(login=f"nobody{number}", password="wrong", address="::1")
+    with pytest.raises(TooManyAttempts):
+        await sign_in(login="ada", password="correct horse", address="::1")
+    await sign_in(login="ada", password="correct horse", address="::2")
+
+
+async def test_many_guesses_at_once_get_no_further(sign_in: SignIn, ada: User, passwords: FakePasswords) -> None:
+    guesses = (sign_in(login="ada", password="wrong", address=f"::{number}") for number in range(30))
+    refusals = await asyncio.gather(*guesses, return_exceptions=True)
+    assert [type(refusal) for refusal in refusals].count(Unauthenticated) == 5
+    assert len(passwords.verified) == 5
+
+
+async def test_many_right_log_ins_at_once_all_succeed(sign_in: SignIn, ada: User) -> None:
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(sign_in(login="ada", password="correct horse", address="::1") for _ in range(30)))
+
+
+async def test_who_could_not_be_judged_has_not_failed(sign_in: SignIn, ada: User, passwords: FakePasswords) -> None:
+    passwords.busy = True
+    for _ in range(9):
+        with pytest.raises(Busy):
+            await sign_in(login="ada", password="correct horse", address="::1")
+    passwords.busy = False
+    await sign_in(login="ada", password="correct horse", address="::1")
+
+
+async def test_a_password_that_changes_meanwhile_lets_nobody_in(
+    sign_in: SignIn, ada: User, passwords: FakePasswords, begin: Begin
+) -> None:
+    async def change() -> None:
+        async with begin() as uow:
+            user = await uow.users.get_for_update(ada.id)
+            user.change(password_hash="hash of battery staple")
+            await uow.users.save(user)
+            await uow.commit()
+
+    passwords.meanwhile = change
+    with pytest.raises(Unauthenticated):
+        await sign_in(login="ada", password="correct horse", address="::1")
+
+
+async def test_an_outdated_hash_is_made_anew(sign_in: SignIn, ada: User, begin: Begin, store: Store) -> None:
+    async with begin() as uow:
+        user = await uow.users.get_for_update(ada.id)
+        user.change(password_hash="old hash of correct horse")
+        await uow.users.save(user)
+        await uow.commit()
+    await sign_in(login="ada", password="correct horse", address="::1")
+    assert (await store.users.get(ada.id)).password_hash == "hash of correct horse"
+
+
+async def test_a_session_goes_on_by_refreshing(sign_in: SignIn, refresh: RefreshSession, ada: User) -> None:
+    signed_in = await sign_in(login="ada", password="correct horse", address="::1")
+    for _ in range(3):
+        signed_in = await refresh(refresh_token=signed_in.refresh_token)
+    assert signed_in.access.token.startswith(str(ada.id))
+
+
+async def refused(refresh: RefreshSession, *tokens: str) -> None:
+    for token in tokens:
+        with pytest.raises(Unauthenticated) as refusal:
+            await refresh(refresh_token=token)
+        assert refusal.value.code == "invalid-refresh-token"
+
+
+async def test_a_spent_token_ends_its_session_and_no_other(sign_in: SignIn, refresh: RefreshSession, ada: User) -> None:
+    first = await sign_in(login="ada", password="correct horse", address="::1")
+    other = await sign_in(login="ada", password="correct horse", address="::1")
+    second = await refresh(refresh_token=first.refresh_token)
+    await refused(refresh, first.refresh_token, second.refresh_token)
+    await refresh(refresh_token=other.refresh_token)
+
+
+async def test_of_many_uses_at_once_at_most_one_has_a_successor(
+    sign_in: SignIn, refresh: RefreshSession, ada: User
+) -> None:
+    first = await sign_in(login="ada", password="correct horse", address="::1")
+    uses = (refresh(refresh_token=first.refresh_token) for _ in range(10))
+    outcomes = await asyncio.gather(*uses, return_exceptions=True)
+    assert sum(isinstance(outcome, SignedIn) for outcome in outcomes) <= 1
+    assert all(isinstance(outcome, SignedIn | Unauthenticated) for outcome in outcomes)
+
+
+async def test_sessions_end_with_time_with_log_out_and_with_their_user(
+    sign_in: SignIn, refresh: RefreshSession, sign_out: SignOut, ada: User, begin: Begin, clock: SetClock
+) -> None:
+    left = await sign_in(login="ada", password="correct horse", address="::1")
+    await sign_out(refresh_token=left.refresh_token)
+    await refused(refresh, left.refresh_token)
+
+    late = await sign_in(login="ada", password="correct horse", address="::1")
+    clock.move(days=30)
+    await refused(refresh, late.refresh_token)
+
+    gone = await sign_in(login="ada", password="correct horse", address="::1")
+    await deactivate(ada, begin)
+    await refused(refresh, gone.refresh_token)
+
+
+async def test_an_unknown_token_refreshes_nothing_and_may_be_signed_out(
+    refresh: RefreshSession, sign_out: SignOut
+) -> None:
+    await refused(refresh, "", "unknown")
+    await sign_out(refresh_token="unknown")

@@ -12,7 +12,8 @@ import pytest
 
 from application.items import TransferItem
 from application.paging import Window
-from application.ports import Begin, ItemReader, OwnedItem, Store, UnitOfWork
+from application.ports import Begin, Store, UnitOfWork
+from application.readers import ItemReader, OwnedItem
 from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User

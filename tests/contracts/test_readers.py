@@ -7,7 +7,8 @@ import pytest
 
 from application.items import TransferItem
 from application.paging import Window
-from application.ports import Begin, ItemReader, Store, UserReader
+from application.ports import Begin, Store
+from application.readers import ItemReader, UserReader
 from domain.errors import NotFound
 from domain.item import Item, ItemId
 from domain.user import User, UserId

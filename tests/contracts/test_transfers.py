@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from application.paging import Position, Window
-from application.ports import Begin, TransferReader, UnitOfWork
+from application.ports import Begin, UnitOfWork
+from application.readers import TransferReader
 from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.user import User

@@ -11,11 +11,14 @@ import pytest
 
 from application.errors import TryAgain
 from application.paging import Window
-from application.ports import Begin, ItemReader, KeyId, Store, UnitOfWork
+from application.ports import Begin, KeyId, Store, UnitOfWork
+from application.readers import ItemReader
 from domain.errors import NotFound
 from domain.item import Item, Transfer
+from domain.session import Session
+from domain.task import Task
 from domain.user import User
-from tests.builders import NOON, a_key, a_transfer, a_user, an_item
+from tests.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
 from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, attempt, keep
 
 
@@ -30,6 +33,10 @@ class World:
     new_user: User
     new_item: Item
     new_transfer: Transfer
+    task: Task
+    new_task: Task
+    session: Session
+    new_session: Session
     used_key: KeyId
     new_key: KeyId
 
@@ -39,18 +46,47 @@ async def world(begin: Begin) -> World:
     ada, grace = a_user(), a_user()
     lamp = an_item(ada, version=2, transfers=1)
     transfer = a_transfer(lamp, ada, number=1, from_user_id=grace.id, version=2)
-    await keep(begin, ada, grace, lamp, transfer)
+    task, session = a_task(grace), a_session(grace)
+    await keep(begin, ada, grace, lamp, transfer, task, session)
     used_key, new_key = a_key(), a_key()
     async with begin() as uow:
         await uow.keys.claim(used_key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
         await uow.keys.keep(used_key, b"answer")
         await uow.commit()
-    return World(ada, grace, lamp, transfer, a_user(), an_item(ada), a_transfer(lamp, grace), used_key, new_key)
+    return World(
+        ada=ada,
+        grace=grace,
+        lamp=lamp,
+        transfer=transfer,
+        new_user=a_user(),
+        new_item=an_item(ada),
+        new_transfer=a_transfer(lamp, grace),
+        task=task,
+        new_task=a_task(grace),
+        session=session,
+        new_session=a_session(grace),
+        used_key=used_key,
+        new_key=new_key,
+    )
+
+
+SUBJECT = b"grace" * 6
 
 
 async def answer_to(begin: Begin, key: KeyId) -> bytes | None:
     async with begin() as uow:
         return await uow.keys.claim(key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
+
+
+async def remembered(begin: Begin, world: World) -> list[object]:
+    """All that only a unit of work can tell, and that none must be in the way of."""
+    async with begin() as uow:
+        return [
+            await uow.sessions.find(world.new_session.token_hash),
+            await uow.sessions.find(b"rotated" * 4),
+            await uow.sessions.get_for_update(world.session.id),
+            await uow.attempts.get_for_update(SUBJECT),
+        ]
 
 
 async def or_none(read: Awaitable[object]) -> object:
@@ -68,6 +104,7 @@ async def read(store: Store, world: World) -> list[object]:
         *[await store.users.by_login(user.email) for user in people],
         *[await or_none(store.items.get(item.id)) for item in (world.lamp, world.new_item)],
         await or_none(store.transfers.of_item(world.lamp.id, Window())),
+        *[await or_none(store.tasks.get(task.id, task.owner_id)) for task in (world.task, world.new_task)],
     ]
     return deepcopy(told)  # lest it be changed with what is stored
 
@@ -90,7 +127,10 @@ async def save_user(uow: UnitOfWork, world: World) -> None:
 
 
 async def remove_user(uow: UnitOfWork, world: World) -> None:
-    await uow.users.remove(await uow.users.get_for_update(world.grace.id))
+    grace = await uow.users.get_for_update(world.grace.id)
+    await uow.tasks.remove_of(grace.id)
+    await uow.sessions.remove_of(grace.id)
+    await uow.users.remove(grace)
 
 
 async def add_item(uow: UnitOfWork, world: World) -> None:
@@ -137,6 +177,50 @@ async def keep_answer(uow: UnitOfWork, world: World) -> None:
     await uow.keys.keep(world.new_key, b"answer")
 
 
+async def add_task(uow: UnitOfWork, world: World) -> None:
+    await uow.tasks.add(world.new_task)
+
+
+async def lock_task(uow: UnitOfWork, world: World) -> None:
+    await uow.tasks.get_for_update(world.task.id)
+
+
+async def save_task(uow: UnitOfWork, world: World) -> None:
+    task = await uow.tasks.get_for_update(world.task.id)
+    await uow.tasks.save(replace(task, title="Polish the lamp", version=2))
+
+
+async def remove_task(uow: UnitOfWork, world: World) -> None:
+    await uow.tasks.remove(await uow.tasks.get_for_update(world.task.id))
+
+
+async def remove_tasks(uow: UnitOfWork, world: World) -> None:
+    await uow.tasks.remove_of((await uow.users.get_for_update(world.grace.id)).id)
+
+
+async def add_session(uow: UnitOfWork, world: World) -> None:
+    await uow.sessions.add(world.new_session)
+
+
+async def rotate_session(uow: UnitOfWork, world: World) -> None:
+    session = await uow.sessions.get_for_update(world.session.id)
+    await uow.sessions.save(replace(session, token_hash=b"rotated" * 4, version=2))
+
+
+async def revoke_sessions(uow: UnitOfWork, world: World) -> None:
+    await uow.sessions.revoke_of((await uow.users.get_for_update(world.grace.id)).id)
+
+
+async def remove_sessions(uow: UnitOfWork, world: World) -> None:
+    await uow.sessions.remove_of((await uow.users.get_for_update(world.grace.id)).id)
+
+
+async def count_attempt(uow: UnitOfWork, world: World) -> None:
+    attempts = await uow.attempts.get_for_update(SUBJECT)
+    attempts[0].admit(NOON, limit=3)
+    await uow.attempts.save(*attempts)
+
+
 Deed = Callable[[UnitOfWork, World], Awaitable[None]]
 DEEDS: list[Deed] = [
     add_user,
@@ -150,6 +234,16 @@ DEEDS: list[Deed] = [
     remove_item,
     transfer_item,
     add_transfer,
+    add_task,
+    lock_task,
+    save_task,
+    remove_task,
+    remove_tasks,
+    add_session,
+    rotate_session,
+    revoke_sessions,
+    remove_sessions,
+    count_attempt,
     claim_key,
     replace_expired_key,
     keep_answer,
@@ -159,11 +253,12 @@ every_deed = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name
 
 @every_deed
 async def test_nothing_is_kept_without_commit(deed: Deed, world: World, begin: Begin, store: Store) -> None:
-    before = await read(store, world)
+    before, memories = await read(store, world), await remembered(begin, world)
     async with begin() as uow:
         await deed(uow, world)
         assert await read(store, world) == before
     assert await read(store, world) == before
+    assert await remembered(begin, world) == memories
     assert await answer_to(begin, world.used_key) == b"answer"
     assert await answer_to(begin, world.new_key) is None
 
@@ -174,10 +269,11 @@ async def test_an_error_undoes_everything(deed: Deed, world: World, begin: Begin
         await deed(uow, world)
         raise ZeroDivisionError
 
-    before = await read(store, world)
+    before, memories = await read(store, world), await remembered(begin, world)
     with pytest.raises(ZeroDivisionError):
         await attempt(begin, fail)
     assert await read(store, world) == before
+    assert await remembered(begin, world) == memories
     assert await answer_to(begin, world.used_key) == b"answer"
     assert await answer_to(begin, world.new_key) is None
 

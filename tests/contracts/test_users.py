@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from application.paging import Window
-from application.ports import Begin, Store, UnitOfWork, UserReader
+from application.ports import Begin, Store, UnitOfWork
+from application.readers import UserReader
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.item import Item

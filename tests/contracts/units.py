@@ -8,6 +8,8 @@ from application.errors import TryAgain, Unavailable
 from application.ports import Begin, UnitOfWork
 from domain.errors import DomainError
 from domain.item import Item, Transfer
+from domain.session import Session
+from domain.task import Task
 from domain.user import User
 
 LIMIT = 10.0
@@ -21,7 +23,7 @@ Work = Callable[[UnitOfWork], Awaitable[object]]
 Meanwhile = Callable[[], Awaitable[None]]
 
 
-async def keep(begin: Begin, *entities: User | Item | Transfer) -> None:
+async def keep(begin: Begin, *entities: User | Item | Transfer | Task | Session) -> None:
     async with begin() as uow:
         for entity in entities:
             match entity:
@@ -31,6 +33,10 @@ async def keep(begin: Begin, *entities: User | Item | Transfer) -> None:
                     await uow.items.add(entity)
                 case Transfer():
                     await uow.transfers.add(entity)
+                case Task():
+                    await uow.tasks.add(entity)
+                case Session():
+                    await uow.sessions.add(entity)
         await uow.commit()
 
 

@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, Stale
-from domain.item import Expected, Item, ItemId, Transfer, TransferId, checked_price
+from domain.item import Item, ItemId, Transfer, TransferId, checked_price
 from domain.user import User
+from domain.version import Expected
 from tests.builders import NOON, a_user, an_item, new_id
 
 ADA, GRACE = a_user(), a_user()

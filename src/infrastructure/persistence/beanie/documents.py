@@ -13,7 +13,8 @@ from beanie import Document
 from pydantic import AwareDatetime
 from pymongo import IndexModel
 
-from application.ports import KeyId, OwnedItem
+from application.ports import KeyId
+from application.readers import OwnedItem
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.user import User, UserId
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from application.paging import COUNT_LIMIT, Page, Window
-from application.ports import OwnedItem
+from application.readers import OwnedItem
 from domain.errors import NotFound
 from domain.item import ItemId, Transfer
 from domain.user import User, UserId

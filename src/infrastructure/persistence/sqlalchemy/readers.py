@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, null, select, true
 
 from application.paging import Page, Window
-from application.ports import OwnedItem
+from application.readers import OwnedItem
 from domain.errors import NotFound
 from domain.item import ItemId, Transfer
 from domain.user import User, UserId

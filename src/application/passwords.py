@@ -1,0 +1,67 @@
+"""Proving a password, and how often one may try."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from application.errors import Busy, TryAgain
+from application.ports import Clock, PasswordHasher, UnitOfWork
+from application.transact import Transact
+from domain.user import User
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A password that was judged, and that counts until it is settled: in the same unit as what it allows."""
+
+    right: bool
+    subjects: tuple[bytes, ...]
+    at: datetime
+
+    async def settle(self, uow: UnitOfWork, *, failed: bool) -> None:
+        counted = await uow.attempts.get_for_update(*self.subjects)
+        for attempts in counted:
+            attempts.settle(self.at, failed=failed)
+        await uow.attempts.save(*counted)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvePassword:
+    """Judge a password.
+
+    - Only so many may fail in a quarter of an hour for one account, and from one address; then none is judged.
+    - Whether the account exists makes no difference, neither to the count nor to the time that it takes.
+    - Attempts are counted before they are judged: a thousand at once get no further than one after another.
+    """
+
+    transact: Transact
+    passwords: PasswordHasher
+    now: Clock
+    per_account: int
+    per_address: int
+
+    async def __call__(self, user: User | None, login: str, password: str, address: str) -> Attempt:
+        account = str(user.id) if user else login
+        subjects = (subject(f"account {account}"), subject(f"address {address}"))
+        at = self.now()
+
+        async def admit(uow: UnitOfWork) -> None:
+            counted = await uow.attempts.get_for_update(*subjects)
+            admitted = [
+                a.admit(at, limit) for a, limit in zip(counted, (self.per_account, self.per_address), strict=True)
+            ]
+            if not all(admitted):
+                raise TryAgain("others are still being judged")
+            await uow.attempts.save(*counted)
+
+        await self.transact(admit)
+        try:
+            right = await self.passwords.verify(password, user.password_hash if user else None)
+        except Busy:
+            await self.transact(lambda uow: Attempt(False, subjects, at).settle(uow, failed=False))
+            raise
+        return Attempt(right, subjects, at)
+
+
+def subject(text: str) -> bytes:
+    return sha256(text.encode(errors="surrogatepass")).digest()

@@ -1,0 +1,80 @@
+from datetime import timedelta
+
+import pytest
+
+from domain.session import Attempts, TooManyAttempts
+from tests.builders import NOON, a_session, a_user
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+
+
+def test_each_token_works_once() -> None:
+    session = a_session(a_user(), token_hash=b"first", expires_at=NOON + HOUR)
+    assert session.rotate(b"first", b"second", NOON)
+    assert session.rotate(b"second", b"third", NOON)
+    assert (session.token_hash, session.revoked, session.version) == (b"third", False, 3)
+
+
+def test_a_spent_token_ends_the_session() -> None:
+    session = a_session(a_user(), token_hash=b"first", expires_at=NOON + HOUR)
+    session.rotate(b"first", b"second", NOON)
+    assert not session.rotate(b"first", b"stolen", NOON)
+    assert session.revoked
+    assert not session.rotate(b"second", b"third", NOON)
+
+
+def test_refreshing_does_not_put_off_the_end() -> None:
+    session = a_session(a_user(), token_hash=b"first", expires_at=NOON + HOUR)
+    assert session.rotate(b"first", b"second", NOON + 59 * MINUTE)
+    assert not session.rotate(b"second", b"third", NOON + HOUR)
+    assert not session.revoked
+
+
+def failed(attempts: Attempts, times: int) -> None:
+    for number in range(times):
+        at = NOON + number * MINUTE
+        assert attempts.admit(at, limit=3)
+        attempts.settle(at, failed=True)
+
+
+def test_after_so_many_failures_nobody_is_judged_for_a_while() -> None:
+    attempts = Attempts(subject=b"ada")
+    failed(attempts, 3)
+    with pytest.raises(TooManyAttempts) as refusal:
+        attempts.admit(NOON + 3 * MINUTE, limit=3)
+    assert refusal.value.retry_after == 12 * MINUTE
+    assert attempts.admit(NOON + 15 * MINUTE, limit=3)
+
+
+def test_being_refused_does_not_count() -> None:
+    attempts = Attempts(subject=b"ada")
+    failed(attempts, 3)
+    for _ in range(5):
+        with pytest.raises(TooManyAttempts):
+            attempts.admit(NOON + 3 * MINUTE, limit=3)
+    assert attempts.admit(NOON + 15 * MINUTE, limit=3)
+
+
+def test_success_neither_counts_nor_makes_up_for_failures() -> None:
+    attempts = Attempts(subject=b"ada")
+    failed(attempts, 2)
+    for _ in range(5):
+        assert attempts.admit(NOON + 2 * MINUTE, limit=3)
+        attempts.settle(NOON + 2 * MINUTE, failed=False)
+    assert len(attempts.failed) == 2
+
+
+def test_attempts_wait_while_those_before_could_still_fail() -> None:
+    attempts = Attempts(subject=b"ada")
+    assert all(attempts.admit(NOON, limit=3) for _ in range(3))
+    assert not attempts.admit(NOON, limit=3)
+    attempts.settle(NOON, failed=False)
+    assert attempts.admit(NOON, limit=3)
+
+
+def test_an_attempt_that_was_cut_off_has_failed() -> None:
+    attempts = Attempts(subject=b"ada")
+    assert all(attempts.admit(NOON, limit=3) for _ in range(3))
+    with pytest.raises(TooManyAttempts):
+        attempts.admit(NOON + MINUTE, limit=3)
