@@ -126,8 +126,10 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
             async def empty() -> None:
-                tables = [f'"{row["tablename"]}"' for row in await inside.fetch(_POSTGRESQL_TABLES)]
-                await inside.execute(f"TRUNCATE {', '.join(tables)}")
+                """All in one statement, after which foreign keys are looked at; TRUNCATE takes fifty times as long."""
+                tables = [row["tablename"] for row in await inside.fetch(_POSTGRESQL_TABLES)]
+                deletions = (f'_{number} AS (DELETE FROM "{table}")' for number, table in enumerate(tables))
+                await inside.execute(f"WITH {', '.join(deletions)} SELECT")
 
             name = _new_name()
             settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}")
