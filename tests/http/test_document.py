@@ -14,10 +14,11 @@ import application
 import domain
 from application.ports import Store
 from domain import errors
-from interfaces.http.items import ItemOut, TransferOut
+from interfaces.http.items import ItemOut
 from interfaces.http.openapi import PageOut
 from interfaces.http.problems import KINDS, PROBLEMS
-from interfaces.http.sessions import TokenOut
+from interfaces.http.sessions import TokensOut
+from interfaces.http.transfers import TransferOut
 from interfaces.http.users import AccountOut
 from tests.engines import NewDatabase
 from tests.http.client import Person, assert_problem
@@ -118,7 +119,7 @@ async def test_answers_are_as_documented(http: AsyncClient, ada: Person, bob: Pe
     body = {"email": "eve@example.org", "username": "eve", "password": "correct horse"}
     assert conforms(AccountOut, (await http.post("/users", json=body)).content)
     token = await http.post("/auth/token", data={"username": "eve", "password": "correct horse"})
-    assert conforms(TokenOut, token.content)
+    assert conforms(TokensOut, token.content)
 
 
 async def test_ready_only_with_a_current_schema(

@@ -39,3 +39,11 @@ async def signed_in(request: Request) -> UserId | None:
 
 
 Caller = Annotated[UserId, Depends(signed_in)]
+
+
+async def client_address(request: Request) -> str:
+    """Where the request comes from, as far as the server trusts what it is told of that."""
+    return request.client.host if request.client else "unknown"
+
+
+Address = Annotated[str, Depends(client_address)]

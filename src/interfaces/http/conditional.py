@@ -5,7 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 
-from domain.item import Expected
+from domain.version import Expected
 from interfaces.http.answers import Answer
 
 _PARTS = re.compile(r'(?:[^,"]|"[^"]*"?)+')

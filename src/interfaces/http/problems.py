@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -14,6 +15,7 @@ from starlette.types import Scope
 
 from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
+from domain.session import TooManyAttempts
 from interfaces.http.routing import allowed_methods
 from interfaces.http.validation import faults, pointer
 
@@ -36,6 +38,7 @@ KINDS: dict[type[Exception], Kind] = {
     RequestInProgress: Kind(409, SOON),
     Stale: Kind(412),
     Invalid: Kind(422),
+    TooManyAttempts: Kind(429),
     TryAgain: Kind(503, SOON),
     Unavailable: Kind(503, SOON),
     OutcomeUnknown: Kind(503, SOON),
@@ -65,9 +68,15 @@ PROBLEMS = {
     "account-inactive": Problem(
         401, "Account inactive", "The account behind the access token was deactivated or deleted after it signed in."
     ),
+    "invalid-refresh-token": Problem(
+        401, "Invalid refresh token", "The refresh token is unknown, spent or expired, or its session is over. Sign in."
+    ),
+    "not-your-account": Problem(403, "Not your account", "Only its own user can change or delete an account."),
+    "wrong-password": Problem(403, "Wrong password", "The current password is not right."),
     "item-not-owned": Problem(403, "Not your item", "Only the owner of an item can change it or hand it over."),
     "not-found": Problem(404, "Not found", "There is nothing at this address."),
     "item-not-found": Problem(404, "Item not found", "There is no item with this id, or no longer."),
+    "task-not-found": Problem(404, "Task not found", "There is no task with this id on your list."),
     "user-not-found": Problem(404, "User not found", "There is no user with this id, or no longer."),
     "method-not-allowed": Problem(405, "Method not allowed", "The header Allow names the methods of this address."),
     "request-timeout": Problem(408, "Request timeout", "The body of the request took too long to arrive."),
@@ -99,6 +108,9 @@ PROBLEMS = {
     "recipient-is-owner": Problem(422, "Recipient is the owner", "The recipient owns the item already."),
     "idempotency-key-reused": Problem(
         422, "Idempotency key reused", "This Idempotency-Key was sent before with another body, path or If-Match."
+    ),
+    "too-many-attempts": Problem(
+        429, "Too many attempts", "Too many log-ins for this account, or from this address, have failed of late."
     ),
     "internal-error": Problem(500, "Internal error", "The fault is ours. It is logged under the request id."),
     "store-unavailable": Problem(
@@ -163,6 +175,8 @@ async def refuse(request: Request, error: Exception) -> Response:
     status, headers = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
     if isinstance(error, Unauthenticated):
         log.info("sign-in refused", code=error.code, client=request.client and request.client.host)
+    if isinstance(error, TooManyAttempts):
+        headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
     errors = None
     if isinstance(error, Invalid):
         errors = [{"pointer": pointer(error.field), "detail": error.detail}]
