@@ -1,14 +1,14 @@
 """Statements as the drivers take them: written in SQLAlchemy, compiled once, executed without it.
 
-To let SQLAlchemy execute them as well would cost 165 µs of processor time instead of 65 to read an item, and 950 instead
-of 400 to transfer it.
+Were SQLAlchemy to execute them as well, an item would take 165 µs of processor time to read instead of 65, and 950
+instead of 400 to transfer.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ClauseElement, Dialect, Select
+from sqlalchemy import ClauseElement, Dialect, Select, UpdateBase
 
 Parameters = dict[str, Any]
 Converter = Callable[[Any], Any] | None
@@ -24,7 +24,7 @@ class Prepared:
     conversions: list[tuple[str, Callable[[Any], Any]]]
 
     def arguments(self, parameters: Parameters) -> list[Any]:
-        values = self.constants | parameters
+        values = self.constants | parameters if self.constants else parameters
         return [values[name] if convert is None else convert(values[name]) for name, convert in self.parameters]
 
     def row(self, values: Sequence[Any]) -> dict[str, Any]:
@@ -36,7 +36,7 @@ class Prepared:
 
 def prepare(statement: ClauseElement, dialect: Dialect) -> Prepared:
     compiled = dialect.statement_compiler(dialect, statement)
-    columns = list(statement.selected_columns) if isinstance(statement, Select) else []
+    columns = list(statement.exported_columns) if isinstance(statement, Select | UpdateBase) else []
     converters = {
         name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
     }
