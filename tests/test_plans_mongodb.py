@@ -17,7 +17,7 @@ from application.paging import COUNT_LIMIT, Page, Position, Sort, Window
 from application.ports import Store
 from application.readers import ItemFilter, TaskFilter
 from domain.task import TaskStatus
-from infrastructure.persistence.beanie.documents import document_of_item, document_of_task, document_of_user
+from infrastructure.persistence.beanie.rows import document_of_item, document_of_task, document_of_user
 from tests import engines
 from tests.builders import NOON, a_task, a_user, an_item
 from tests.engines import RunningEngines

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from application.paging import COUNT_LIMIT, Page, Position, Window
 from infrastructure.persistence.beanie.connection import Rows
-from infrastructure.persistence.beanie.documents import Row, cents_of
+from infrastructure.persistence.beanie.rows import Row, cents_of
 
 T = TypeVar("T")
 
