@@ -29,22 +29,33 @@ class Listing:
     def order(self) -> list[str]:
         return ["_id"] if self.by == "_id" else [self.by, "_id"]
 
-    def behind(self, position: Position) -> dict[str, object]:
-        """Places in alternatives that each are a piece of the index; the server merges them in order."""
-        later = "$lt" if self.descending else "$gt"
-        places: list[dict[str, object]] = [{"_id": {later: position.id}}]
-        if self.by != "_id":
-            value = cents_of(position.value) if isinstance(position.value, Decimal) else position.value
-            places = [{self.by: value, **places[0]}, {self.by: {later: value}}]
-        return {"$or": [{"$and": [self.all, place]} for place in places]}
+    @property
+    def is_a_piece_of_an_index(self) -> bool:
+        """Else there is a range in another order than its own, which takes a scan."""
+        return self.ranges.keys() <= {self.by}
 
     @property
     def hint(self) -> list[tuple[str, int]] | None:
-        """The index that is in this order, which spares the server trying others. A range of another field takes a
-        scan, of the range or of the list in its order: the server finds out which is over sooner."""
-        if self.ranges.keys() <= {self.by}:
-            return [(name, 1) for name in (*self.equal, *self.order)]
-        return None
+        """The one index, which spares the server trying others. A scan may be of the range or of the list in its order:
+        which of them is over sooner the server does find out by trying."""
+        return [(name, 1) for name in (*self.equal, *self.order)] if self.is_a_piece_of_an_index else None
+
+    def behind(self, position: Position) -> dict[str, object]:
+        later, not_later = ("$lt", "$gte") if self.descending else ("$gt", "$lte")
+        if self.by == "_id":
+            return {"$and": [self.all, {"_id": {later: position.id}}]}
+        value = cents_of(position.value) if isinstance(position.value, Decimal) else position.value
+        if (
+            self.is_a_piece_of_an_index
+        ):  # as two, which the server merges: however many ties there are, none is read twice
+            pieces: list[dict[str, object]] = [
+                {self.by: value, "_id": {later: position.id}},
+                {self.by: {later: value}},
+            ]
+            return {"$or": [{"$and": [self.all, piece]} for piece in pieces]}
+        # Alternatives would each be planned alone, and badly.
+        before = {self.by: value, "_id": {not_later: position.id}}
+        return {"$and": [self.all, {self.by: {f"{later}e": value}}, {"$nor": [before]}]}
 
 
 async def page_of(rows: Rows, listing: Listing, window: Window, entity_from: Callable[[Row], T]) -> Page[T]:

@@ -38,7 +38,7 @@ class SqlStore:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
-        transaction = Transaction(await self.database.begun(), self.database.meaning)
+        transaction = Transaction(await self.database.begun())
         try:
             yield SqlUnitOfWork(transaction)
         except asyncio.CancelledError:

@@ -8,7 +8,7 @@ from domain.user import User
 
 
 class Row(Protocol):
-    """By column name: as SQLAlchemy and the drivers themselves give it."""
+    """By column name."""
 
     def __getitem__(self, column: str, /) -> Any: ...
 

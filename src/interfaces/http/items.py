@@ -1,0 +1,202 @@
+"""Items over HTTP: registering, finding, changing and removing them."""
+
+from dataclasses import asdict, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
+
+from fastapi import Depends, Response
+from pydantic import AfterValidator, BaseModel, Field
+
+from application.items import ChangeItem, CreateItem, DeleteItem
+from application.readers import ItemFilter, ItemReader, OwnedItem, UserReader
+from domain.errors import Invalid
+from domain.item import NAME_LENGTH, ItemChanges, ItemId
+from domain.text import checked_name
+from domain.user import UserId
+from interfaces.http.answers import Answer, answer, timestamp
+from interfaces.http.auth import Caller
+from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
+from interfaces.http.dependencies import use
+from interfaces.http.fields import Description, Price, SpeltPrice
+from interfaces.http.openapi import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
+from interfaces.http.paging import SORT, Pages, Rows, sorted_by
+from interfaces.http.retry import Retry
+from interfaces.http.routing import new_router
+from interfaces.http.validation import LEFT_OUT, In, rule
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=NAME_LENGTH, examples=["Bicycle"], json_schema_extra=NAME),
+    AfterValidator(rule(checked_name, "name", at_most=NAME_LENGTH)),
+]
+
+
+class ItemIn(In):
+    name: Name
+    description: Description | None = None
+    price: Price
+
+
+class ItemChangesIn(In):
+    """What is left out stays as it is."""
+
+    name: Name = LEFT_OUT
+    description: Description | None = LEFT_OUT
+    price: Price = LEFT_OUT
+
+
+class OwnerOut(BaseModel):
+    id: Id
+    username: str
+
+
+class ItemOut(BaseModel):
+    id: Id
+    name: str
+    description: str | None
+    price: float
+    owner_id: Id
+    owner: OwnerOut
+    created_at: Timestamp
+    version: int
+
+
+def item_out(owned: OwnedItem) -> dict[str, Any]:
+    item = owned.item
+    return {
+        "id": item.id,
+        "name": item.name,
+        "description": item.description,
+        "price": float(item.price),
+        "owner_id": item.owner_id,
+        "owner": {"id": item.owner_id, "username": owned.owner_username},
+        "created_at": timestamp(item.created_at),
+        "version": item.version,
+    }
+
+
+def item_answer(owned: OwnedItem) -> Answer:
+    return answer(item_out(owned), etag=etag(owned.item.version))
+
+
+def created_item(owned: OwnedItem) -> Answer:
+    return answer(item_out(owned), 201, etag=etag(owned.item.version), location=f"/items/{owned.item.id}")
+
+
+ITEMS = Rows({"id": UUID, "created_at": datetime, "price": Decimal, "name": str}, item_out, lambda owned: owned.item)
+
+router = new_router("items")
+
+
+@router.post(
+    "/items",
+    status_code=201,
+    response_model=ItemOut,
+    responses={**headers(201, ETag=ETAG, Location="The item."), **problems("account-inactive")},
+    summary="Register an item",
+)
+async def create_item(
+    body: ItemIn, caller: Caller, retry: Retry, create: Annotated[CreateItem, Depends(use(CreateItem))]
+) -> Response:
+    creating = create(by=caller, name=body.name, description=body.description, price=body.price)
+    return await retry(creating, answer=created_item, body=body)
+
+
+async def price_range(min_price: SpeltPrice | None = None, max_price: SpeltPrice | None = None) -> ItemFilter:
+    if min_price is not None and max_price is not None and min_price > max_price:
+        raise Invalid("invalid-request", "at least min_price", "max_price")
+    return ItemFilter(min_price=min_price, max_price=max_price)
+
+
+PriceRange = Annotated[ItemFilter, Depends(price_range)]
+ItemSort = Annotated[Literal["created_at", "-created_at", "price", "-price", "name", "-name"] | None, SORT]
+
+
+@router.get(
+    "/items",
+    response_model=PageOut[ItemOut],
+    responses=headers(200, Link=NEXT_PAGE),
+    summary="Find items",
+)
+async def list_items(
+    prices: PriceRange,
+    pages: Pages,
+    items: Annotated[ItemReader, Depends(use(ItemReader))],
+    owner_id: UUID | None = None,
+    sort: ItemSort = None,
+) -> Response:
+    wanted = prices if owner_id is None else replace(prices, owner_id=UserId(owner_id))
+    listing = pages.of(ITEMS, sorted_by(sort), **asdict(wanted))
+    return listing.answer(await items.page(wanted, listing.sort, listing.window))
+
+
+@router.get(
+    "/users/{user_id}/items",
+    response_model=PageOut[ItemOut],
+    responses={**headers(200, Link=NEXT_PAGE), **problems("user-not-found")},
+    summary="A user's items",
+)
+async def list_items_of_user(
+    *,
+    user_id: UUID,
+    prices: PriceRange,
+    pages: Pages,
+    items: Annotated[ItemReader, Depends(use(ItemReader))],
+    users: Annotated[UserReader, Depends(use(UserReader))],
+    sort: ItemSort = None,
+) -> Response:
+    wanted = replace(prices, owner_id=UserId(user_id))
+    listing = pages.of(ITEMS, sorted_by(sort), **asdict(wanted))
+    page = await items.page(wanted, listing.sort, listing.window)
+    if not page.items:
+        await users.get(UserId(user_id))  # who owns something exists, so that only an empty page costs a second query
+    return listing.answer(page)
+
+
+@router.get(
+    "/items/{item_id}",
+    response_model=ItemOut,
+    responses={
+        **headers(200, ETag=ETAG),
+        304: {"description": "Still the version that is known."},
+        **problems("item-not-found"),
+    },
+    summary="One item",
+)
+async def read_item(
+    item_id: UUID, items: Annotated[ItemReader, Depends(use(ItemReader))], known: IfNoneMatch = None
+) -> Response:
+    return unless_known(known, item_answer(await items.get(ItemId(item_id))))
+
+
+@router.patch(
+    "/items/{item_id}",
+    response_model=ItemOut,
+    responses={**headers(200, ETag=ETAG), **problems("account-inactive", "item-not-found", "item-not-owned")},
+    summary="Change an item",
+)
+async def change_item(
+    *,
+    item_id: UUID,
+    body: ItemChangesIn,
+    caller: Caller,
+    expected: IfMatch,
+    change: Annotated[ChangeItem, Depends(use(ChangeItem))],
+) -> Response:
+    changes = cast(ItemChanges, body.model_dump())
+    return item_answer(await change(ItemId(item_id), changes, by=caller, expected=expected)).response()
+
+
+@router.delete(
+    "/items/{item_id}",
+    status_code=204,
+    responses=problems("account-inactive", "item-not-found", "item-not-owned"),
+    summary="Remove an item; its history stays in the store",
+)
+async def delete_item(
+    item_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteItem, Depends(use(DeleteItem))]
+) -> Response:
+    await delete(ItemId(item_id), by=caller, expected=expected)
+    return Response(status_code=204)

@@ -1,0 +1,112 @@
+"""Pages of lists: which part is asked for, and how one is answered."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
+from urllib.parse import urlencode
+
+from fastapi import Depends, Query, Request, Response
+
+from application.paging import Page, Position, Sort, Window
+from domain.errors import Invalid
+from interfaces.http import cursors
+from interfaces.http.answers import answer
+
+T = TypeVar("T")
+
+LARGEST_LIMIT = 100
+DEEPEST_SKIP = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """What a list is made of: the fields that it can be sorted by, with their types, and how a row is shown."""
+
+    fields: Mapping[str, type]
+    show: Callable[[T], dict[str, Any]]
+    entity: Callable[[T], Any] = lambda row: row
+    """What has these fields, and an id."""
+
+    def position(self, row: T, sort: Sort[Any]) -> Position:
+        entity = self.entity(row)
+        return Position(getattr(entity, sort.by), entity.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[T]):
+    """One list, and the part of it that is wanted. A cursor belongs to the list that it came from, and to no other."""
+
+    request: Request
+    name: str
+    rows: Rows[T]
+    sort: Sort[Any]
+    window: Window
+
+    def answer(self, page: Page[T]) -> Response:
+        cursor = self._cursor(page.items[-1]) if page.items and page.more else None
+        response = answer(
+            {
+                "items": [self.rows.show(row) for row in page.items],
+                "total": page.total,
+                "total_exact": page.total_exact,
+                "skip": self.window.skip,
+                "limit": self.window.limit,
+                "next_cursor": cursor,
+            }
+        ).response()
+        if cursor:
+            response.headers["Link"] = f'<{self._address(cursor)}>; rel="next"'
+        return response
+
+    def _cursor(self, last: T) -> str:
+        return cursors.encode(self.rows.position(last, self.sort), self.rows.fields[self.sort.by], self.name)
+
+    def _address(self, cursor: str) -> str:
+        query = self.request.query_params.multi_items()
+        kept = [(key, value) for key, value in query if key not in {"skip", "cursor", "count"}]
+        return f"{self.request.url.path}?{urlencode([*kept, ('cursor', cursor)])}"
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    request: Request
+    skip: int | None
+    limit: int
+    cursor: str | None
+    count: bool
+
+    def of(self, rows: Rows[T], sort: Sort[Any], **filters: object) -> Listing[T]:
+        """The list of this route in this order, with these filters."""
+        chosen = sorted((name, str(value)) for name, value in filters.items() if value is not None)
+        name = f"{self.request.scope['route'].path_format} {sort.by} {sort.descending} {chosen}"
+        return Listing(self.request, name, rows, sort, self._window(rows.fields[sort.by], name))
+
+    def _window(self, kind: type, name: str) -> Window:
+        if self.cursor is None:
+            return Window(self.limit, self.skip or 0, count=self.count)
+        if self.skip is not None:
+            raise Invalid("invalid-request", "is not allowed together with a cursor", "skip")
+        return Window(self.limit, after=cursors.decode(self.cursor, kind, name), count=False)
+
+
+async def paging(
+    request: Request,
+    skip: Annotated[
+        int | None, Query(ge=0, le=DEEPEST_SKIP, description="How many to leave out; for more, use the cursor.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=LARGEST_LIMIT)] = 10,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before this one; `total` is null then.")
+    ] = None,
+    count: Annotated[bool, Query(description="`false` leaves `total` null, and saves its cost.")] = True,
+) -> Paging:
+    return Paging(request, skip, limit, cursor, count)
+
+
+Pages = Annotated[Paging, Depends(paging)]
+SORT = Query(description="The field to sort by, `-` before it for descending; otherwise by id, as they were created.")
+
+
+def sorted_by(sort: str | None) -> Sort[Any]:
+    """As a query spells it."""
+    return Sort(sort.removeprefix("-"), sort.startswith("-")) if sort else Sort("id")
