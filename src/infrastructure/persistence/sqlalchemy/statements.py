@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ClauseElement, Dialect, Select
+from sqlalchemy import ClauseElement, Dialect, Select, UpdateBase
 
 Parameters = dict[str, Any]
 Converter = Callable[[Any], Any] | None
@@ -36,7 +36,7 @@ class Prepared:
 
 def prepare(statement: ClauseElement, dialect: Dialect) -> Prepared:
     compiled = dialect.statement_compiler(dialect, statement)
-    columns = list(statement.selected_columns) if isinstance(statement, Select) else []
+    columns = list(statement.exported_columns) if isinstance(statement, Select | UpdateBase) else []
     converters = {
         name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
     }
