@@ -18,7 +18,7 @@ from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
 from infrastructure.settings import Misconfigured, Settings, load_settings
 
-__all__ = ["Container", "Misconfigured", "Settings", "load_settings"]
+__all__ = ["Container", "Misconfigured", "Settings", "build", "load_settings", "offered", "open_store"]
 
 EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
 

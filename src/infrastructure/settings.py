@@ -1,11 +1,17 @@
 """Every setting, from `HANDOVER_*` in the environment or a `.env` file, checked once at the start."""
 
+import re
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Literal
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from infrastructure.security.secret_key import FEWEST_BYTES, kept_secret, new_secret, weakness
 
 PERSISTENCE_BY_SCHEME = {
     "sqlite": "sqlalchemy",
@@ -15,13 +21,19 @@ PERSISTENCE_BY_SCHEME = {
     "memory": "memory",
 }
 
+# Up to the last @, so that a password with a stray @ or / in it is hidden whole.
+PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
+SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|secret|key|token|properties)[^=&]*)=[^&]*", re.IGNORECASE)
+
 
 class Misconfigured(Exception):
     """A setting that cannot be worked with. The text is one line that says what to do, without the value."""
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="HANDOVER_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HANDOVER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
 
     database_url: str = Field("sqlite:///handover.db", repr=False)
     persistence: str = ""
@@ -55,17 +67,33 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for address in value:
+            try:
+                ip_network(address)
+            except ValueError:
+                raise ValueError("must be IP addresses or networks such as 10.0.0.0/8, with commas between") from None
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
         scheme, separator, _ = value.partition("://")
         if not separator or scheme not in PERSISTENCE_BY_SCHEME:
             raise ValueError("must start with sqlite:///, postgresql://, mongodb:// or memory://")
+        urlsplit(value)  # which says what is wrong with square brackets
         return value
 
     @property
     def scheme(self) -> str:
         return urlsplit(self.database_url).scheme
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """Relative to the working directory, or absolute after a fourth slash."""
+        return Path(urlsplit(self.database_url).path[1:]).absolute() if self.scheme == "sqlite" else None
 
     @property
     def adapter(self) -> str:
@@ -79,6 +107,56 @@ class Settings(BaseSettings):
     @property
     def in_production(self) -> bool:
         return self.environment == "production"
+
+    def check_serving(self) -> None:
+        """Raise Misconfigured for what could be set, and yet no server may run with."""
+        faults = []
+        if self.adapter == "memory" and self.workers > 1:
+            faults.append("HANDOVER_WORKERS: memory:// lives in one process; set it to 1, or use another store")
+        if self.in_production:
+            faults.extend(self._faults_in_production())
+        if faults:
+            raise Misconfigured("; ".join(faults))
+
+    def _faults_in_production(self) -> Iterator[str]:
+        remedy = f"set it to at least {FEWEST_BYTES} random bytes, such as `openssl rand -hex 32` prints"
+        if self.secret_key is None:
+            yield f"HANDOVER_SECRET_KEY: production needs one: {remedy}"
+        for name, secret in ("SECRET_KEY", self.secret_key), ("SECRET_KEY_PREVIOUS", self.secret_key_previous):
+            if secret is not None and (fault := weakness(secret.get_secret_value())):
+                yield f"HANDOVER_{name}: this one is {fault}: {remedy}"
+        if self.adapter == "memory":
+            yield "HANDOVER_DATABASE_URL: production keeps nothing in memory: name a store that lasts"
+        if "*" in self.cors_origins:
+            yield "HANDOVER_CORS_ORIGINS: production names its origins: * is none"
+
+    def secret(self) -> str:
+        """The secret key that is set, or else the one that development makes for itself; raise Misconfigured."""
+        if self.secret_key is not None:
+            return self.secret_key.get_secret_value()
+        if self.sqlite_file is None:
+            return new_secret()
+        path = self.sqlite_file.with_name(f"{self.sqlite_file.name}.secret")
+        try:
+            secret = kept_secret(path)
+        except (OSError, ValueError) as error:
+            raise Misconfigured(f"HANDOVER_SECRET_KEY: set it, since none can be kept in {path}: {error}") from None
+        if len(secret) < FEWEST_BYTES:
+            raise Misconfigured(f"HANDOVER_SECRET_KEY: {path} holds none: delete that file, or set the variable")
+        return secret
+
+    @property
+    def shown_url(self) -> str:
+        return SECRET_IN_QUERY.sub(r"\1=***", PASSWORD_IN_URL.sub(r"\1:***@", self.database_url))
+
+    def in_force(self) -> dict[str, Any]:
+        """Every setting by its variable, as it works out, and as it may be shown to anybody."""
+        settled = {
+            "database_url": self.shown_url,
+            "persistence": self.adapter,
+            "migrate_on_start": self.migrates_on_start,
+        }
+        return {f"HANDOVER_{name.upper()}": value for name, value in (self.model_dump(mode="json") | settled).items()}
 
     @property
     def migrates_on_start(self) -> bool:
@@ -95,3 +173,5 @@ def load_settings() -> Settings:
             for fault in error.errors(include_input=False, include_url=False, include_context=False)
         )
         raise Misconfigured(faults) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(f"the file .env cannot be read: {error}") from None

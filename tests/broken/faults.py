@@ -14,11 +14,10 @@ from typing import Any
 
 from application.errors import Busy
 from application.paging import Page
-from application.ports import OwnedItem
+from application.readers import OwnedItem
 from domain.item import Transfer
 from domain.text import caseless
-from infrastructure.persistence import memory
-from infrastructure.persistence.memory import MemoryStore
+from infrastructure.persistence.memory import MemoryStore, tables
 
 Spoil = Callable[[Any], None]
 
@@ -106,7 +105,7 @@ def write_through(staged: Any) -> None:
 
 def staged_in(uow: Any) -> list[Any]:
     parts = [getattr(uow, name) for name in vars(uow)]
-    return [staged for part in parts for staged in vars(part).values() if isinstance(staged, memory.Staged)]
+    return [staged for part in parts for staged in vars(part).values() if isinstance(staged, tables.Staged)]
 
 
 @fault(
@@ -265,7 +264,7 @@ def entities_are_taken_in_live(uow: Any) -> None:
 @fault("test_unit_of_work.py::test_changing_what_a_reader_hands_out_changes_nothing")
 def readers_hand_out_live_entities(store: Any) -> None:
     async def get(user_id: Any) -> Any:
-        return memory.found(store.tables.users.get(user_id), "user")
+        return tables.found(store.tables.users.get(user_id), "user")
 
     store.users.get = get
 

@@ -13,7 +13,8 @@ import pytest
 from application.errors import KeyReused, RequestInProgress, TryAgain
 from application.items import CreateItem, TransferItem
 from application.paging import Window
-from application.ports import Begin, Ids, KeyId, OwnedItem, Store, UnitOfWork
+from application.ports import Begin, Ids, KeyId, Store, UnitOfWork
+from application.readers import OwnedItem
 from application.transact import KEY_LIFETIME, Once, Replay, Transact, keyed
 from domain.item import Item
 from domain.user import User, UserId

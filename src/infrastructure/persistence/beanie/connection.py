@@ -1,6 +1,7 @@
 """The way to one MongoDB: connecting, or saying in one line why that is not possible."""
 
 import asyncio
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC
@@ -11,7 +12,7 @@ from beanie import Document, init_beanie
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import ServerSelectionTimeoutError
+from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
 from application.errors import Unavailable
 from infrastructure.persistence.beanie.documents import DOCUMENTS
@@ -70,8 +71,7 @@ class Connection:
             raise Unavailable("MongoDB does not answer") from None
 
     async def open(self) -> None:
-        with translated():
-            self._client = self._connect()
+        self._client = self._connect()
         try:
             await self._check()
         except BaseException:
@@ -86,20 +86,27 @@ class Connection:
 
     def _connect(self) -> AsyncMongoClient[dict[str, Any]]:
         milliseconds = int(PATIENCE * 1000)
-        return AsyncMongoClient(
-            self._settings.database_url,
-            appname="handover",
-            uuidRepresentation="standard",
-            tz_aware=True,
-            tzinfo=UTC,
-            w="majority",
-            readConcernLevel="majority",
-            serverSelectionTimeoutMS=milliseconds,
-            connectTimeoutMS=milliseconds,
-            socketTimeoutMS=milliseconds,
-            maxPoolSize=self._settings.pool_size,
-            waitQueueTimeoutMS=int(self._settings.pool_timeout * 1000),
-        )
+        try:
+            with warnings.catch_warnings(action="error", category=UserWarning):  # of an unknown option
+                return AsyncMongoClient(
+                    self._settings.database_url,
+                    appname="handover",
+                    uuidRepresentation="standard",
+                    tz_aware=True,
+                    tzinfo=UTC,
+                    w="majority",
+                    readConcernLevel="majority",
+                    serverSelectionTimeoutMS=milliseconds,
+                    connectTimeoutMS=milliseconds,
+                    socketTimeoutMS=milliseconds,
+                    maxPoolSize=self._settings.pool_size,
+                    waitQueueTimeoutMS=int(self._settings.pool_timeout * 1000),
+                )
+        except (PyMongoError, OSError, ValueError, TypeError, UserWarning):
+            raise Unavailable(
+                "HANDOVER_DATABASE_URL is not a MongoDB address with known options,"
+                " such as mongodb://user:password@host:27017/handover?replicaSet=rs0"
+            ) from None
 
     async def _check(self) -> None:
         servers = urlsplit(self._settings.database_url).netloc.rpartition("@")[2]
@@ -115,6 +122,10 @@ class Connection:
                 raise Unavailable(
                     f"the MongoDB server at {servers} stands alone and so has no transactions:"
                     " start mongod with --replSet rs0, then run rs.initiate() once"
+                )
+            if not hello.get("isWritablePrimary"):
+                raise Unavailable(
+                    f"the MongoDB server at {servers} takes no writes: leave directConnection out of the URL"
                 )
             if hello["maxWireVersion"] < OLDEST_WIRE_VERSION:
                 raise Unavailable(f"the MongoDB server at {servers} is too old: version 6.0 or newer is needed")

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
@@ -67,7 +68,12 @@ class BeanieStore:
 
     async def _abort(self, session: AsyncClientSession) -> None:
         """A hanging server answers no abort either, and who was cancelled has no time left to wait for it."""
-        aborting = asyncio.ensure_future(session.end_session())
+
+        async def end() -> None:
+            with suppress(PyMongoError):
+                await session.end_session()
+
+        aborting = asyncio.ensure_future(end())
         self._aborting.add(aborting)
         aborting.add_done_callback(self._aborting.discard)
         await asyncio.wait({aborting}, timeout=ABORTING)

@@ -89,6 +89,7 @@ async def migrate(settings: Settings, work: Work) -> None:
                     return False
                 await connection.commit()
                 await connection.run_sync(work)
+                await connection.commit()
                 return True
         except LockNotHad:
             return False
@@ -100,7 +101,7 @@ async def migrate(settings: Settings, work: Work) -> None:
             for _ in range(MIGRATION_ATTEMPTS):
                 if await attempt(connection):
                     return
-                await asyncio.sleep(random.uniform(0.1, 0.5))  # noqa: S311 - jitter, not a secret
+                await asyncio.sleep(random.uniform(0.2, 0.8))  # noqa: S311 - jitter, not a secret
     raise Busy(f"{address.place} is too busy to change its schema: end long transactions, then run it again")
 
 
@@ -125,7 +126,8 @@ class Address:
 
     @property
     def place(self) -> str:
-        hosts = [f"{host}:{port}" if port else host for host, port in self.hosts if host]
+        bracketed = ((f"[{host}]" if host and ":" in host else host, port) for host, port in self.hosts)
+        hosts = [f"{host}:{port}" if port else host for host, port in bracketed if host]
         return f"PostgreSQL at {', '.join(hosts)}" if hosts else "PostgreSQL"
 
 
@@ -172,19 +174,30 @@ def connector(address: Address, *, seconds: float, server_settings: dict[str, st
         """One host at a time, so that one that is silent leaves time for the next."""
         failure: Exception
         for host, port in address.hosts:
-            try:
-                return await asyncpg.connect(
+            connecting = asyncio.ensure_future(
+                asyncpg.connect(
                     **address.rest,
                     host=host,
                     port=port,
                     timeout=seconds / len(address.hosts),
                     server_settings=server_settings,
                 )
+            )
+            try:
+                return await asyncio.shield(connecting)  # cut short, it would litter the log
+            except asyncio.CancelledError:
+                connecting.add_done_callback(drop)
+                raise
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched) as error:
                 failure = error
         raise failure
 
     return connect
+
+
+def drop(connecting: asyncio.Future[Any]) -> None:
+    if not connecting.cancelled() and not connecting.exception():
+        connecting.result().terminate()
 
 
 BY_STATE: dict[str, tuple[type[Exception], str]] = {

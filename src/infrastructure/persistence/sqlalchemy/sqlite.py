@@ -86,8 +86,12 @@ def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
         cursor = connection.cursor()
-        for name, value in pragmas.items():
-            cursor.execute(f"PRAGMA {name} = {value}")
+        try:
+            for name, value in pragmas.items():
+                cursor.execute(f"PRAGMA {name} = {value}")
+        except BaseException:
+            connection.close()  # the pool forgets it, and its thread would outlive the event loop
+            raise
         cursor.close()
 
 

@@ -73,7 +73,8 @@ users = Table(
     Column("password_hash", Text, nullable=False),
     Column("is_active", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
-    Column("version", Integer, CheckConstraint("version >= 1", "version"), nullable=False),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("version >= 1", "version"),
 )
 
 items = Table(
@@ -83,11 +84,14 @@ items = Table(
     Column("name", sorted_text(), nullable=False),
     Column("description", Text),
     # In cents, so that sums, order and filters are exact on every engine.
-    Column("price", BigInteger, CheckConstraint(f"price BETWEEN 0 AND {HIGHEST_CENTS}", "price"), nullable=False),
+    Column("price", BigInteger, nullable=False),
     Column("owner_id", Uuid, ForeignKey("users.id", ondelete="RESTRICT"), nullable=False, index=True),
     Column("created_at", Instant, nullable=False),
-    Column("version", Integer, CheckConstraint("version >= 1", "version"), nullable=False),
-    Column("transfers", Integer, CheckConstraint("transfers >= 0", "transfers"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("transfers", Integer, nullable=False),
+    CheckConstraint(f"price BETWEEN 0 AND {HIGHEST_CENTS}", "price"),
+    CheckConstraint("version >= 1", "version"),
+    CheckConstraint("transfers >= 0", "transfers"),
 )
 
 # No foreign keys: the history outlives items and users.
@@ -96,12 +100,14 @@ transfers = Table(
     metadata,
     Column("id", Uuid, primary_key=True),
     Column("item_id", Uuid, nullable=False),
-    Column("number", Integer, CheckConstraint("number >= 1", "number"), nullable=False),
+    Column("number", Integer, nullable=False),
     Column("from_user_id", Uuid, nullable=False),
     Column("to_user_id", Uuid, nullable=False),
-    Column("version", Integer, CheckConstraint("version >= 2", "version"), nullable=False),
+    Column("version", Integer, nullable=False),
     Column("transferred_at", Instant, nullable=False),
     UniqueConstraint("item_id", "number"),
+    CheckConstraint("number >= 1", "number"),
+    CheckConstraint("version >= 2", "version"),
 )
 
 idempotency_keys = Table(

@@ -1,0 +1,101 @@
+"""Readers of what is committed."""
+
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Any, TypeVar
+from uuid import UUID
+
+from application.paging import COUNT_LIMIT, Page, Sort, Window
+from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
+from domain.item import Item, ItemId, Transfer
+from domain.task import Task, TaskId
+from domain.user import User, UserId
+from infrastructure.persistence.memory.tables import Tables, found
+
+V = TypeVar("V")
+
+
+class MemoryUserReader:
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    async def get(self, user_id: UserId) -> User:
+        return copy(found(self.tables.users.get(user_id), "user"))
+
+    async def by_login(self, login: str) -> User | None:
+        names = self.tables.emails if "@" in login else self.tables.usernames
+        user_id = names.get(login)
+        return None if user_id is None else copy(self.tables.users[user_id])
+
+    async def page(self, window: Window) -> Page[User]:
+        return page_of(self.tables.users.values(), lambda user: (user.id, user.id), False, window)
+
+
+class MemoryItemReader:
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    async def get(self, item_id: ItemId) -> OwnedItem:
+        item = found(self.tables.items.get(item_id), "item")
+        return self._owned(item)
+
+    async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        rows = (
+            item
+            for item in self.tables.items.values()
+            if (filter.owner_id is None or item.owner_id == filter.owner_id)
+            and (filter.min_price is None or item.price >= filter.min_price)
+            and (filter.max_price is None or item.price <= filter.max_price)
+        )
+        page = page_of(rows, lambda item: (getattr(item, sort.by), item.id), sort.descending, window)
+        return Page([self._owned(item) for item in page.items], page.more, page.total)
+
+    def _owned(self, item: Item) -> OwnedItem:
+        return OwnedItem(copy(item), self.tables.users[item.owner_id].username)
+
+
+class MemoryTransferReader:
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+        count = found(self.tables.items.get(item_id), "item").transfers
+        start = window.skip if window.after is None else int(str(window.after.value))
+        numbers = range(start + 1, min(start + window.limit, count) + 1)
+        return Page(
+            items=[self.tables.transfers[item_id, number] for number in numbers],
+            more=start + window.limit < count,
+            total=min(count, COUNT_LIMIT) if window.count else None,
+        )
+
+
+class MemoryTaskReader:
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        task = self.tables.tasks.get(task_id)
+        return copy(found(task if task and task.owner_id == owner_id else None, "task"))
+
+    async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        rows = (
+            task
+            for task in self.tables.tasks.values()
+            if task.owner_id == filter.owner_id
+            and (filter.status is None or task.status == filter.status)
+            and (filter.created_after is None or task.created_at > filter.created_after)
+        )
+        return page_of(rows, lambda task: (getattr(task, sort.by), task.id), sort.descending, window)
+
+
+def page_of(rows: Iterable[V], place: Callable[[V], tuple[Any, UUID]], descending: bool, window: Window) -> Page[V]:
+    in_order = sorted(rows, key=place, reverse=descending)
+    start = window.skip
+    if window.after is not None:
+        after = (window.after.value, window.after.id)
+        start = sum((place(row) >= after) if descending else (place(row) <= after) for row in in_order)
+    return Page(
+        items=[copy(row) for row in in_order[start : start + window.limit]],
+        more=start + window.limit < len(in_order),
+        total=min(len(in_order), COUNT_LIMIT) if window.count else None,
+    )

@@ -1,0 +1,89 @@
+"""Access tokens: JSON Web Tokens, signed with HMAC-SHA-256 and nothing else."""
+
+import hashlib
+import secrets
+from datetime import datetime
+from functools import lru_cache
+from typing import NamedTuple
+from uuid import UUID
+
+import jwt
+from pydantic import SecretStr
+
+from application.ports import AccessToken
+from domain.errors import Unauthenticated
+from domain.user import UserId
+
+ALGORITHM = "HS256"
+ISSUER = AUDIENCE = "handover"
+KIND = "access"
+LEEWAY = 30
+REMEMBERED = 1024
+# Times are checked here, against the clock that was given; the library would ask its own.
+RULES: jwt.types.Options = {
+    "require": ["exp", "iat", "nbf", "sub", "aud", "iss", "jti", "typ"],
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "strict_aud": True,
+}
+
+
+class _Claims(NamedTuple):
+    user: UserId
+    valid_from: int
+    valid_until: int
+
+
+class JwtTokens:
+    """`previous` is a key that still verifies and no longer signs, so that replacing one signs nobody out."""
+
+    def __init__(self, *, secret: SecretStr | None, previous: SecretStr | None, minutes: int) -> None:
+        # Without a secret, tokens live as long as this process: there is no default that could reach production.
+        current = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
+        former = [previous.get_secret_value().encode()] if previous else []
+        self._keys = {_kid(key): key for key in [*former, current]}
+        self._kid = _kid(current)
+        self._lifetime = minutes * 60
+        # A signature stays right or wrong for ever, and checking it costs more than all else of a small request.
+        self._claims = lru_cache(REMEMBERED)(self._read)
+
+    def issue(self, user_id: UserId, at: datetime) -> AccessToken:
+        now = int(at.timestamp())
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": str(user_id),
+            "iat": now,
+            "nbf": now,
+            "exp": now + self._lifetime,
+            "jti": secrets.token_hex(16),
+            "typ": KIND,
+        }
+        token = jwt.encode(claims, self._keys[self._kid], ALGORITHM, headers={"kid": self._kid})
+        return AccessToken(token, self._lifetime)
+
+    def verify(self, token: str, at: datetime) -> UserId:
+        claims, now = self._claims(token), at.timestamp()
+        if not claims.valid_from - LEEWAY <= now < claims.valid_until + LEEWAY:
+            raise _invalid()
+        return claims.user
+
+    def _read(self, token: str) -> _Claims:
+        try:
+            key = self._keys[jwt.get_unverified_header(token)["kid"]]
+            claims = jwt.decode(token, key, [ALGORITHM], RULES, audience=AUDIENCE, issuer=ISSUER)
+            if claims["typ"] != KIND:
+                raise _invalid()
+            return _Claims(UserId(UUID(claims["sub"])), max(int(claims["nbf"]), int(claims["iat"])), int(claims["exp"]))
+        except (jwt.InvalidTokenError, KeyError, ValueError, TypeError, OverflowError):
+            raise _invalid() from None
+
+
+def _kid(key: bytes) -> str:
+    """Names the key without telling it: what is signed tells an attacker as much."""
+    return hashlib.blake2b(key, digest_size=8, person=b"handover kid").hexdigest()
+
+
+def _invalid() -> Unauthenticated:
+    return Unauthenticated("invalid-token", "the access token is not valid, or no longer")

@@ -1,0 +1,60 @@
+"""The store's schema, from the command line."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import typer
+
+from application.ports import Schema, Store
+from infrastructure.container import load_settings, open_store
+
+app = typer.Typer(
+    help="Bring the store's schema to the revision that this version of Handover needs.", no_args_is_help=True
+)
+
+
+@app.command(epilog="Example: handover migrate up")
+def up() -> None:
+    """Bring the schema to the newest revision; nothing happens if it is there."""
+    print(_said(_with_store(lambda store: store.upgrade())))
+
+
+@app.command(epilog="Example: handover migrate down")
+def down() -> None:
+    """Take the newest revision back, and with it the data that only it can hold."""
+    print(_said(_with_store(lambda store: store.downgrade())))
+
+
+@app.command(epilog="Example: handover migrate status --json")
+def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+    """Show the revision that the store has and the one that is needed; exit with 1 if they differ."""
+
+    async def nothing(_: Store) -> None: ...
+
+    schema = _with_store(nothing)
+    if as_json:
+        print(json.dumps({"found": schema.found, "needed": schema.needed, "is_current": schema.is_current}))
+    else:
+        print(_said(schema))
+    raise typer.Exit(not schema.is_current)
+
+
+def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
+    async def run() -> Schema:
+        store = open_store(load_settings())
+        await store.open()
+        try:
+            await change(store)
+            return await store.schema()
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def _said(schema: Schema) -> str:
+    if schema.is_current:
+        return f"The schema is current: {schema.found or 'there is nothing to migrate'}"
+    return f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed"

@@ -1,0 +1,52 @@
+"""Conditional requests (RFC 9110, section 13): the version is the entity tag."""
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+
+from domain.version import Expected
+from interfaces.http.answers import Answer
+
+_PARTS = re.compile(r'(?:[^,"]|"[^"]*"?)+')
+_VERSION_TAG = re.compile(r'"([1-9][0-9]{0,17})"')
+
+
+def etag(version: int) -> str:
+    return f'"{version}"'
+
+
+def parts(lines: list[str]) -> list[str]:
+    """The members of a list header, however many lines it takes."""
+    return [part.strip(" \t") for part in _PARTS.findall(",".join(lines))]
+
+
+async def expected(
+    request: Request,
+    if_match: Annotated[
+        str | None,
+        Header(alias="If-Match", description="Change it only in one of these versions; else 412.", examples=['"3"']),
+    ] = None,
+) -> Expected:
+    """A weak or malformed tag matches no version, so a list of nothing else is an empty one, which none fits."""
+    lines = request.headers.getlist("if-match")
+    tags = parts(lines)
+    if not lines or tags == ["*"]:
+        return None
+    return {int(tag[1]) for tag in map(_VERSION_TAG.fullmatch, tags) if tag}
+
+
+IfMatch = Annotated[Expected, Depends(expected)]
+IfNoneMatch = Annotated[
+    list[str] | None,
+    Header(alias="If-None-Match", description="Versions known already: 304 if it is one of them.", examples=[['"3"']]),
+]
+
+
+def unless_known(lines: list[str] | None, answer: Answer) -> Response:
+    """The answer, or 304 where the caller has it already. Compared weakly: the mark of weakness does not count."""
+    if lines and answer.etag:
+        tags = parts(lines)
+        if tags == ["*"] or answer.etag in (tag.removeprefix("W/") for tag in tags):
+            return Response(status_code=304, headers={"ETag": answer.etag})
+    return answer.response()

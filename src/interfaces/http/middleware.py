@@ -1,0 +1,116 @@
+"""What every request gets, whatever becomes of it: an id, a deadline, a line in the log, and the common headers."""
+
+import asyncio
+import re
+import secrets
+import time
+from dataclasses import dataclass
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from interfaces.http.problems import SOON, problem
+
+log = structlog.get_logger()
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+BODY_PATIENCE = 10.0
+"""Seconds that a client has to send its body; they do not count as ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+
+        async def send_enveloped(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {**message, "headers": [*message["headers"], *_headers(message, request_id)]}
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_enveloped)
+            except Exception:
+                log.exception("unexpected error")
+                if status:
+                    raise  # half an answer is out: the server cuts the connection
+                await problem(scope, "internal-error")(scope, receive, send_enveloped)
+            finally:
+                log.info(
+                    "request",
+                    method=scope["method"],
+                    route=getattr(scope.get("route"), "path_format", None),
+                    status=status,
+                    ms=round((time.perf_counter() - began) * 1000, 1),
+                )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _SANE_ID.fullmatch(value):
+            return str(value, "ascii")
+    return secrets.token_hex(16)
+
+
+def _headers(start: Message, request_id: str) -> list[tuple[bytes, bytes]]:
+    present = {name.lower() for name, _ in start["headers"]}
+    headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+    if b"cache-control" not in present:
+        headers.append((b"cache-control", b"private, no-cache" if b"etag" in present else b"no-store"))
+    return headers
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Bounds the time until an answer begins. Waiting for the client to send or to take a body is not in it."""
+
+    app: ASGIApp
+    seconds: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        now = asyncio.get_running_loop().time
+        body_due = now() + BODY_PATIENCE
+        receiving = answering = False
+
+        async def receive_patiently() -> Message:
+            nonlocal receiving
+            due = limit.when()
+            if answering or due is None:
+                return await receive()
+            left, receiving = due - now(), True
+            limit.reschedule(body_due)
+            message = await receive()
+            receiving = False
+            if not (answering or limit.expired()):
+                limit.reschedule(now() + left)
+            return message
+
+        async def send_released(message: Message) -> None:
+            nonlocal answering
+            if not (answering or limit.expired()):
+                limit.reschedule(None)
+            answering = True
+            await send(message)
+
+        try:
+            async with asyncio.timeout(self.seconds) as limit:
+                await self.app(scope, receive_patiently, send_released)
+        except TimeoutError:
+            if answering or not limit.expired():
+                raise
+            late = problem(scope, "request-timeout", headers={"Connection": "close"}) if receiving else None
+            await (late or problem(scope, "busy", headers=SOON))(scope, receive, send)

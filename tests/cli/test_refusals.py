@@ -1,0 +1,122 @@
+"""What `handover serve` refuses to work with: one line that says what to do, exit code 1, and nothing secret."""
+
+import os
+import secrets
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.served import Run, handover
+from tests.servers import mongodb
+
+GOOD_SECRET = secrets.token_hex(32)
+WEAK_SECRET = "Hunter2-" * 3
+OBVIOUS_SECRETS = ["change-me-" * 4, "my-very-Secret-key-0123456789-abcdef", "x" * 64]
+PASSWORD = "sesame-opens"
+
+
+def refused(run: Run, *words: str) -> bool:
+    assert run.exit_code == 1, run.err
+    assert run.err.startswith("handover: ")
+    assert run.err.count("\n") == 1, run.err
+    assert run.out == ""
+    for word in words:
+        assert word in run.err
+    return True
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"PORT": "eighty"}, ["HANDOVER_PORT", "integer"]),
+        ({"PORT": "70000", "WORKERS": "0"}, ["HANDOVER_PORT", "HANDOVER_WORKERS"]),
+        ({"HOST": "192.0.2.1"}, ["HANDOVER_HOST"]),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, ["HANDOVER_TRUSTED_PROXIES"]),
+        ({"DATABASE_URL": f"oracle://scott:{PASSWORD}@host/x"}, ["HANDOVER_DATABASE_URL", "postgresql://"]),
+        ({"DATABASE_URL": f"postgresql://u:{PASSWORD}@[::1/x"}, ["HANDOVER_DATABASE_URL"]),
+        ({"DATABASE_URL": f"postgresql://u:{PASSWORD}@host:port/x"}, ["HANDOVER_DATABASE_URL"]),
+        ({"DATABASE_URL": f"postgresql://u:{PASSWORD}@127.0.0.1:1/x"}, ["HANDOVER_DATABASE_URL", "127.0.0.1:1"]),
+        ({"DATABASE_URL": f"mongodb://u:{PASSWORD}@host:port/x"}, ["HANDOVER_DATABASE_URL"]),
+        ({"DATABASE_URL": f"mongodb://u:{PASSWORD}@127.0.0.1:1/x"}, ["HANDOVER_DATABASE_URL", "127.0.0.1:1"]),
+        ({"DATABASE_URL": "sqlite:///no/such/folder/x.db"}, ["HANDOVER_DATABASE_URL", "no/such/folder"]),
+        ({"DATABASE_URL": "memory://", "WORKERS": "2"}, ["HANDOVER_WORKERS"]),
+        ({"DATABASE_URL": "memory://", "PERSISTENCE": "papyrus"}, ["HANDOVER_PERSISTENCE", "sqlalchemy"]),
+        ({"MIGRATE_ON_START": "false"}, ["handover migrate up", "0001"]),
+    ],
+    ids=lambda value: ",".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
+)
+async def test_settings_that_cannot_be_worked_with(settings: dict[str, str], words: list[str], tmp_path: Path) -> None:
+    run = await handover("serve", folder=tmp_path, **settings)
+    assert refused(run, *words)
+    assert PASSWORD not in run.err
+
+
+async def test_a_port_that_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert refused(await handover("serve", folder=tmp_path, PORT=port), "HANDOVER_PORT", port)
+    assert os.listdir(tmp_path) == []  # nothing was migrated before it was seen
+
+
+async def test_a_file_that_is_no_database(tmp_path: Path) -> None:
+    (tmp_path / "letter.db").write_text("Dear reader, this is not a database. " * 50)
+    run = await handover("serve", folder=tmp_path, DATABASE_URL="sqlite:///letter.db")
+    assert refused(run, "HANDOVER_DATABASE_URL", "letter.db")
+
+
+async def test_a_standalone_mongodb(tmp_path: Path) -> None:
+    with mongodb(standalone=True) as server:
+        assert refused(await handover("serve", folder=tmp_path, DATABASE_URL=server.url), "--replSet")
+
+
+async def test_a_package_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As if it were not: found first, and failing as a missing one does.
+    (tmp_path / "beanie.py").write_text("raise ModuleNotFoundError(\"No module named 'beanie'\", name='beanie')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = await handover("serve", folder=tmp_path, DATABASE_URL="mongodb://127.0.0.1:1/x")
+    assert refused(run, "HANDOVER_PERSISTENCE", "beanie", "pip install 'handover[mongodb]'")
+
+
+async def test_a_settings_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"HANDOVER_PORT=\xff\xfe\n")
+    assert refused(await handover("serve", folder=tmp_path), ".env")
+
+
+async def test_production_wants_a_secret(tmp_path: Path) -> None:
+    assert refused(await handover("serve", folder=tmp_path, ENVIRONMENT="production"), "HANDOVER_SECRET_KEY")
+
+
+@pytest.mark.parametrize("secret", [WEAK_SECRET, *OBVIOUS_SECRETS])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "SECRET_KEY_PREVIOUS"])
+async def test_production_wants_a_good_secret_and_does_not_show_it(name: str, secret: str, tmp_path: Path) -> None:
+    settings = {"SECRET_KEY": GOOD_SECRET} | {name: secret}
+    run = await handover("serve", folder=tmp_path, ENVIRONMENT="production", **settings)
+    assert refused(run, f"HANDOVER_{name}:")
+    assert secret not in run.err
+    assert GOOD_SECRET not in run.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"DATABASE_URL": "memory://"}, "HANDOVER_DATABASE_URL"),
+        ({"CORS_ORIGINS": "https://handover.example,*"}, "HANDOVER_CORS_ORIGINS"),
+        ({}, "handover migrate up"),
+    ],
+)
+async def test_production_refuses(settings: dict[str, str], word: str, tmp_path: Path) -> None:
+    run = await handover("serve", folder=tmp_path, ENVIRONMENT="production", SECRET_KEY=GOOD_SECRET, **settings)
+    assert refused(run, word)
+    assert not (tmp_path / "handover.db.secret").exists()
+
+
+async def test_a_folder_where_no_secret_can_be_kept(tmp_path: Path) -> None:
+    secret = tmp_path / "handover.db.secret"
+    secret.mkdir()
+    assert refused(await handover("serve", folder=tmp_path), "HANDOVER_SECRET_KEY", str(secret))
+    secret.rmdir()
+    secret.touch()
+    assert refused(await handover("serve", folder=tmp_path), "HANDOVER_SECRET_KEY", str(secret))
+    assert stat.S_ISREG(secret.stat().st_mode)

@@ -1,0 +1,168 @@
+"""How a server stops: in full when asked to, promptly when interrupted, and never with its port still taken."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.served import Served, served
+
+DRAIN = 1.0
+CLIENTS = 8
+BODY = b'{"email": "ann@example.org", "username": "ann", "password": "correct horse battery"}'
+
+both = pytest.mark.parametrize("workers", ["1", "2"])
+
+
+async def begun_request(server: Served) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A request that is half sent, so that the server has to wait for the rest of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(
+        b"POST /users HTTP/1.1\r\nhost: handover\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(BODY), BODY[:20])
+    )
+    await writer.drain()
+    return reader, writer
+
+
+async def is_open(server: Served) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
+
+
+async def status(server: Served, path: str) -> int:
+    async with server.client() as client:
+        return (await client.get(path)).status_code
+
+
+async def closed_after(server: Served, since: float) -> float:
+    while await is_open(server):
+        assert time.monotonic() - since < 10
+        await asyncio.sleep(0.02)
+    return time.monotonic() - since
+
+
+@both
+async def test_sigterm_drains(workers: str, tmp_path: Path) -> None:
+    async with served(tmp_path, WORKERS=workers, DRAIN_SECONDS=str(DRAIN)) as server:
+        reader, writer = await begun_request(server)
+        assert await status(server, "/health/ready") == 200
+
+        server.process.send_signal(signal.SIGTERM)
+        asked = time.monotonic()
+        await asyncio.sleep(0.1)
+        for _ in range(10):  # whichever worker answers
+            assert await status(server, "/health/ready") == 503
+            assert await status(server, "/health/live") == 200
+        assert time.monotonic() - asked < DRAIN  # or the above has shown nothing
+        assert await closed_after(server, asked) >= DRAIN
+
+        assert server.process.returncode is None
+        writer.write(BODY[20:])
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 201 ")
+        assert b'"username":"ann"' in answer
+        writer.close()
+        assert await server.wait() == 0
+        assert time.monotonic() - asked < 30
+        assert "Traceback" not in server.said
+
+
+@both
+async def test_no_request_is_lost_when_it_stops(workers: str, tmp_path: Path) -> None:
+    """Half of the clients keep their connections, half make a new one for each request."""
+    seen: Counter[str] = Counter()
+
+    async def use(server: Served, keep: bool) -> None:
+        while True:
+            limits = httpx2.Limits() if keep else httpx2.Limits(max_keepalive_connections=0)
+            async with httpx2.AsyncClient(base_url=server.url, limits=limits) as client:
+                try:
+                    while True:
+                        answer = await client.get("/health/live")
+                        seen[str(answer.status_code)] += 1
+                except httpx2.ConnectError:
+                    return  # the port is closed; anything else is a request lost
+
+    async with served(tmp_path, WORKERS=workers, DRAIN_SECONDS="0.3", LOG_LEVEL="warning") as server:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            for number in range(CLIENTS):
+                group.create_task(use(server, keep=number % 2 == 0))
+            await asyncio.sleep(0.5)
+            server.process.send_signal(signal.SIGTERM)
+        assert await server.wait() == 0
+    assert set(seen) == {"200"}
+    assert seen["200"] > CLIENTS * 10
+
+
+@both
+async def test_a_client_that_never_finishes_does_not_keep_it(workers: str, tmp_path: Path) -> None:
+    async with served(tmp_path, WORKERS=workers, DRAIN_SECONDS="0") as server:
+        _, writer = await begun_request(server)
+        asked = time.monotonic()
+        assert await server.stop() == 0
+        assert time.monotonic() - asked < 30
+        assert "Traceback" not in server.said
+        writer.close()
+
+
+@both
+async def test_an_interrupt_ends_it_promptly(workers: str, tmp_path: Path) -> None:
+    async with served(tmp_path, WORKERS=workers, DRAIN_SECONDS="20") as server:
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+        server.process.send_signal(signal.SIGINT)
+        asked = time.monotonic()
+        assert await server.wait() == 0
+        assert time.monotonic() - asked < 5
+        assert "Traceback" not in server.said
+
+
+@both
+async def test_interrupting_twice_is_no_worse(workers: str, tmp_path: Path) -> None:
+    async with served(tmp_path, WORKERS=workers) as server:
+        server.process.send_signal(signal.SIGINT)
+        server.process.send_signal(signal.SIGINT)
+        assert await server.wait() == 0
+        assert "Traceback" not in server.said
+
+
+async def test_a_signal_for_the_whole_group_is_the_same(tmp_path: Path) -> None:
+    async with served(tmp_path, WORKERS="2", DRAIN_SECONDS="0.5") as server:
+        for pid in [*workers_of(server), server.process.pid]:
+            os.kill(pid, signal.SIGTERM)
+        assert await server.wait() == 0
+        assert "another" not in server.said
+
+
+async def test_workers_end_with_their_parent(tmp_path: Path) -> None:
+    async with served(tmp_path, WORKERS="2") as server:
+        assert len(workers_of(server)) == 2
+        killed = time.monotonic()
+        await server.kill()
+        assert await closed_after(server, killed) < 2
+
+
+async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    async with served(tmp_path, WORKERS="2") as server:
+        victim, other = workers_of(server)
+        os.kill(victim, signal.SIGKILL)
+        while len(now := workers_of(server)) < 2 or victim in now:
+            await asyncio.sleep(0.05)
+        assert other in now
+        assert await status(server, "/health/ready") == 200
+        assert await server.stop() == 0
+
+
+def workers_of(server: Served) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    return [int(pid) for pid in children.split()]

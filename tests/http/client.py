@@ -1,0 +1,68 @@
+"""People who call the API, and what they make of its answers."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from httpx2 import AsyncClient, Response
+
+from domain.user import User
+
+
+@dataclass
+class Person:
+    """Somebody with an account and an access token."""
+
+    user: User
+    http: AsyncClient
+    token: str
+
+    @property
+    def id(self) -> str:
+        return str(self.user.id)
+
+    async def call(self, method: str, path: str, *, headers: dict[str, str] | None = None, **content: Any) -> Response:
+        headers = {"Authorization": f"Bearer {self.token}", **(headers or {})}
+        return await self.http.request(method, path, headers=headers, **content)
+
+    async def get(self, path: str, **content: Any) -> Response:
+        return await self.call("GET", path, **content)
+
+    async def post(self, path: str, **content: Any) -> Response:
+        return await self.call("POST", path, **content)
+
+    async def registers(self, **fields: Any) -> dict[str, Any]:
+        response = await self.post("/items", json={"name": "Lamp", "price": 19.99, **fields})
+        assert response.status_code == 201, response.text
+        item: dict[str, Any] = response.json()
+        return item
+
+    async def hands_over(self, item: dict[str, Any], to: "Person", **headers: str) -> Response:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await self.post(f"/items/{item['id']}/transfer", json={"to_user_id": to.id}, headers=sent)
+
+
+NewPerson = Callable[..., Awaitable[Person]]
+
+
+def assert_problem(response: Response, status: int, slug: str) -> None:
+    """It is this problem, and in every way as a problem has to be."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem.keys() - {"errors"} == {"type", "title", "status", "detail", "instance", "request_id"}
+    assert problem["type"] == f"/problems/{slug}", response.text
+    assert problem["status"] == status
+    assert unquote(problem["instance"]) == unquote(response.request.url.raw_path.partition(b"?")[0])
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert ("errors" in problem) == (status == 422)
+    assert ("retry-after" in response.headers) == (status == 503 or slug == "request-in-progress")
+    assert response.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
+
+
+def assert_faults(response: Response, *pointers: str) -> None:
+    """It is refused for what stands at these places, and for nothing else."""
+    assert_problem(response, 422, "invalid-request")
+    assert sorted(error["pointer"] for error in response.json()["errors"]) == sorted(pointers)
+    assert all(error["detail"] for error in response.json()["errors"])

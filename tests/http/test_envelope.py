@@ -1,0 +1,257 @@
+"""What every request gets, whatever becomes of it: an id, common headers, a deadline, a line in the log."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from fastapi import FastAPI
+from httpx2 import AsyncClient, Response
+from starlette.types import Message
+
+from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from infrastructure.container import Settings
+from interfaces.http import middleware
+from interfaces.http.auth import OPEN
+from interfaces.http.middleware import Deadline, Envelope
+from interfaces.logs import configure_logs
+from tests.http.client import Person, assert_problem
+
+SECRET = "xSUBMITTEDx"
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    stream, root = io.StringIO(), logging.getLogger()
+    before, handlers, level = structlog.get_config(), root.handlers[:], root.level
+    root.handlers.clear()
+    configure_logs(Settings(log_format="json", _env_file=None), stream)
+    logging.getLogger("httpx2").setLevel("WARNING")  # the client's own lines
+    yield stream
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(logged: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in logged.getvalue().splitlines()]
+
+
+async def responses(http: AsyncClient, ada: Person) -> AsyncIterator[Response]:
+    item = await ada.registers()
+    yield await ada.get("/users/me")
+    yield await ada.get(f"/items/{item['id']}")
+    yield await ada.get(f"/items/{item['id']}", headers={"If-None-Match": "*"})
+    yield await ada.get(f"/items/{item['id']}/transfers")
+    yield await ada.post("/items", json={})
+    yield await ada.post("/items", content=b"x")
+    yield await ada.post("/items", content=b"x" * 70_000)
+    for path in ("/nope", "/users/me", "/users/me/", "/health/live", "/docs", "/openapi.json", "/problems/busy"):
+        yield await http.get(path)
+    yield await http.put("/users")
+    yield await http.get("/docs/assets/swagger-ui.css")
+    yield await http.get("/docs/assets/nope")
+
+
+async def test_the_headers_of_every_answer(http: AsyncClient, ada: Person) -> None:
+    seen = set()
+    async for response in responses(http, ada):
+        seen.add(response.status_code)
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert len(response.headers["x-request-id"]) == 32
+        cached = "private, no-cache" if "etag" in response.headers else "no-store"
+        assert response.headers.get_list("cache-control") == [cached]
+    assert seen == {200, 304, 307, 401, 404, 405, 413, 415, 422}
+
+
+@pytest.mark.parametrize("request_id", ["a", "A-1_b.c", "x" * 128])
+async def test_a_sane_request_id_is_kept(http: AsyncClient, request_id: str) -> None:
+    response = await http.get("/nope", headers={"X-Request-ID": request_id})
+    assert response.headers.get_list("x-request-id") == [request_id]
+    assert response.json()["request_id"] == request_id
+
+
+@pytest.mark.parametrize("request_id", [b"", b"x" * 129, b"a b", b"a\tb", b"\xff", b"<x>", b"a\n"])
+async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> None:
+    response = await http.get("/nope", headers={b"X-Request-ID": request_id})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug", "said"),
+    [
+        (Unavailable("the store is down for a reason"), 503, "store-unavailable", "the store is down for a reason"),
+        (Busy("too much at once"), 503, "busy", "too much at once"),
+        (TryAgain(SECRET), 503, "busy", "repeat it with its key"),
+        (KeyInFlight(SECRET), 503, "busy", "repeat it with its key"),
+        (OutcomeUnknown(SECRET), 503, "outcome-unknown", "may have taken effect"),
+        (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
+        (RuntimeError(SECRET), 500, "internal-error", "The fault is ours"),
+        (ValueError(SECRET), 500, "internal-error", "The fault is ours"),
+        (TimeoutError(SECRET), 500, "internal-error", "The fault is ours"),
+    ],
+)
+async def test_what_comes_from_below(
+    app: FastAPI, http: AsyncClient, error: Exception, status: int, slug: str, said: str
+) -> None:
+    @app.get("/fails", openapi_extra=OPEN)
+    async def fails() -> None:
+        raise error
+
+    response = await http.get("/fails")
+    assert_problem(response, status, slug)
+    assert said in response.json()["detail"]
+    assert SECRET not in response.text
+
+
+async def test_an_unexpected_error_is_logged_without_what_was_submitted(
+    app: FastAPI, http: AsyncClient, logged: io.StringIO
+) -> None:
+    @app.post("/fails", openapi_extra=OPEN)
+    async def fails(body: dict[str, str]) -> None:
+        try:
+            raise KeyError(body["a"])
+        except KeyError as error:
+            raise RuntimeError(str(body)) from error
+
+    response = await http.post("/fails?q=" + SECRET, json={"a": SECRET}, headers={"X-Request-ID": "r1"})
+    assert_problem(response, 500, "internal-error")
+    failure, request = lines(logged)
+    assert failure["request_id"] == request["request_id"] == "r1"
+    assert "KeyError" in failure["exception"]
+    assert "RuntimeError" in failure["exception"]
+    assert "in fails" in failure["exception"]
+    assert SECRET not in logged.getvalue()
+
+
+async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None:
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError(SECRET)
+
+    async def send(message: Message) -> None:
+        assert message["type"] == "http.response.start"
+
+    with pytest.raises(RuntimeError):
+        await Envelope(breaks)({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
+    assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
+    assert SECRET not in logged.getvalue()
+
+
+async def test_one_line_per_request(http: AsyncClient, ada: Person, logged: io.StringIO) -> None:
+    item = await ada.registers()
+    await ada.get(f"/items/{item['id']}?{SECRET}", headers={"X-Request-ID": "r1"})
+    await http.get(f"/{SECRET}")
+    _, read, unknown = lines(logged)
+    assert read.pop("ms") >= 0
+    assert read.pop("timestamp")
+    assert read == {
+        "event": "request",
+        "level": "info",
+        "request_id": "r1",
+        "method": "GET",
+        "route": "/items/{item_id}",
+        "status": 200,
+    }
+    assert (unknown["route"], unknown["status"]) == (None, 404)
+    assert SECRET not in logged.getvalue()
+
+
+async def test_signing_in_is_logged_and_credentials_are_not(http: AsyncClient, logged: io.StringIO) -> None:
+    body = {"email": "eve@example.org", "username": "eve", "password": SECRET}
+    await http.post("/users", json=body)
+    token = (await http.post("/auth/token", data={"username": "eve", "password": SECRET})).json()["access_token"]
+    await http.post("/auth/token", data={"username": SECRET, "password": f"{SECRET}!"})
+    await http.get("/users/me", headers={"Authorization": f"Bearer {token}x"})
+    events = [(line["event"], line.get("code")) for line in lines(logged) if line["event"] != "request"]
+    assert events == [
+        ("signed in", None),
+        ("sign-in refused", "wrong-credentials"),
+        ("sign-in refused", "invalid-token"),
+    ]
+    assert SECRET not in logged.getvalue()
+    assert token not in logged.getvalue()
+
+
+async def through_deadline(app: Any, receive: Any = None, seconds: float = 0.05) -> list[Message]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/slow", "state": {"request_id": "r1"}}
+    await Deadline(app, seconds)(scope, receive, send)
+    return sent
+
+
+async def test_what_takes_too_long_is_busy() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(10)
+
+    start, body = await through_deadline(slow)
+    assert start["status"] == 503
+    assert (b"retry-after", b"1") in start["headers"]
+    assert json.loads(body["body"])["type"] == "/problems/busy"
+
+
+async def test_waiting_for_the_body_does_not_count() -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(0.04)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def reads(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(5):
+            await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    assert (await through_deadline(reads, receive))[0]["status"] == 200
+
+
+async def test_what_comes_after_the_body_counts_again() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await asyncio.sleep(10)
+
+    assert (await through_deadline(slow, receive))[0]["status"] == 503
+
+
+async def test_a_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "BODY_PATIENCE", 0.05)
+
+    async def receive() -> Message:
+        await asyncio.sleep(10)
+        raise AssertionError
+
+    async def reads(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    start, body = await through_deadline(reads, receive, seconds=10)
+    assert start["status"] == 408
+    assert json.loads(body["body"])["type"] == "/problems/request-timeout"
+
+
+async def test_an_answer_that_has_begun_is_not_cut_off() -> None:
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0.1)
+        await send({"type": "http.response.body"})
+
+    assert [message["type"] for message in await through_deadline(streams)] == [
+        "http.response.start",
+        "http.response.body",
+    ]
+
+
+async def test_a_timeout_of_the_app_itself_is_no_deadline() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await through_deadline(fails)

@@ -1,0 +1,59 @@
+"""Password hashes: right, of the promised cost, and never in the way of the event loop."""
+
+import asyncio
+
+import pytest
+from argon2 import Type, extract_parameters
+
+from application.errors import Busy
+from infrastructure.security.passwords import Argon2Passwords, _nobodys_hash
+
+PASSWORD = "correct horse battery staple"
+
+
+async def test_a_hash_fits_its_password_alone() -> None:
+    passwords = Argon2Passwords(cores=2)
+    hashed = await passwords.hash(PASSWORD)
+    assert await passwords.verify(PASSWORD, hashed)
+    assert not await passwords.verify(PASSWORD.title(), hashed)
+    assert hashed != await passwords.hash(PASSWORD)
+
+
+async def test_nobodys_hash_costs_as_much_and_fits_nothing() -> None:
+    passwords = Argon2Passwords(cores=1)
+    real, nobodys = extract_parameters(await passwords.hash(PASSWORD)), extract_parameters(_nobodys_hash())
+    assert real == nobodys
+    assert (real.type, real.memory_cost, real.time_cost, real.parallelism) == (Type.ID, 19456, 2, 1)
+    assert not await passwords.verify(PASSWORD, None)
+
+
+async def test_the_event_loop_goes_on() -> None:
+    passwords = Argon2Passwords(cores=1)
+    hashing = asyncio.create_task(passwords.hash(PASSWORD))
+    turns = 0
+    while not hashing.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert turns > 10
+
+
+async def test_a_full_queue_is_busy_and_empties() -> None:
+    passwords = Argon2Passwords(cores=1, waiting_per_core=2)
+    hashing = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await passwords.hash(PASSWORD)
+    with pytest.raises(Busy):
+        await passwords.verify(PASSWORD, None)
+    await asyncio.gather(*hashing)
+    assert await passwords.hash(PASSWORD)
+
+
+async def test_who_gives_up_leaves_the_queue() -> None:
+    passwords = Argon2Passwords(cores=1, waiting_per_core=2)
+    hashing = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in hashing[1:]:
+        task.cancel()
+    await asyncio.wait(hashing)
+    await asyncio.gather(*(passwords.hash(PASSWORD) for _ in range(3)))

@@ -1,0 +1,105 @@
+"""The command `handover` as a process of its own, as people run it."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+SECONDS_TO_START = 30
+SECONDS_TO_RUN = 60
+
+
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    """This process's, with these settings and no others."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HANDOVER_")}
+    return kept | {f"HANDOVER_{name}": value for name, value in settings.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    exit_code: int
+    out: str
+    err: str
+
+
+async def handover(*words: str, folder: Path, **settings: str) -> Run:
+    """Run it to its end. The folder is where it looks for `.env`, and puts what it is not told to put elsewhere."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "interfaces.cli.main", *words),
+        cwd=folder,
+        env=environment(settings),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(SECONDS_TO_RUN):
+            out, err = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+    assert process.returncode is not None
+    return Run(process.returncode, out.decode(), err.decode())
+
+
+@dataclass(slots=True)
+class Served:
+    process: asyncio.subprocess.Process
+    log: Path
+    url: str = ""
+
+    @property
+    def said(self) -> str:
+        """All that it has written so far."""
+        return self.log.read_text()
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    async def wait(self) -> int:
+        async with asyncio.timeout(SECONDS_TO_RUN):
+            return await self.process.wait()
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return await self.wait()
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.wait()
+
+    def client(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.url, timeout=30)
+
+
+@asynccontextmanager
+async def served(folder: Path, **settings: str) -> AsyncIterator[Served]:
+    """A server that is ready, on a free port unless told otherwise; it is killed if it has not ended at the end."""
+    log = folder / "log"
+    with log.open("w") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "interfaces.cli.main", "serve"),
+            cwd=folder,
+            env=environment({"PORT": "0"} | settings),
+            stdout=file,
+            stderr=file,
+        )
+    server = Served(process, log)
+    try:
+        async with asyncio.timeout(SECONDS_TO_START):
+            while not (found := re.search(r"Handover is at +(\S+)\n", server.said)):
+                assert process.returncode is None, server.said
+                await asyncio.sleep(0.02)
+        server.url = found[1]
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
