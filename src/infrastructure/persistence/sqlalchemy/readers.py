@@ -1,35 +1,63 @@
-"""The readers: one statement each, outside any transaction. All statements are built once."""
+"""The readers: one statement each, outside any transaction. Each is built once: lists have one for every shape."""
 
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, null, select, true
+from sqlalchemy import ColumnElement, Select, Table, bindparam, null, select, true
 
-from application.paging import Page, Window
-from application.readers import OwnedItem
+from application.paging import Page, Sort, Window
+from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
 from domain.errors import NotFound
 from domain.item import ItemId, Transfer
+from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.sqlalchemy.database import Database
-from infrastructure.persistence.sqlalchemy.pages import counted, page_from, paged, window_parameters
-from infrastructure.persistence.sqlalchemy.rows import item_from, transfer_from, user_from
-from infrastructure.persistence.sqlalchemy.tables import items, transfers, users
+from infrastructure.persistence.sqlalchemy.pages import counted, listed, page_from, paged, window_parameters
+from infrastructure.persistence.sqlalchemy.rows import cents, owned_item_from, task_from, transfer_from, user_from
+from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers, users
 
 USER = select(users).where(users.c.id == bindparam("id"))
 USER_BY_EMAIL = select(users).where(users.c.email == bindparam("login"))
 USER_BY_USERNAME = select(users).where(users.c.username == bindparam("login"))
-ITEM = (
-    select(items, users.c.username.label("owner_username"))
-    .join(users, users.c.id == items.c.owner_id)
-    .where(items.c.id == bindparam("id"))
-)
+OWNER_USERNAME = select(users.c.username).where(users.c.id == items.c.owner_id).scalar_subquery()
+OWNED_ITEMS = select(items, OWNER_USERNAME.label("owner_username"))
+ITEM = OWNED_ITEMS.where(items.c.id == bindparam("id"))
+TASK = select(tasks).where(tasks.c.id == bindparam("id"), tasks.c.owner_id == bindparam("owner_id"))
+
+ITEM_RESTRICTIONS = {
+    "owner_id": items.c.owner_id == bindparam("owner_id"),
+    "min_price": items.c.price >= bindparam("min_price"),
+    "max_price": items.c.price <= bindparam("max_price"),
+}
+TASK_RESTRICTIONS = {
+    "owner_id": tasks.c.owner_id == bindparam("owner_id"),
+    "status": tasks.c.status == bindparam("status"),
+    "created_after": tasks.c.created_at > bindparam("created_after"),
+}
+
+
+@cache
+def user_page(*, after: bool, count: bool) -> Select[Any]:
+    return listed(select(users), users.c.id, after=after, count=count)
+
+
+@cache
+def item_page(restricted: tuple[str, ...], sort: Sort[ItemOrder], *, after: bool, count: bool) -> Select[Any]:
+    rows = OWNED_ITEMS.where(*(ITEM_RESTRICTIONS[name] for name in restricted))
+    return listed(rows, *place(items, sort.by), after=after, descending=sort.descending, count=count)
+
+
+@cache
+def task_page(restricted: tuple[str, ...], sort: Sort[TaskOrder], *, after: bool, count: bool) -> Select[Any]:
+    rows = select(tasks).where(*(TASK_RESTRICTIONS[name] for name in restricted))
+    return listed(rows, *place(tasks, sort.by), after=after, descending=sort.descending, count=count)
 
 
 @cache
 def history(*, after: bool, count: bool) -> Select[Any]:
     """A row for the item in any case, so that an empty page can be told from an item that is gone."""
     rows = select(transfers).where(transfers.c.item_id == bindparam("item_id"))
-    page = paged(rows, transfers.c.number, transfers.c.id, after=after).subquery("page")
+    page = paged(rows, transfers.c.number, after=after).subquery("page")
     total = counted(rows) if count else null()
     return (
         select(total.label("total"), page)
@@ -37,6 +65,14 @@ def history(*, after: bool, count: bool) -> Select[Any]:
         .where(items.c.id == bindparam("item_id"))
         .order_by(page.c.number)
     )
+
+
+def place(table: Table, by: str) -> tuple[ColumnElement[Any], ...]:
+    return (table.c.id,) if by == "id" else (table.c[by], table.c.id)
+
+
+def given(**restrictions: Any) -> dict[str, Any]:
+    return {name: value for name, value in restrictions.items() if value is not None}
 
 
 class SqlUserReader:
@@ -54,6 +90,10 @@ class SqlUserReader:
         rows = await self.database.fetch(statement, {"login": login})
         return user_from(rows[0]) if rows else None
 
+    async def page(self, window: Window) -> Page[User]:
+        statement = user_page(after=window.after is not None, count=window.count)
+        return page_from(await self.database.fetch(statement, window_parameters(window)), user_from, window)
+
 
 class SqlItemReader:
     def __init__(self, database: Database) -> None:
@@ -63,7 +103,19 @@ class SqlItemReader:
         rows = await self.database.fetch(ITEM, {"id": item_id})
         if not rows:
             raise NotFound("item-not-found", "there is no such item")
-        return OwnedItem(item_from(rows[0]), rows[0]["owner_username"])
+        return owned_item_from(rows[0])
+
+    async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        restrictions = given(
+            owner_id=filter.owner_id,
+            min_price=None if filter.min_price is None else cents(filter.min_price),
+            max_price=None if filter.max_price is None else cents(filter.max_price),
+        )
+        statement = item_page(tuple(restrictions), sort, after=window.after is not None, count=window.count)
+        parameters = window_parameters(window) | restrictions
+        if sort.by == "price" and "after" in parameters:
+            parameters["after"] = cents(parameters["after"])
+        return page_from(await self.database.fetch(statement, parameters), owned_item_from, window)
 
 
 class SqlTransferReader:
@@ -75,5 +127,23 @@ class SqlTransferReader:
         rows = await self.database.fetch(statement, window_parameters(window) | {"item_id": item_id})
         if not rows:
             raise NotFound("item-not-found", "there is no such item")
-        found = [row for row in rows if row["id"] is not None]
-        return page_from(found, transfer_from, window, rows[0]["total"])
+        return page_from(rows, transfer_from, window)
+
+
+class SqlTaskReader:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        rows = await self.database.fetch(TASK, {"id": task_id, "owner_id": owner_id})
+        if not rows:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(rows[0])
+
+    async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        restrictions = given(
+            owner_id=filter.owner_id, status=filter.status and filter.status.value, created_after=filter.created_after
+        )
+        statement = task_page(tuple(restrictions), sort, after=window.after is not None, count=window.count)
+        rows = await self.database.fetch(statement, window_parameters(window) | restrictions)
+        return page_from(rows, task_from, window)

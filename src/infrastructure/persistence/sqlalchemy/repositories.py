@@ -7,15 +7,18 @@ from sqlalchemy.exc import IntegrityError
 
 from domain.errors import Conflict, NotFound
 from domain.item import Item, ItemId, Transfer
+from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.sqlalchemy.rows import (
     item_from,
     row_from_item,
+    row_from_task,
     row_from_transfer,
     row_from_user,
+    task_from,
     user_from,
 )
-from infrastructure.persistence.sqlalchemy.tables import items, transfers, users
+from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers, users
 from infrastructure.persistence.sqlalchemy.unit import Transaction
 
 
@@ -46,6 +49,12 @@ SAVE_ITEM = save(items, "id", "created_at")
 REMOVE_ITEM = delete(items).where(items.c.id == bindparam("id"), items.c.version == bindparam("version"))
 
 ADD_TRANSFER = insert(transfers)
+
+ADD_TASK = insert(tasks)
+TASK_FOR_UPDATE = select(tasks).where(tasks.c.id == bindparam("id")).with_for_update()
+SAVE_TASK = save(tasks, "id", "owner_id", "created_at")
+REMOVE_TASK = delete(tasks).where(tasks.c.id == bindparam("id"), tasks.c.version == bindparam("version"))
+REMOVE_TASKS = delete(tasks).where(tasks.c.owner_id == bindparam("owner_id"))
 
 
 class SqlUsers:
@@ -103,3 +112,27 @@ class SqlTransfers:
 
     async def add(self, transfer: Transfer) -> None:
         await self.transaction.change(ADD_TRANSFER, row_from_transfer(transfer))
+
+
+class SqlTasks:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, task: Task) -> None:
+        await self.transaction.change(ADD_TASK, row_from_task(task))
+
+    async def get_for_update(self, task_id: TaskId) -> Task:
+        row = await self.transaction.row(TASK_FOR_UPDATE, {"id": task_id})
+        if row is None:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(row)
+
+    async def save(self, task: Task) -> None:
+        expected = {"which": task.id, "expected": task.version - 1}
+        await self.transaction.change(SAVE_TASK, row_from_task(task) | expected)
+
+    async def remove(self, task: Task) -> None:
+        await self.transaction.change(REMOVE_TASK, {"id": task.id, "version": task.version})
+
+    async def remove_of(self, user_id: UserId) -> None:
+        await self.transaction.execute(REMOVE_TASKS, {"owner_id": user_id})

@@ -23,19 +23,19 @@ class Transaction:
         self.failed = False
         self.committing = False
 
-    async def rows(self, statement: Executable, parameters: Parameters) -> Sequence[RowMapping]:
-        return (await self._execute(statement, parameters)).mappings().all()
+    async def rows(self, statement: Executable, parameters: Parameters | Sequence[Parameters]) -> Sequence[RowMapping]:
+        return (await self.execute(statement, parameters)).mappings().all()
 
     async def row(self, statement: Executable, parameters: Parameters) -> RowMapping | None:
-        return (await self._execute(statement, parameters)).mappings().first()
+        return (await self.execute(statement, parameters)).mappings().first()
 
     async def change(self, statement: Executable, parameters: Parameters) -> None:
         """One row; if it is not there any more as it was, another unit of work has been at it."""
-        if (await self._execute(statement, parameters)).rowcount != 1:
+        if (await self.execute(statement, parameters)).rowcount != 1:
             self.failed = True
             raise TryAgain("another unit of work was first")
 
-    async def _execute(self, statement: Executable, parameters: Parameters) -> CursorResult[Any]:
+    async def execute(self, statement: Executable, parameters: Parameters | Sequence[Parameters]) -> CursorResult[Any]:
         try:
             with translated(self.meaning):
                 return await self.connection.execute(statement, parameters)
