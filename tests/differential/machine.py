@@ -681,10 +681,8 @@ class Differential(RuleBasedStateMachine):
     # Everything that is stored, at the end
 
     def teardown(self) -> None:
-        if self.unit:
-            for side in self.unit.sides:
-                self.loop.run_until_complete(side.break_off())
-            self.unit = None
+        for side in self.unit.sides if self.unit else ():
+            self.loop.run_until_complete(side.break_off() if self.agreed else side.cut_off())
         if self.agreed:
             self._look_at_everything()
 
@@ -727,8 +725,8 @@ class Differential(RuleBasedStateMachine):
                 item_id=item.id,
                 number=number,
                 from_user_id=item.owner_id,
-                to_user_id=item.owner_id,
-                version=item.version,
+                to_user_id=NOBODY,
+                version=item.version + number,
                 transferred_at=self.clock(),
             )
 

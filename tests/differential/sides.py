@@ -138,6 +138,11 @@ class OpenUnit:
         except _Broken:
             return
 
+    async def cut_off(self) -> None:
+        """However it stands."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
     async def _run(self, begin: Begin) -> None:
         async with begin() as uow:
             step: object = None
