@@ -5,6 +5,7 @@ time without a zone. Ids are binary UUIDs, which sort by their bytes as strings 
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,6 +17,8 @@ from pymongo import IndexModel
 from application.ports import KeyId
 from application.readers import OwnedItem
 from domain.item import Item, ItemId, Transfer, TransferId
+from domain.session import ATTEMPT_WINDOW, Attempts, Session, SessionId
+from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
 
 Row = Mapping[str, Any]
@@ -52,7 +55,16 @@ class ItemDocument(Document):
 
     class Settings:
         name = "items"
-        indexes = (IndexModel("owner_id", name="items_owner_id"),)
+        # One for each sort, with and without the owner, so that a page is a piece of an index wherever it begins.
+        indexes = (
+            IndexModel(["created_at", "_id"], name="items_created_at"),
+            IndexModel(["cents", "_id"], name="items_cents"),
+            IndexModel(["name", "_id"], name="items_name"),
+            IndexModel(["owner_id", "_id"], name="items_owner_id_id"),
+            IndexModel(["owner_id", "created_at", "_id"], name="items_owner_id_created_at"),
+            IndexModel(["owner_id", "cents", "_id"], name="items_owner_id_cents"),
+            IndexModel(["owner_id", "name", "_id"], name="items_owner_id_name"),
+        )
 
 
 class TransferDocument(Document):
@@ -69,6 +81,73 @@ class TransferDocument(Document):
         indexes = (IndexModel(["item_id", "number"], name="transfers_item_id_number", unique=True),)
 
 
+class TaskDocument(Document):
+    id: UUID  # type: ignore[assignment]
+    owner_id: UUID
+    title: str
+    description: str | None
+    status: str
+    created_at: AwareDatetime
+    version: int
+
+    class Settings:
+        name = "tasks"
+        # As for items: one for each sort, with and without the status.
+        indexes = (
+            IndexModel(["owner_id", "_id"], name="tasks_owner_id_id"),
+            IndexModel(["owner_id", "created_at", "_id"], name="tasks_owner_id_created_at"),
+            IndexModel(["owner_id", "title", "_id"], name="tasks_owner_id_title"),
+            IndexModel(["owner_id", "status", "_id"], name="tasks_owner_id_status_id"),
+            IndexModel(["owner_id", "status", "created_at", "_id"], name="tasks_owner_id_status_created_at"),
+            IndexModel(["owner_id", "status", "title", "_id"], name="tasks_owner_id_status_title"),
+        )
+
+
+class SessionDocument(Document):
+    id: UUID  # type: ignore[assignment]
+    user_id: UUID
+    token_hash: bytes
+    expires_at: AwareDatetime
+    revoked: bool
+    version: int
+
+    class Settings:
+        name = "sessions"
+        indexes = (
+            IndexModel("user_id", name="sessions_user_id"),
+            IndexModel("expires_at", name="sessions_expires_at"),
+        )
+
+
+class TokenDocument(Document):
+    """A token that a session has or had. Not a list in the session: somebody who refreshes without a pause would make
+    that as large as a document can be."""
+
+    id: bytes  # type: ignore[assignment]
+    session_id: UUID
+    user_id: UUID
+    expires_at: AwareDatetime
+
+    class Settings:
+        name = "tokens"
+        indexes = (
+            IndexModel("user_id", name="tokens_user_id"),
+            IndexModel("expires_at", name="tokens_expires_at"),
+        )
+
+
+class AttemptsDocument(Document):
+    id: bytes  # type: ignore[assignment]
+    failed: list[AwareDatetime]
+    pending: list[AwareDatetime]
+    version: int
+    expires_at: AwareDatetime
+
+    class Settings:
+        name = "attempts"
+        indexes = (IndexModel("expires_at", name="attempts_expires_at"),)
+
+
 class KeyDocument(Document):
     id: dict[str, UUID | str]  # type: ignore[assignment]
     fingerprint: bytes
@@ -77,9 +156,19 @@ class KeyDocument(Document):
 
     class Settings:
         name = "keys"
+        indexes = (IndexModel("expires_at", name="keys_expires_at"),)
 
 
-DOCUMENTS: tuple[type[Document], ...] = UserDocument, ItemDocument, TransferDocument, KeyDocument
+DOCUMENTS: tuple[type[Document], ...] = (
+    UserDocument,
+    ItemDocument,
+    TransferDocument,
+    TaskDocument,
+    SessionDocument,
+    TokenDocument,
+    AttemptsDocument,
+    KeyDocument,
+)
 
 
 def user_from(row: Row) -> User:
@@ -119,6 +208,10 @@ def item_from(row: Row) -> Item:
     )
 
 
+def cents_of(price: Decimal) -> int:
+    return int(price.scaleb(2))
+
+
 def owned_item_from(row: Row) -> OwnedItem:
     return OwnedItem(item_from(row), row["owner_username"])
 
@@ -128,7 +221,7 @@ def document_of_item(item: Item, owner_username: str) -> ItemDocument:
         id=item.id,
         name=item.name,
         description=item.description,
-        cents=int(item.price.scaleb(2)),
+        cents=cents_of(item.price),
         owner_id=item.owner_id,
         owner_username=owner_username,
         created_at=item.created_at,
@@ -159,6 +252,79 @@ def document_of_transfer(transfer: Transfer) -> TransferDocument:
         version=transfer.version,
         transferred_at=transfer.transferred_at,
     )
+
+
+def task_from(row: Row) -> Task:
+    return Task(
+        id=TaskId(row["_id"]),
+        owner_id=UserId(row["owner_id"]),
+        title=row["title"],
+        description=row["description"],
+        status=TaskStatus(row["status"]),
+        created_at=row["created_at"],
+        version=row["version"],
+    )
+
+
+def document_of_task(task: Task) -> TaskDocument:
+    return TaskDocument(
+        id=task.id,
+        owner_id=task.owner_id,
+        title=task.title,
+        description=task.description,
+        status=task.status.value,
+        created_at=task.created_at,
+        version=task.version,
+    )
+
+
+def session_from(row: Row) -> Session:
+    return Session(
+        id=SessionId(row["_id"]),
+        user_id=UserId(row["user_id"]),
+        token_hash=row["token_hash"],
+        expires_at=row["expires_at"],
+        revoked=row["revoked"],
+        version=row["version"],
+    )
+
+
+def document_of_session(session: Session) -> SessionDocument:
+    return SessionDocument(
+        id=session.id,
+        user_id=session.user_id,
+        token_hash=session.token_hash,
+        expires_at=session.expires_at,
+        revoked=session.revoked,
+        version=session.version,
+    )
+
+
+def document_of_token(session: Session) -> TokenDocument:
+    """Of the one that the session has now; that a session expires never changes."""
+    return TokenDocument(
+        id=session.token_hash, session_id=session.id, user_id=session.user_id, expires_at=session.expires_at
+    )
+
+
+def attempts_from(row: Row) -> Attempts:
+    return Attempts(
+        subject=row["_id"], failed=tuple(row["failed"]), pending=tuple(row["pending"]), version=row["version"]
+    )
+
+
+def document_of_attempts(attempts: Attempts) -> AttemptsDocument:
+    times = [*attempts.failed, *attempts.pending]
+    return AttemptsDocument(
+        id=attempts.subject,
+        failed=[*attempts.failed],
+        pending=[*attempts.pending],
+        version=attempts.version,
+        expires_at=max(times) + ATTEMPT_WINDOW if times else NOTHING_TO_REMEMBER,
+    )
+
+
+NOTHING_TO_REMEMBER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def key_id(key: KeyId) -> dict[str, UUID | str]:

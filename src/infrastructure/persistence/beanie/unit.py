@@ -18,18 +18,31 @@ from application.errors import KeyInFlight, KeyReused, OutcomeUnknown, TryAgain
 from application.ports import KeyId
 from domain.errors import Conflict, NotFound
 from domain.item import Item, ItemId, Transfer
+from domain.session import Attempts, Session, SessionId
+from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.beanie.connection import PATIENCE, Connection, Rows
 from infrastructure.persistence.beanie.documents import (
+    AttemptsDocument,
     ItemDocument,
     KeyDocument,
+    SessionDocument,
+    TaskDocument,
+    TokenDocument,
     TransferDocument,
     UserDocument,
+    attempts_from,
+    document_of_attempts,
     document_of_item,
+    document_of_session,
+    document_of_task,
+    document_of_token,
     document_of_transfer,
     document_of_user,
     item_from,
     key_id,
+    session_from,
+    task_from,
     user_from,
 )
 from infrastructure.persistence.beanie.errors import WriteConflict, translated
@@ -55,6 +68,20 @@ class Transacted:
                 {"_id": id}, {"$inc": {"locks": 1}}, session=self._session, return_document=ReturnDocument.AFTER
             )
 
+    async def lock_or_insert(self, document: Document) -> dict[str, Any]:
+        """The one with this document's id, or else this one."""
+        new = document.model_dump(by_alias=True, exclude={"id"})
+        with translated():
+            row = await self._rows.find_one_and_update(
+                {"_id": document.id},
+                {"$inc": {"locks": 1}, "$setOnInsert": new},
+                upsert=True,
+                session=self._session,
+                return_document=ReturnDocument.AFTER,
+            )
+        assert row is not None  # noqa: S101 - there was one, or now is
+        return row
+
     async def insert(self, document: Document) -> None:
         with translated():
             await self._rows.insert_one(document.model_dump(by_alias=True), session=self._session)
@@ -72,10 +99,18 @@ class Transacted:
             result = await self._rows.update_one(query, {"$set": fields}, upsert=upsert, session=self._session)
         return result.matched_count == 1
 
+    async def update_all(self, query: dict[str, object], changes: dict[str, object]) -> None:
+        with translated():
+            await self._rows.update_many(query, changes, session=self._session)
+
     async def remove(self, **query: object) -> bool:
         with translated():
             result = await self._rows.delete_one(query, session=self._session)
         return result.deleted_count == 1
+
+    async def remove_all(self, **query: object) -> None:
+        with translated():
+            await self._rows.delete_many(query, session=self._session)
 
 
 class BeanieUsers:
@@ -159,6 +194,95 @@ class BeanieTransfers:
         await self._transfers.insert(document_of_transfer(transfer))
 
 
+class BeanieTasks:
+    def __init__(self, tasks: Transacted) -> None:
+        self._tasks = tasks
+
+    async def add(self, task: Task) -> None:
+        await self._tasks.insert(document_of_task(task))
+
+    async def get_for_update(self, task_id: TaskId) -> Task:
+        row = await self._tasks.lock(task_id)
+        if row is None:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(row)
+
+    async def save(self, task: Task) -> None:
+        if not await self._tasks.replace(document_of_task(task), version=task.version - 1):
+            raise TryAgain("the task has changed")
+
+    async def remove(self, task: Task) -> None:
+        if not await self._tasks.remove(_id=task.id, version=task.version):
+            raise TryAgain("the task has changed")
+
+    async def remove_of(self, user_id: UserId) -> None:
+        await self._tasks.remove_all(owner_id=user_id)
+
+
+class BeanieSessions:
+    def __init__(self, sessions: Transacted, tokens: Transacted) -> None:
+        self._sessions = sessions
+        self._tokens = tokens
+        self._known: dict[SessionId, bytes] = {}
+        """The token that each session has, as this unit of work knows it."""
+
+    async def add(self, session: Session) -> None:
+        await self._sessions.insert(document_of_session(session))
+        await self._keep_token(session)
+
+    async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        row = await self._tokens.find(_id=token_hash)
+        return None if row is None else (SessionId(row["session_id"]), UserId(row["user_id"]))
+
+    async def get_for_update(self, session_id: SessionId) -> Session:
+        row = await self._sessions.lock(session_id)
+        if row is None:
+            raise NotFound("session-not-found", "there is no such session")
+        session = session_from(row)
+        self._known[session.id] = session.token_hash
+        return session
+
+    async def save(self, session: Session) -> None:
+        if not await self._sessions.replace(document_of_session(session), version=session.version - 1):
+            raise TryAgain("the session has changed")
+        if self._known.get(session.id) != session.token_hash:
+            await self._keep_token(session)
+
+    async def revoke_of(self, user_id: UserId) -> None:
+        changes: dict[str, object] = {"$set": {"revoked": True}, "$inc": {"version": 1}}
+        await self._sessions.update_all({"user_id": user_id, "revoked": False}, changes)
+
+    async def remove_of(self, user_id: UserId) -> None:
+        await self._sessions.remove_all(user_id=user_id)
+        await self._tokens.remove_all(user_id=user_id)
+
+    async def _keep_token(self, session: Session) -> None:
+        await self._tokens.insert(document_of_token(session))
+        self._known[session.id] = session.token_hash
+
+
+class BeanieAttempts:
+    def __init__(self, attempts: Transacted) -> None:
+        self._attempts = attempts
+        self._versions: dict[bytes, int] = {}
+
+    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
+        """What is missing cannot be locked, so it is made."""
+        found: dict[bytes, Attempts] = {}
+        for subject in sorted(set(subjects)):
+            row = await self._attempts.lock_or_insert(document_of_attempts(Attempts(subject=subject)))
+            found[subject] = attempts_from(row)
+            self._versions[subject] = found[subject].version
+        return [found[subject] for subject in subjects]
+
+    async def save(self, *attempts: Attempts) -> None:
+        for counted in attempts:
+            version = self._versions.get(counted.subject)
+            if not await self._attempts.replace(document_of_attempts(counted), version=version):
+                raise TryAgain("other attempts have been counted")
+            self._versions[counted.subject] = counted.version
+
+
 class BeanieKeys:
     def __init__(self, keys: Transacted, committed: Rows) -> None:
         self._keys = keys
@@ -197,12 +321,17 @@ class BeanieKeys:
 class BeanieUnitOfWork:
     def __init__(self, connection: Connection, session: AsyncClientSession) -> None:
         self._session = session
-        items = Transacted(connection.collection(ItemDocument), session)
-        keys = connection.collection(KeyDocument)
-        self.users = BeanieUsers(Transacted(connection.collection(UserDocument), session), items)
-        self.items = BeanieItems(items, self.users)
-        self.transfers = BeanieTransfers(Transacted(connection.collection(TransferDocument), session))
-        self.keys = BeanieKeys(Transacted(keys, session), keys)
+
+        def within(kind: type[Document]) -> Transacted:
+            return Transacted(connection.collection(kind), session)
+
+        self.users = BeanieUsers(within(UserDocument), within(ItemDocument))
+        self.items = BeanieItems(within(ItemDocument), self.users)
+        self.transfers = BeanieTransfers(within(TransferDocument))
+        self.tasks = BeanieTasks(within(TaskDocument))
+        self.sessions = BeanieSessions(within(SessionDocument), within(TokenDocument))
+        self.attempts = BeanieAttempts(within(AttemptsDocument))
+        self.keys = BeanieKeys(within(KeyDocument), connection.collection(KeyDocument))
 
     async def commit(self) -> None:
         """Repeated until the outcome is known: the server applies a commit once, however often it is told to."""
