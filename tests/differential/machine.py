@@ -360,6 +360,9 @@ class Differential(RuleBasedStateMachine):
         claim = self._step(_claim(id, fingerprint, self.clock()))
         if self.unit and claim.answer is None:
             self.unit.key = id
+        elif self.unit:  # after a replay there is nothing left to do, and MongoDB's transaction is over
+            self.unit.ending = LEAVE
+            self._end()
 
     @rule(target=people, email=values.emails.map(str.casefold), username=values.usernames, active=st.booleans())
     @within
