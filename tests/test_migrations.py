@@ -117,7 +117,7 @@ async def test_text_that_sorts_does_so_by_code_point(migrated: Database) -> None
             JOIN pg_collation ON pg_collation.oid = attcollation AND collname = 'C'
             JOIN pg_class ON pg_class.oid = attrelid AND relkind = 'r' AND relnamespace = 'public'::regnamespace
         """
-        expected = {"items.name", "users.email", "users.username"}
+        expected = {"items.name", "tasks.title", "users.email", "users.username"}
     else:  # bytes are the default there, so nothing may be said of it
         statement = "SELECT name FROM sqlite_master WHERE sql LIKE '%COLLATE%'"
         expected = set()

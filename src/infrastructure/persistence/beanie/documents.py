@@ -1,24 +1,14 @@
-"""What lies in MongoDB, and how it becomes entities and back.
+"""What lies in MongoDB.
 
 Rows are read as they are and written through Beanie's documents, which refuse what would come back different, such as a
 time without a zone. Ids are binary UUIDs, which sort by their bytes as strings do, and prices are cents.
 """
 
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from beanie import Document
 from pydantic import AwareDatetime
 from pymongo import IndexModel
-
-from application.ports import KeyId
-from application.readers import OwnedItem
-from domain.item import Item, ItemId, Transfer, TransferId
-from domain.user import User, UserId
-
-Row = Mapping[str, Any]
 
 
 class UserDocument(Document):
@@ -52,7 +42,16 @@ class ItemDocument(Document):
 
     class Settings:
         name = "items"
-        indexes = (IndexModel("owner_id", name="items_owner_id"),)
+        # One for each sort, with and without the owner, so that a page is a piece of an index wherever it begins.
+        indexes = (
+            IndexModel(["created_at", "_id"], name="items_created_at"),
+            IndexModel(["cents", "_id"], name="items_cents"),
+            IndexModel(["name", "_id"], name="items_name"),
+            IndexModel(["owner_id", "_id"], name="items_owner_id_id"),
+            IndexModel(["owner_id", "created_at", "_id"], name="items_owner_id_created_at"),
+            IndexModel(["owner_id", "cents", "_id"], name="items_owner_id_cents"),
+            IndexModel(["owner_id", "name", "_id"], name="items_owner_id_name"),
+        )
 
 
 class TransferDocument(Document):
@@ -69,6 +68,73 @@ class TransferDocument(Document):
         indexes = (IndexModel(["item_id", "number"], name="transfers_item_id_number", unique=True),)
 
 
+class TaskDocument(Document):
+    id: UUID  # type: ignore[assignment]
+    owner_id: UUID
+    title: str
+    description: str | None
+    status: str
+    created_at: AwareDatetime
+    version: int
+
+    class Settings:
+        name = "tasks"
+        # As for items: one for each sort, with and without the status.
+        indexes = (
+            IndexModel(["owner_id", "_id"], name="tasks_owner_id_id"),
+            IndexModel(["owner_id", "created_at", "_id"], name="tasks_owner_id_created_at"),
+            IndexModel(["owner_id", "title", "_id"], name="tasks_owner_id_title"),
+            IndexModel(["owner_id", "status", "_id"], name="tasks_owner_id_status_id"),
+            IndexModel(["owner_id", "status", "created_at", "_id"], name="tasks_owner_id_status_created_at"),
+            IndexModel(["owner_id", "status", "title", "_id"], name="tasks_owner_id_status_title"),
+        )
+
+
+class SessionDocument(Document):
+    id: UUID  # type: ignore[assignment]
+    user_id: UUID
+    token_hash: bytes
+    expires_at: AwareDatetime
+    revoked: bool
+    version: int
+
+    class Settings:
+        name = "sessions"
+        indexes = (
+            IndexModel("user_id", name="sessions_user_id"),
+            IndexModel("expires_at", name="sessions_expires_at"),
+        )
+
+
+class TokenDocument(Document):
+    """A token that a session has or had. Not a list in the session: somebody who refreshes without a pause would make
+    that as large as a document can be."""
+
+    id: bytes  # type: ignore[assignment]
+    session_id: UUID
+    user_id: UUID
+    expires_at: AwareDatetime
+
+    class Settings:
+        name = "tokens"
+        indexes = (
+            IndexModel("user_id", name="tokens_user_id"),
+            IndexModel("expires_at", name="tokens_expires_at"),
+        )
+
+
+class AttemptsDocument(Document):
+    id: bytes  # type: ignore[assignment]
+    failed: list[AwareDatetime]
+    pending: list[AwareDatetime]
+    version: int
+    expires_at: AwareDatetime
+
+    class Settings:
+        name = "attempts"
+        indexes = (IndexModel("expires_at", name="attempts_expires_at"),)
+
+
 class KeyDocument(Document):
     id: dict[str, UUID | str]  # type: ignore[assignment]
     fingerprint: bytes
@@ -77,90 +143,16 @@ class KeyDocument(Document):
 
     class Settings:
         name = "keys"
+        indexes = (IndexModel("expires_at", name="keys_expires_at"),)
 
 
-DOCUMENTS: tuple[type[Document], ...] = UserDocument, ItemDocument, TransferDocument, KeyDocument
-
-
-def user_from(row: Row) -> User:
-    return User(
-        id=UserId(row["_id"]),
-        email=row["email"],
-        username=row["username"],
-        password_hash=row["password_hash"],
-        is_active=row["is_active"],
-        created_at=row["created_at"],
-        version=row["version"],
-    )
-
-
-def document_of_user(user: User) -> UserDocument:
-    return UserDocument(
-        id=user.id,
-        email=user.email,
-        username=user.username,
-        password_hash=user.password_hash,
-        is_active=user.is_active,
-        created_at=user.created_at,
-        version=user.version,
-    )
-
-
-def item_from(row: Row) -> Item:
-    return Item(
-        id=ItemId(row["_id"]),
-        name=row["name"],
-        description=row["description"],
-        price=Decimal(row["cents"]).scaleb(-2),
-        owner_id=UserId(row["owner_id"]),
-        created_at=row["created_at"],
-        version=row["version"],
-        transfers=row["transfers"],
-    )
-
-
-def owned_item_from(row: Row) -> OwnedItem:
-    return OwnedItem(item_from(row), row["owner_username"])
-
-
-def document_of_item(item: Item, owner_username: str) -> ItemDocument:
-    return ItemDocument(
-        id=item.id,
-        name=item.name,
-        description=item.description,
-        cents=int(item.price.scaleb(2)),
-        owner_id=item.owner_id,
-        owner_username=owner_username,
-        created_at=item.created_at,
-        version=item.version,
-        transfers=item.transfers,
-    )
-
-
-def transfer_from(row: Row) -> Transfer:
-    return Transfer(
-        id=TransferId(row["_id"]),
-        item_id=ItemId(row["item_id"]),
-        number=row["number"],
-        from_user_id=UserId(row["from_user_id"]),
-        to_user_id=UserId(row["to_user_id"]),
-        version=row["version"],
-        transferred_at=row["transferred_at"],
-    )
-
-
-def document_of_transfer(transfer: Transfer) -> TransferDocument:
-    return TransferDocument(
-        id=transfer.id,
-        item_id=transfer.item_id,
-        number=transfer.number,
-        from_user_id=transfer.from_user_id,
-        to_user_id=transfer.to_user_id,
-        version=transfer.version,
-        transferred_at=transfer.transferred_at,
-    )
-
-
-def key_id(key: KeyId) -> dict[str, UUID | str]:
-    """In this order always: documents are equal only if their fields are in the same order."""
-    return {"caller": key.caller, "operation": key.operation, "key": key.key}
+DOCUMENTS: tuple[type[Document], ...] = (
+    UserDocument,
+    ItemDocument,
+    TransferDocument,
+    TaskDocument,
+    SessionDocument,
+    TokenDocument,
+    AttemptsDocument,
+    KeyDocument,
+)

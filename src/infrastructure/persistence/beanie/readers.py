@@ -1,21 +1,18 @@
-"""Reads of what the majority of the servers has: one statement each, without a session or a transaction."""
+"""Reads of what the majority of the servers has: without a session or a transaction, and in one statement each, but
+for pages whose total is wanted and does not follow from their rows."""
 
 from typing import Any
 
-from application.paging import COUNT_LIMIT, Page, Window
-from application.readers import OwnedItem
+from application.paging import COUNT_LIMIT, Page, Sort, Window
+from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
 from domain.errors import NotFound
 from domain.item import ItemId, Transfer
+from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.beanie.connection import Connection
-from infrastructure.persistence.beanie.documents import (
-    ItemDocument,
-    TransferDocument,
-    UserDocument,
-    owned_item_from,
-    transfer_from,
-    user_from,
-)
+from infrastructure.persistence.beanie.documents import ItemDocument, TaskDocument, TransferDocument, UserDocument
+from infrastructure.persistence.beanie.pages import Listing, page_of
+from infrastructure.persistence.beanie.rows import cents_of, owned_item_from, task_from, transfer_from, user_from
 
 
 class BeanieUserReader:
@@ -30,6 +27,10 @@ class BeanieUserReader:
 
     async def by_login(self, login: str) -> User | None:
         return await (self._find(email=login) if "@" in login else self._find(username=login))
+
+    async def page(self, window: Window) -> Page[User]:
+        async with self._connection.reading():
+            return await page_of(self._connection.collection(UserDocument), Listing(), window, user_from)
 
     async def _find(self, **query: object) -> User | None:
         async with self._connection.reading():
@@ -47,6 +48,21 @@ class BeanieItemReader:
         if row is None:
             raise NotFound("item-not-found", "there is no such item")
         return owned_item_from(row)
+
+    async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        prices: dict[str, object] = {}
+        if filter.min_price is not None:
+            prices["$gte"] = cents_of(filter.min_price)
+        if filter.max_price is not None:
+            prices["$lte"] = cents_of(filter.max_price)
+        listing = Listing(
+            equal={} if filter.owner_id is None else {"owner_id": filter.owner_id},
+            ranges={"cents": prices} if prices else {},
+            by={"id": "_id", "price": "cents"}.get(sort.by, sort.by),
+            descending=sort.descending,
+        )
+        async with self._connection.reading():
+            return await page_of(self._connection.collection(ItemDocument), listing, window, owned_item_from)
 
 
 class BeanieTransferReader:
@@ -86,3 +102,25 @@ class BeanieTransferReader:
             more=len(item["page"]) > window.limit,
             total=min(item["transfers"], COUNT_LIMIT) if window.count else None,
         )
+
+
+class BeanieTaskReader:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        async with self._connection.reading():
+            row = await self._connection.collection(TaskDocument).find_one({"_id": task_id, "owner_id": owner_id})
+        if row is None:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(row)
+
+    async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        listing = Listing(
+            equal={"owner_id": filter.owner_id} | ({} if filter.status is None else {"status": filter.status.value}),
+            ranges={} if filter.created_after is None else {"created_at": {"$gt": filter.created_after}},
+            by="_id" if sort.by == "id" else sort.by,
+            descending=sort.descending,
+        )
+        async with self._connection.reading():
+            return await page_of(self._connection.collection(TaskDocument), listing, window, task_from)

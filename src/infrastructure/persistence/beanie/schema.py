@@ -3,38 +3,56 @@
 from typing import Any
 
 import pymongo
-from beanie import init_beanie
+from beanie import Document, init_beanie
+from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
 from application.errors import Unavailable
 from application.ports import Schema
-from infrastructure.persistence.beanie.documents import DOCUMENTS
+from infrastructure.persistence.beanie.documents import (
+    DOCUMENTS,
+    AttemptsDocument,
+    ItemDocument,
+    KeyDocument,
+    SessionDocument,
+    TaskDocument,
+    TokenDocument,
+)
 from infrastructure.persistence.beanie.errors import translated
 
 Database = AsyncDatabase[dict[str, Any]]
 
-REVISION = "1"
+REVISIONS = "1", "2"
+NEWEST = REVISIONS[-1]
+
 COLLECTION = "schema"
 RECORD = {"_id": "revision"}
+INDEX_NOT_FOUND = 27
 NAMESPACE_EXISTS = 48
 
 TIME_TO_BUILD = 600
 """Seconds for an index, in place of the limit for ordinary answers."""
 
+# What the second revision brought.
+NEW_COLLECTIONS: tuple[type[Document], ...] = TaskDocument, SessionDocument, TokenDocument, AttemptsDocument
+NEW_INDEXES = (ItemDocument, ItemDocument.Settings.indexes), (KeyDocument, KeyDocument.Settings.indexes)
+OLD_INDEX = IndexModel("owner_id", name="items_owner_id")
+"""Of the items, which the new ones replace."""
+
 
 async def state_of(database: Database) -> Schema:
     record = await database[COLLECTION].find_one(RECORD)
-    return Schema(found=record["is"] if record else None, needed=REVISION)
+    return Schema(found=record["is"] if record else None, needed=NEWEST)
 
 
 async def upgrade(database: Database) -> None:
-    """Recorded last, so that what is cut short is done again."""
+    """From nothing or any revision at once. Recorded last, so that what is cut short is done again."""
     with translated(), pymongo.timeout(TIME_TO_BUILD):
         found = (await state_of(database)).found
-        if found == REVISION:
+        if found == NEWEST:
             return
-        if found is not None:
+        if found is not None and found not in REVISIONS:
             raise Unavailable(f"the schema is at revision {found}, of which this version of Handover knows nothing")
         for document in DOCUMENTS:
             try:
@@ -43,13 +61,36 @@ async def upgrade(database: Database) -> None:
                 if error.code != NAMESPACE_EXISTS:
                     raise
         await init_beanie(database, document_models=[*DOCUMENTS])
-        await database[COLLECTION].update_one(RECORD, {"$set": {"is": REVISION}}, upsert=True)
+        await _drop(database, ItemDocument, OLD_INDEX)
+        await _record(database, NEWEST)
 
 
 async def downgrade(database: Database) -> None:
-    """Everything goes with the first revision. Its record goes first, so that what is cut short is no schema."""
+    """By one revision; everything goes with the first. Its record goes first, so that what is cut short has the older
+    one, whole, and some remains that an upgrade makes use of."""
     with translated(), pymongo.timeout(TIME_TO_BUILD):
-        if (await state_of(database)).found == REVISION:
-            await database[COLLECTION].delete_one(RECORD)
-            for document in DOCUMENTS:
-                await database.drop_collection(document.get_collection_name())
+        match (await state_of(database)).found:
+            case "2":
+                await database[ItemDocument.get_collection_name()].create_indexes([OLD_INDEX])
+                await _record(database, "1")
+                for document, indexes in NEW_INDEXES:
+                    for index in indexes:
+                        await _drop(database, document, index)
+                for document in NEW_COLLECTIONS:
+                    await database.drop_collection(document.get_collection_name())
+            case "1":
+                await database[COLLECTION].delete_one(RECORD)
+                for document in DOCUMENTS:
+                    await database.drop_collection(document.get_collection_name())
+
+
+async def _record(database: Database, revision: str) -> None:
+    await database[COLLECTION].update_one(RECORD, {"$set": {"is": revision}}, upsert=True)
+
+
+async def _drop(database: Database, document: type[Document], index: IndexModel) -> None:
+    try:
+        await database[document.get_collection_name()].drop_index(index.document["name"])
+    except OperationFailure as error:
+        if error.code != INDEX_NOT_FOUND:
+            raise

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 
+import pymongo
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -14,12 +16,21 @@ from application.errors import Busy
 from application.ports import Schema
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
+from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
 from infrastructure.persistence.beanie.errors import translated
-from infrastructure.persistence.beanie.readers import BeanieItemReader, BeanieTransferReader, BeanieUserReader
+from infrastructure.persistence.beanie.readers import (
+    BeanieItemReader,
+    BeanieTaskReader,
+    BeanieTransferReader,
+    BeanieUserReader,
+)
 from infrastructure.persistence.beanie.unit import BeanieUnitOfWork
 from infrastructure.settings import Settings
 
 SNAPSHOT, MAJORITY = ReadConcern("snapshot"), WriteConcern("majority")
+
+TIME_TO_PURGE = 600
+"""Seconds, in place of the limit for ordinary answers."""
 
 ABORTING = 0.3
 """Seconds that a unit of work which has failed waits for its abort, which else goes on behind its back."""
@@ -34,6 +45,7 @@ class BeanieStore:
         self.users = BeanieUserReader(self._connection)
         self.items = BeanieItemReader(self._connection)
         self.transfers = BeanieTransferReader(self._connection)
+        self.tasks = BeanieTaskReader(self._connection)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:
@@ -77,6 +89,16 @@ class BeanieStore:
         self._aborting.add(aborting)
         aborting.add_done_callback(self._aborting.discard)
         await asyncio.wait({aborting}, timeout=ABORTING)
+
+    async def purge(self, at: datetime) -> int:
+        """Tokens first: whose token is found has a session."""
+        expired = {"expires_at": {"$lte": at}}
+        with translated(), pymongo.timeout(TIME_TO_PURGE):
+            await self._connection.collection(TokenDocument).delete_many(expired)
+            removed = 0
+            for kind in (KeyDocument, SessionDocument, AttemptsDocument):
+                removed += (await self._connection.collection(kind).delete_many(expired)).deleted_count
+        return removed
 
     async def open(self) -> None:
         await self._connection.open()

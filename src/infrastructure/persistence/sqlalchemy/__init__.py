@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from sqlalchemy import literal, select
 
@@ -10,8 +11,10 @@ from application.ports import Schema, Store
 from infrastructure.persistence.sqlalchemy import schema
 from infrastructure.persistence.sqlalchemy.keys import SqlKeys
 from infrastructure.persistence.sqlalchemy.postgresql import open_postgresql
-from infrastructure.persistence.sqlalchemy.readers import SqlItemReader, SqlTransferReader, SqlUserReader
-from infrastructure.persistence.sqlalchemy.repositories import SqlItems, SqlTransfers, SqlUsers
+from infrastructure.persistence.sqlalchemy.purge import REMOVALS
+from infrastructure.persistence.sqlalchemy.readers import SqlItemReader, SqlTaskReader, SqlTransferReader, SqlUserReader
+from infrastructure.persistence.sqlalchemy.repositories import SqlItems, SqlTasks, SqlTransfers, SqlUsers
+from infrastructure.persistence.sqlalchemy.sessions import SqlAttempts, SqlSessions
 from infrastructure.persistence.sqlalchemy.sqlite import open_sqlite
 from infrastructure.persistence.sqlalchemy.unit import Transaction
 from infrastructure.settings import Settings
@@ -25,6 +28,9 @@ class SqlUnitOfWork:
         self.users = SqlUsers(transaction)
         self.items = SqlItems(transaction)
         self.transfers = SqlTransfers(transaction)
+        self.tasks = SqlTasks(transaction)
+        self.sessions = SqlSessions(transaction)
+        self.attempts = SqlAttempts(transaction)
         self.keys = SqlKeys(transaction)
 
 
@@ -35,10 +41,11 @@ class SqlStore:
         self.users = SqlUserReader(self.database)
         self.items = SqlItemReader(self.database)
         self.transfers = SqlTransferReader(self.database)
+        self.tasks = SqlTaskReader(self.database)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
-        transaction = Transaction(await self.database.begun(), self.database.meaning)
+        transaction = Transaction(await self.database.begun())
         try:
             yield SqlUnitOfWork(transaction)
         except asyncio.CancelledError:
@@ -46,6 +53,13 @@ class SqlStore:
             raise
         finally:
             await transaction.end()
+
+    async def purge(self, at: datetime) -> int:
+        removed = 0
+        for removal in REMOVALS:
+            while keys := await self.database.fetch(removal, {"at": at}):
+                removed += len(keys)
+        return removed
 
     async def open(self) -> None:
         await self.database.fetch(select(literal(1)), {})

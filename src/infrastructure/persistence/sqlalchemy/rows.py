@@ -3,12 +3,16 @@
 from decimal import Decimal
 from typing import Any, Protocol
 
+from application.readers import OwnedItem
 from domain.item import Item, Transfer
+from domain.session import ATTEMPT_WINDOW, Attempts, Session
+from domain.task import Task, TaskStatus
 from domain.user import User
+from infrastructure.persistence.sqlalchemy.tables import EPOCH
 
 
 class Row(Protocol):
-    """By column name: as SQLAlchemy and the drivers themselves give it."""
+    """By column name."""
 
     def __getitem__(self, column: str, /) -> Any: ...
 
@@ -37,6 +41,10 @@ def row_from_user(user: User) -> dict[str, Any]:
     }
 
 
+def cents(price: Decimal) -> int:
+    return int(price.scaleb(2))
+
+
 def item_from(row: Row) -> Item:
     return Item(
         id=row["id"],
@@ -50,12 +58,16 @@ def item_from(row: Row) -> Item:
     )
 
 
+def owned_item_from(row: Row) -> OwnedItem:
+    return OwnedItem(item_from(row), row["owner_username"])
+
+
 def row_from_item(item: Item) -> dict[str, Any]:
     return {
         "id": item.id,
         "name": item.name,
         "description": item.description,
-        "price": int(item.price.scaleb(2)),
+        "price": cents(item.price),
         "owner_id": item.owner_id,
         "created_at": item.created_at,
         "version": item.version,
@@ -84,4 +96,69 @@ def row_from_transfer(transfer: Transfer) -> dict[str, Any]:
         "to_user_id": transfer.to_user_id,
         "version": transfer.version,
         "transferred_at": transfer.transferred_at,
+    }
+
+
+def task_from(row: Row) -> Task:
+    return Task(
+        id=row["id"],
+        owner_id=row["owner_id"],
+        title=row["title"],
+        description=row["description"],
+        status=TaskStatus(row["status"]),
+        created_at=row["created_at"],
+        version=row["version"],
+    )
+
+
+def row_from_task(task: Task) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "owner_id": task.owner_id,
+        "title": task.title,
+        "description": task.description,
+        "status": task.status.value,
+        "created_at": task.created_at,
+        "version": task.version,
+    }
+
+
+def session_from(row: Row) -> Session:
+    return Session(
+        id=row["id"],
+        user_id=row["user_id"],
+        token_hash=row["token_hash"],
+        expires_at=row["expires_at"],
+        revoked=row["revoked"],
+        version=row["version"],
+    )
+
+
+def row_from_session(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "user_id": session.user_id,
+        "token_hash": session.token_hash,
+        "expires_at": session.expires_at,
+        "revoked": session.revoked,
+        "version": session.version,
+    }
+
+
+def attempts_from(row: Row) -> Attempts:
+    return Attempts(
+        subject=row["subject"],
+        failed=row["failed"],
+        pending=row["pending"],
+        version=row["version"],
+    )
+
+
+def row_from_attempts(attempts: Attempts) -> dict[str, Any]:
+    return {
+        "subject": attempts.subject,
+        "failed": attempts.failed,
+        "pending": attempts.pending,
+        "version": attempts.version,
+        "expires_at": max((*attempts.failed, *attempts.pending), default=EPOCH) + ATTEMPT_WINDOW,
     }

@@ -15,7 +15,7 @@ from infrastructure.settings import Settings
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration. Stated here, so that a server need not read them, nor import Alembic."""
 
 FOUND: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -11,6 +12,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     ForeignKey,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -49,6 +51,19 @@ class Instant(TypeDecorator[datetime]):
         return EPOCH + value * MILLISECOND if isinstance(value, int) else value
 
 
+class Instants(TypeDecorator[tuple[datetime, ...]]):
+    """A few moments that nobody asks the store about one by one: a list of milliseconds since 1970."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[datetime, ...] | None, dialect: Dialect) -> list[int] | None:
+        return None if value is None else [(moment - EPOCH) // MILLISECOND for moment in value]
+
+    def process_result_value(self, value: list[int] | None, dialect: Dialect) -> tuple[datetime, ...] | None:
+        return None if value is None else tuple(EPOCH + number * MILLISECOND for number in value)
+
+
 def sorted_text() -> Text:
     """Text that people sort by or look up: by code point, whatever the database's own language."""
     return Text().with_variant(Text(collation="C"), "postgresql")
@@ -85,13 +100,24 @@ items = Table(
     Column("description", Text),
     # In cents, so that sums, order and filters are exact on every engine.
     Column("price", BigInteger, nullable=False),
-    Column("owner_id", Uuid, ForeignKey("users.id", ondelete="RESTRICT"), nullable=False, index=True),
+    Column("owner_id", Uuid, ForeignKey("users.id", ondelete="RESTRICT"), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("version", Integer, nullable=False),
     Column("transfers", Integer, nullable=False),
     CheckConstraint(f"price BETWEEN 0 AND {HIGHEST_CENTS}", "price"),
     CheckConstraint("version >= 1", "version"),
     CheckConstraint("transfers >= 0", "transfers"),
+    # One for each sort, with and without the owner: a page is a piece of an index, however long the list is. A range of
+    # prices is one too if the list is sorted by price. In any other order a page takes a scan of the (owner's) list up
+    # to its end at worst, or on PostgreSQL of the items in the range if they are fewer: hence the price in these
+    # indexes, so that the scan has no need of the table. Where the order is by id alone, the primary key has to do.
+    Index(None, "price", "id"),
+    Index(None, "created_at", "id", "price"),
+    Index(None, "name", "id", "price"),
+    Index(None, "owner_id", "id", "price"),
+    Index(None, "owner_id", "price", "id"),
+    Index(None, "owner_id", "created_at", "id", "price"),
+    Index(None, "owner_id", "name", "id", "price"),
 )
 
 # No foreign keys: the history outlives items and users.
@@ -110,6 +136,60 @@ transfers = Table(
     CheckConstraint("version >= 2", "version"),
 )
 
+# Tasks and sessions go with their user. The application removes them first, for engines without foreign keys.
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("owner_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
+    Column("title", sorted_text(), nullable=False),
+    Column("description", Text),
+    Column("status", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", "status"),
+    CheckConstraint("version >= 1", "version"),
+    # As for items: one for each sort, with and without the status. A bound on the time of creation is a piece of an
+    # index if the list is sorted by that; in any other order a page takes a scan of the owner's tasks (of that status).
+    Index(None, "owner_id", "id"),
+    Index(None, "owner_id", "created_at", "id"),
+    Index(None, "owner_id", "title", "id"),
+    Index(None, "owner_id", "status", "id"),
+    Index(None, "owner_id", "status", "created_at", "id"),
+    Index(None, "owner_id", "status", "title", "id"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("token_hash", LargeBinary, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    Column("revoked", Boolean, nullable=False),
+    Column("version", Integer, nullable=False),
+    CheckConstraint("version >= 1", "version"),
+)
+
+# All that a session ever had, so that a spent one is known for what it is.
+session_tokens = Table(
+    "session_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+login_attempts = Table(
+    "login_attempts",
+    metadata,
+    Column("subject", LargeBinary, primary_key=True),
+    Column("failed", Instants, nullable=False),
+    Column("pending", Instants, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
+    CheckConstraint("version >= 0", "version"),
+)
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -118,6 +198,6 @@ idempotency_keys = Table(
     Column("key", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("answer", LargeBinary),
-    Column("expires_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False, index=True),
     PrimaryKeyConstraint("caller", "operation", "key"),
 )

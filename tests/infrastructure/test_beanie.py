@@ -1,0 +1,209 @@
+"""What is MongoDB's alone: what it is refused for, what is stored how, and what becomes of its own kinds of failure."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from bson import Binary
+from bson.raw_bson import RawBSONDocument
+from pymongo import AsyncMongoClient
+
+from application.errors import Busy, TryAgain, Unavailable
+from infrastructure.persistence.beanie import open_store
+from infrastructure.persistence.beanie.store import BeanieStore
+from infrastructure.settings import Settings
+from tests import engines, servers
+from tests.builders import a_user, an_item
+from tests.contracts.units import keep
+
+pytestmark = pytest.mark.skipif("mongodb" not in engines.selected(), reason="ENGINES leaves MongoDB out")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[servers.Mongo]:
+    """Not the one that the contracts share: here it is made to hang."""
+    with servers.mongodb() as server:
+        yield server
+
+
+@asynccontextmanager
+async def opened(url: str, **settings: Any) -> AsyncIterator[BeanieStore]:
+    store = open_store(Settings(database_url=url, _env_file=None, **settings))
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture(scope="module")
+async def store(server: servers.Mongo) -> AsyncIterator[BeanieStore]:
+    async with opened(server.url) as store:
+        await store.upgrade()
+        yield store
+
+
+@pytest.fixture
+async def client(server: servers.Mongo) -> AsyncIterator[AsyncMongoClient[RawBSONDocument]]:
+    async with AsyncMongoClient(server.url, document_class=RawBSONDocument) as client:
+        yield client
+
+
+# Opening
+
+
+async def refusal(url: str) -> str:
+    with pytest.raises(Unavailable) as refused:
+        async with opened(url):
+            pass
+    message = str(refused.value)
+    assert "\n" not in message
+    assert "swordfish" not in message
+    return message
+
+
+async def test_a_server_that_stands_alone_is_refused() -> None:
+    with servers.mongodb(standalone=True) as server:
+        assert "--replSet" in await refusal(server.url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongodb://",
+        "mongodb://localhost:99999/handover",
+        "mongodb://ada:swordfish@with/it@localhost/handover",
+        "mongodb://localhost/handover?swordfish=yes",
+        "mongodb://localhost/handover?tls=true&tlsCAFile=/swordfish",
+    ],
+)
+async def test_an_address_that_cannot_be_used_is_refused(url: str) -> None:
+    assert "HANDOVER_DATABASE_URL" in await refusal(url)
+
+
+async def test_a_server_that_is_not_there_is_named() -> None:
+    assert "127.0.0.1:1:" in await refusal("mongodb://ada:swordfish@127.0.0.1:1/handover")
+
+
+async def test_a_wrong_password_is_told_from_a_missing_server(server: servers.Mongo) -> None:
+    assert "password" in await refusal(server.url.replace("//", "//ada:swordfish@"))
+
+
+async def test_a_store_that_is_not_open_is_unavailable(server: servers.Mongo) -> None:
+    store = open_store(Settings(database_url=server.url, _env_file=None))
+    with pytest.raises(Unavailable):
+        await store.users.by_login("ada")
+    with pytest.raises(Unavailable):
+        async with store.begin():
+            pass
+
+
+# What is stored
+
+
+async def test_ids_are_binary_and_prices_are_cents(
+    store: BeanieStore, client: AsyncMongoClient[RawBSONDocument]
+) -> None:
+    user = a_user()
+    item = an_item(user, price=Decimal("9999999999.99"))
+    await keep(store.begin, user, item)
+
+    stored = await client["handover"]["items"].find_one({"_id": Binary.from_uuid(item.id)})
+    assert stored
+    assert stored["owner_id"] == Binary.from_uuid(user.id)
+    assert stored["cents"] == 999_999_999_999
+
+
+async def test_a_time_without_a_zone_is_refused(store: BeanieStore) -> None:
+    with pytest.raises(ValueError, match="timezone"):
+        await keep(store.begin, replace(a_user(), created_at=datetime.now()))
+
+
+async def test_an_owner_need_not_be_held_for_the_name(store: BeanieStore) -> None:
+    user = a_user()
+    item = an_item(user)
+    await keep(store.begin, user)
+    await keep(store.begin, item)
+    assert (await store.items.get(item.id)).owner_username == user.username
+
+
+# Failures
+
+
+async def test_a_transaction_that_the_server_gave_up_can_be_tried_again(
+    store: BeanieStore, client: AsyncMongoClient[RawBSONDocument]
+) -> None:
+    user = a_user()
+    await keep(store.begin, user)
+    async with store.begin() as uow:
+        await uow.users.hold(user.id)
+        await client.admin.command({"killAllSessions": []})  # as it does by itself when transactions grow too old
+        with pytest.raises(TryAgain):
+            await uow.users.hold(user.id)
+    async with store.begin() as uow:
+        await uow.users.hold(user.id)
+        await client.admin.command({"killAllSessions": []})
+        with pytest.raises(TryAgain):
+            await uow.commit()
+
+
+async def test_more_units_than_connections_have_to_wait(server: servers.Mongo) -> None:
+    async with opened(server.url, pool_size=1, pool_timeout=0.1) as store, store.begin():
+        with pytest.raises(Busy):
+            async with store.begin():
+                pass
+
+
+async def test_a_hanging_server_is_unavailable_in_time(server: servers.Mongo, store: BeanieStore) -> None:
+    user = a_user()
+    await keep(store.begin, user)
+    async with hanging(server), asyncio.timeout(5):
+        with pytest.raises(Unavailable):
+            await store.users.get(user.id)
+    async with asyncio.timeout(10):
+        assert await store.users.get(user.id) == user
+
+
+async def test_who_is_cancelled_does_not_wait_for_a_hanging_server(server: servers.Mongo, store: BeanieStore) -> None:
+    user, other = a_user(), a_user()
+    await keep(store.begin, user, other)
+    held = asyncio.Event()
+
+    async def work() -> None:
+        async with store.begin() as uow:
+            await uow.users.hold(user.id)
+            held.set()
+            await uow.users.hold(other.id)
+            await asyncio.sleep(60)
+
+    working = asyncio.create_task(work())
+    await held.wait()
+    async with hanging(server):
+        await asyncio.sleep(0.1)
+        working.cancel()
+        before = time.monotonic()
+        await asyncio.wait({working})
+        assert time.monotonic() - before < 1
+    async with asyncio.timeout(10):  # the abort arrives after all
+        while True:
+            try:
+                async with store.begin() as uow:
+                    assert await uow.users.hold(user.id)
+                break
+            except TryAgain:
+                await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def hanging(server: servers.Mongo) -> AsyncIterator[None]:
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
