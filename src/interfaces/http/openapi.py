@@ -126,6 +126,7 @@ def _add_problems(method: str, operation: dict[str, Any], *, uses_store: bool) -
     slugs = _implied(method, operation, uses_store)
     for response in responses.values():
         slugs += response.pop(_MARK, [])
+    responses.pop("422", None)  # FastAPI writes one for whatever has a parameter
     by_status: dict[int, list[str]] = {}
     for slug in slugs:
         by_status.setdefault(table.PROBLEMS[slug].status, []).append(slug)
@@ -155,7 +156,7 @@ def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[s
 
 
 def _restricts(schema: dict[str, Any]) -> bool:
-    return bool(schema["type"] != "string" or schema.keys() - {"title", "type"})
+    return {name: value for name, value in schema.items() if name != "title"} != {"type": "string"}
 
 
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
