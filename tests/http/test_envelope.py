@@ -17,7 +17,7 @@ from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgr
 from infrastructure.container import Settings
 from interfaces.http import middleware
 from interfaces.http.auth import OPEN
-from interfaces.http.middleware import Deadline, Envelope
+from interfaces.http.middleware import Deadline, Envelope, Faults
 from interfaces.http.problems import NotReady
 from interfaces.logs import configure_logs
 from tests.http.client import Person, assert_problem
@@ -139,7 +139,7 @@ async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None
         assert message["type"] == "http.response.start"
 
     with pytest.raises(RuntimeError):
-        await Envelope(breaks)({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
+        await Envelope(Faults(breaks))({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
     assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
     assert SECRET not in logged.getvalue()
 

@@ -115,7 +115,7 @@ async def create_user(
     return answer(account_out(user), 201, location=f"/users/{user.id}").response()
 
 
-@router.get("/users/me", response_model=AccountOut, summary="One's own account")
+@router.get("/users/me", response_model=AccountOut, responses=problems("account-inactive"), summary="One's own account")
 async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
     return answer(account_out(await read(caller))).response()
 
