@@ -92,9 +92,9 @@ def document(app: FastAPI) -> dict[str, Any]:
     storeless = {route.unique_id for route in app.routes if isinstance(route, APIRoute) and not used(route.dependant)}
     for operations in schema["paths"].values():
         for method, operation in operations.items():
-            _add_problems(method, operation, uses_store=operation["operationId"] not in storeless)
             for parameter in operation.get("parameters", []):
                 _drop_null(parameter["schema"])
+            _add_problems(method, operation, uses_store=operation["operationId"] not in storeless)
     _add_links(schema["paths"])
     return schema
 
@@ -126,6 +126,7 @@ def _add_problems(method: str, operation: dict[str, Any], *, uses_store: bool) -
     slugs = _implied(method, operation, uses_store)
     for response in responses.values():
         slugs += response.pop(_MARK, [])
+    responses.pop("422", None)  # FastAPI writes one for whatever has a parameter
     by_status: dict[int, list[str]] = {}
     for slug in slugs:
         by_status.setdefault(table.PROBLEMS[slug].status, []).append(slug)
@@ -135,13 +136,13 @@ def _add_problems(method: str, operation: dict[str, Any], *, uses_store: bool) -
 
 def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
     """What follows from who may call it, what it takes and what it needs."""
-    parameters = {parameter["name"] for parameter in operation.get("parameters", [])}
+    parameters = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", [])}
     slugs = []
     if "security" not in operation:
         slugs += ["not-signed-in", "invalid-token"]
     if "requestBody" in operation:
         slugs += ["request-timeout", "content-too-large", "unsupported-media-type"]
-    if "requestBody" in operation or parameters:
+    if "requestBody" in operation or any(map(_restricts, parameters.values())):
         slugs += ["invalid-request"]
     if "If-Match" in parameters:
         slugs += ["version-mismatch"]
@@ -152,6 +153,10 @@ def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[s
         if method != "get":
             slugs += ["outcome-unknown"]
     return slugs
+
+
+def _restricts(schema: dict[str, Any]) -> bool:
+    return {name: value for name, value in schema.items() if name != "title"} != {"type": "string"}
 
 
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
