@@ -7,16 +7,20 @@ What an engine needs is imported when it is started: the tests of the core run w
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
+from application.paging import Sort, Window
 from application.ports import Store
+from application.readers import ItemFilter
+from domain.item import ItemId
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
@@ -30,6 +34,8 @@ class Database:
     store: Store
     empty: Callable[[], Awaitable[None]]
     """Forget everything but the schema, past the store."""
+    copy_item: Callable[[int], Awaitable[None]]
+    """Make so many copies of the only item, past the store, where that is much faster."""
 
 
 NewDatabase = Callable[[], AbstractAsyncContextManager[Database]]
@@ -81,8 +87,16 @@ async def memory(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
         async def empty() -> None:
             database.store = adapter(settings)
 
+        async def copy_item(times: int) -> None:
+            page = await database.store.items.page(ItemFilter(), Sort("id"), Window())
+            [owned] = page.items
+            async with database.store.begin() as uow:
+                for _ in range(times):
+                    await uow.items.add(replace(owned.item, id=ItemId(uuid4())))
+                await uow.commit()
+
         settings = settings_for("memory://")
-        database = Database(settings, adapter(settings), empty)
+        database = Database(settings, adapter(settings), empty, copy_item)
         yield database
 
     yield new_database
@@ -95,21 +109,37 @@ async def sqlite(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
             async def empty() -> None:
-                connection = sqlite3.connect(file, isolation_level=None)  # which leaves foreign keys unchecked
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
+                with _transaction(file) as connection:
                     for (table,) in connection.execute(_SQLITE_TABLES).fetchall():
                         connection.execute(f'DELETE FROM "{table}"')
-                    connection.execute("COMMIT")
-                finally:
-                    connection.close()
+
+            async def copy_item(times: int) -> None:
+                with _transaction(file) as connection:
+                    columns = [column for _, column, *_ in connection.execute("PRAGMA table_info(items)")]
+                    copied = _columns(columns, id="lower(hex(randomblob(16)))")
+                    connection.execute(
+                        "WITH RECURSIVE copies(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < ?)"
+                        f" INSERT INTO items SELECT {copied} FROM items, copies",
+                        [times],
+                    )
 
             file = Path(folder, _new_name())
             settings = settings_for(f"sqlite:///{file}")
             async with _opened(adapter(settings)) as store:
-                yield Database(settings, store, empty)
+                yield Database(settings, store, empty, copy_item)
 
         yield new_database
+
+
+@contextmanager
+def _transaction(file: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(file, isolation_level=None)  # which leaves foreign keys unchecked
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
 
 
 _SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'"
@@ -126,8 +156,17 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
             async def empty() -> None:
-                tables = [f'"{row["tablename"]}"' for row in await inside.fetch(_POSTGRESQL_TABLES)]
-                await inside.execute(f"TRUNCATE {', '.join(tables)}")
+                """All in one statement, after which foreign keys are looked at; TRUNCATE takes fifty times as long."""
+                tables = [row["tablename"] for row in await inside.fetch(_POSTGRESQL_TABLES)]
+                deletions = (f'_{number} AS (DELETE FROM "{table}")' for number, table in enumerate(tables))
+                await inside.execute(f"WITH {', '.join(deletions)} SELECT")
+
+            async def copy_item(times: int) -> None:
+                rows = await inside.fetch(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = 'items'::regclass AND attnum > 0"
+                )
+                copied = _columns([row["attname"] for row in rows], id="gen_random_uuid()")
+                await inside.execute(f"INSERT INTO items SELECT {copied} FROM items, generate_series(1, {times})")
 
             name = _new_name()
             settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}")
@@ -137,7 +176,7 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
             inside = await asyncpg.connect(settings.database_url, server_settings=patience)
             try:
                 async with _opened(adapter(settings)) as store:
-                    yield Database(settings, store, empty)
+                    yield Database(settings, store, empty, copy_item)
             finally:
                 await inside.close()
                 await outside.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -163,18 +202,27 @@ async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
                 for collection in await client[name].list_collection_names(filter={"name": {"$ne": "schema"}}):
                     await client[name][collection].delete_many({})
 
+            async def copy_item(times: int) -> None:
+                item = await client[name]["items"].find_one()
+                assert item
+                await client[name]["items"].insert_many([item | {"_id": uuid4()} for _ in range(times)])
+
             name = _new_name()
             address, _, options = server.url.partition("?")
             settings = settings_for(f"{address.rstrip('/')}/{name}?{options}")
             client: AsyncMongoClient[dict[str, Any]]
-            async with AsyncMongoClient(server.url) as client:
+            async with AsyncMongoClient(server.url, uuidRepresentation="standard") as client:
                 try:
                     async with _opened(adapter(settings)) as store:
-                        yield Database(settings, store, empty)
+                        yield Database(settings, store, empty, copy_item)
                 finally:
                     await client.drop_database(name)
 
         yield new_database
+
+
+def _columns(columns: list[str], **changed: str) -> str:
+    return ", ".join(changed.get(column, f'"{column}"') for column in columns)
 
 
 ENGINES = {

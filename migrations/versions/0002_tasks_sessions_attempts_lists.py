@@ -12,13 +12,13 @@ SORTED_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 INSTANT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
 
 INDEXES = [
-    ("items", ["created_at", "id"]),
     ("items", ["price", "id"]),
-    ("items", ["name", "id"]),
-    ("items", ["owner_id", "id"]),
-    ("items", ["owner_id", "created_at", "id"]),
+    ("items", ["created_at", "id", "price"]),
+    ("items", ["name", "id", "price"]),
+    ("items", ["owner_id", "id", "price"]),
     ("items", ["owner_id", "price", "id"]),
-    ("items", ["owner_id", "name", "id"]),
+    ("items", ["owner_id", "created_at", "id", "price"]),
+    ("items", ["owner_id", "name", "id", "price"]),
     ("idempotency_keys", ["expires_at"]),
 ]
 """Of tables that are in use."""

@@ -41,12 +41,18 @@ async def test_names_are_given_once(email: str, username: str, code: str, create
     ("fields", "field"),
     [({"email": "ada"}, "email"), ({"username": "a b"}, "username"), ({"password": "short"}, "password")],
 )
-async def test_a_faulty_sign_up_names_the_field_to_blame(
-    fields: dict[str, str], field: str, create_user: CreateUser
+async def test_a_faulty_sign_up_names_the_field_to_blame_and_costs_no_hash(
+    fields: dict[str, str],
+    field: str,
+    create_user: CreateUser,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr(FakePasswords, "hash", hashed.append)
     with pytest.raises(Invalid) as refusal:
         await create_user(**{"email": "ada@example.org", "username": "ada", "password": "correct horse"} | fields)
     assert refusal.value.field == field
+    assert not hashed
 
 
 async def test_an_account_is_read_only_while_it_is_active(

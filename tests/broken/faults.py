@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from application.errors import Busy
 from application.paging import Page
 from application.readers import OwnedItem
+from domain.errors import NotFound
 from domain.item import Transfer
 from domain.text import caseless
 from infrastructure.persistence.memory import MemoryStore, tables
@@ -218,7 +220,17 @@ def names_are_not_unique(uow: Any) -> None:
     uow.users.emails.check = uow.users.usernames.check = lambda: None
 
 
-@fault("test_users.py::test_an_owner_is_not_removed", "test_users.py::test_whoever_is_being_removed_gets_no_item")
+@fault(
+    "test_users.py::test_a_locked_user_is_not_held",
+    "test_tasks.py::test_whoever_is_being_removed_gets_no_task",
+    "test_sessions.py::test_no_sign_in_slips_past_a_revocation",
+)
+@each_unit
+def locks_let_holds_pass(uow: Any) -> None:
+    uow.users.holds.check = lambda: None
+
+
+@fault("test_users.py::test_an_owner_is_not_removed")
 @each_unit
 def owners_are_removed(uow: Any) -> None:
     uow.items.owned_by = lambda users: False
@@ -326,7 +338,81 @@ def positions_are_included(store: Any) -> None:
     store.transfers.of_item = of_item_from
 
 
-# Keys
+@fault("test_pages.py::test_items_are_listed_in_order_and_each_once", through_the_ports=True)
+def ties_are_skipped(store: Any) -> None:
+    page = store.items.page
+
+    async def page_behind_the_value(filter: Any, sort: Any, window: Any) -> Any:
+        if window.after is not None:
+            last = UUID(int=0) if sort.descending else UUID(int=2**128 - 1)
+            window = replace(window, after=replace(window.after, id=last))
+        return await page(filter, sort, window)
+
+    store.items.page = page_behind_the_value
+
+
+@fault("test_pages.py::test_the_order_of_names_is_that_of_code_points", through_the_ports=True)
+def names_are_sorted_as_in_a_dictionary(store: Any) -> None:
+    page = store.items.page
+
+    async def page_in_another_order(filter: Any, sort: Any, window: Any) -> Any:
+        found = await page(filter, sort, window)
+        return replace(found, items=sorted(found.items, key=lambda owned: caseless(owned.item.name)))
+
+    store.items.page = page_in_another_order
+
+
+@fault("test_pages.py::test_counting_stops_at_the_limit", through_the_ports=True)
+def everything_is_counted(store: Any) -> None:
+    page = store.items.page
+
+    async def page_and_count(filter: Any, sort: Any, window: Any) -> Any:
+        found = await page(filter, sort, window)
+        return replace(found, total=found.total and found.total + 1)
+
+    store.items.page = page_and_count
+
+
+@fault("test_tasks.py::test_nobody_else_reads_a_task", through_the_ports=True)
+def tasks_are_public(store: Any) -> None:
+    get = store.tasks.get
+
+    async def get_any(task_id: Any, owner_id: Any) -> Any:
+        with suppress(NotFound):
+            return await get(task_id, owner_id)
+        async with store.begin() as uow:
+            return await uow.tasks.get_for_update(task_id)
+
+    store.tasks.get = get_any
+
+
+# Keys, sessions, attempts
+
+
+@fault(
+    "test_sessions.py::test_sessions_of_a_user_end_together_and_nobody_elses",
+    "test_sessions.py::test_no_revocation_is_undone_by_a_rotation",
+    through_the_ports=True,
+)
+@each_unit
+def revoking_all_revokes_none(uow: Any) -> None:
+    uow.sessions.revoke_of = nothing
+
+
+@fault("test_attempts.py::test_many_at_once_are_all_counted")
+@each_unit
+def attempts_overwrite_each_other(uow: Any) -> None:
+    uow.attempts.rows.check = lambda: None
+
+
+@fault("test_purge.py::test_what_has_had_its_time_goes_and_nothing_else", through_the_ports=True)
+def purging_takes_too_much(store: Any) -> None:
+    purge = store.purge
+
+    async def purge_early(at: Any) -> Any:
+        return await purge(at + timedelta(days=365))
+
+    store.purge = purge_early
 
 
 @fault(

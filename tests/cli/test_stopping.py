@@ -156,8 +156,9 @@ async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     async with served(tmp_path, WORKERS="2") as server:
         victim, other = workers_of(server)
         os.kill(victim, signal.SIGKILL)
-        while len(now := workers_of(server)) < 2 or victim in now:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(20):
+            while len(now := workers_of(server)) < 2 or victim in now:  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.05)
         assert other in now
         assert await status(server, "/health/ready") == 200
         assert await server.stop() == 0

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from application.paging import Page, Position, Sort, Window
+from application.paging import COUNT_LIMIT, Page, Position, Sort, Window
 from application.ports import Begin, Store
 from application.readers import ItemFilter, OwnedItem, TaskFilter
 from domain.item import Item
@@ -18,6 +18,7 @@ from domain.task import Task, TaskStatus
 from domain.user import User
 from tests.builders import NOON, a_task, a_user, an_item
 from tests.contracts.units import keep
+from tests.engines import Database
 
 T = TypeVar("T")
 List = Callable[[Window], Awaitable[Page[T]]]
@@ -201,3 +202,16 @@ async def test_what_a_page_hands_out_is_the_callers(ada: User, begin: Begin, sto
     assert (await store.items.get(item.id)).item == replace(item)
     assert await store.tasks.get(task.id, ada.id) == task
     assert await store.users.get(ada.id) == ada
+
+
+@pytest.mark.parametrize(
+    ("others", "total", "exact"), [(COUNT_LIMIT - 2, COUNT_LIMIT - 1, True), (COUNT_LIMIT + 3, COUNT_LIMIT, False)]
+)
+async def test_counting_stops_at_the_limit(
+    others: int, total: int, exact: bool, lamp: Item, database: Database, store: Store
+) -> None:
+    await database.copy_item(others)
+    page = await store.items.page(ItemFilter(), Sort("id"), Window())
+    assert (page.total, page.total_exact, page.more) == (total, exact, True)
+    page = await store.items.page(ItemFilter(), Sort("id"), Window(limit=100, skip=others - 1))
+    assert (len(page.items), page.total, page.more) == (2, total, False)

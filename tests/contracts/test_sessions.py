@@ -145,3 +145,20 @@ async def test_no_revocation_is_undone_by_a_rotation(ada: User, session: Session
     now = await stored(begin, session)
     assert now is not None
     assert now.revoked == (result.first == COMMITTED)
+
+
+async def test_no_sign_in_slips_past_a_revocation(ada: User, begin: Begin) -> None:
+    """Else whoever knew the old password stays signed in after it was changed."""
+    new = a_session(ada)
+
+    async def slowly(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
+        await revoke_all(uow, ada)
+        await meanwhile()
+
+    async def sign_in(uow: UnitOfWork) -> None:
+        await uow.users.hold(ada.id)
+        await uow.sessions.add(new)
+
+    ended = await overlap(begin, slowly, sign_in)
+    assert ended.committed >= 1
+    assert (ended.meanwhile, ended.first) != (COMMITTED, COMMITTED)

@@ -10,7 +10,7 @@ from application.ports import Begin, UnitOfWork
 from application.readers import TaskReader
 from domain.errors import NotFound
 from domain.task import Task, TaskId, TaskStatus
-from domain.user import User
+from domain.user import User, acting
 from tests.builders import a_task, new_id
 from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, keep, overlap
 
@@ -116,3 +116,24 @@ async def test_of_two_units_that_change_one_task_one_has_to_wait_or_try_again(
     result = await overlap(begin, slowly, lambda uow: finish(uow, dust.id))
     assert {result.first, result.second} <= {COMMITTED, TRY_AGAIN}
     assert (await tasks.get(dust.id, ada.id)).version == 1 + result.committed
+
+
+async def test_whoever_is_being_removed_gets_no_task(grace: User, begin: Begin, tasks: TaskReader) -> None:
+    task = a_task(grace)
+
+    async def remove_slowly(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
+        user = await uow.users.get_for_update(grace.id)
+        await uow.tasks.remove_of(user.id)
+        await meanwhile()
+        await uow.users.remove(user)
+
+    async def plan(uow: UnitOfWork) -> None:
+        acting((await uow.users.hold(grace.id)).get(grace.id))
+        await uow.tasks.add(task)
+
+    ended = await overlap(begin, remove_slowly, plan)
+
+    assert ended.committed == 1
+    if ended.first == COMMITTED:
+        with pytest.raises(NotFound):
+            await tasks.get(task.id, grace.id)

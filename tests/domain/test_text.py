@@ -1,3 +1,5 @@
+from unicodedata import is_normalized
+
 import pytest
 
 from domain.errors import Invalid
@@ -56,5 +58,6 @@ def test_other_letters_stay_apart(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["ÅÉ", "ŉ", "ΐ", "ᾳ\u0301", "İSTANBUL", "\u03d3", "\u1fb7"])
-def test_the_one_spelling_is_stable(text: str) -> None:
+def test_the_one_spelling_is_stable_and_composed(text: str) -> None:
     assert caseless(caseless(text)) == caseless(text)
+    assert is_normalized("NFC", caseless(text))

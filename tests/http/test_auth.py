@@ -21,6 +21,8 @@ from tests.http.client import Person, assert_problem
 OPEN = {
     ("POST", "/users"),
     ("POST", "/auth/token"),
+    ("POST", "/auth/refresh"),
+    ("POST", "/auth/logout"),
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/problems/{slug}"),

@@ -14,10 +14,11 @@ import application
 import domain
 from application.ports import Store
 from domain import errors
-from interfaces.http.items import ItemOut, TransferOut
+from interfaces.http.items import ItemOut
 from interfaces.http.openapi import PageOut
 from interfaces.http.problems import KINDS, PROBLEMS
 from interfaces.http.sessions import TokensOut
+from interfaces.http.transfers import TransferOut
 from interfaces.http.users import AccountOut
 from tests.engines import NewDatabase
 from tests.http.client import Person, assert_problem

@@ -21,7 +21,7 @@ async def sign_up(http: AsyncClient, username: str) -> dict[str, str]:
 async def sign_in(http: AsyncClient, login: str) -> dict[str, str]:
     response = await http.post("/auth/token", data={"username": login, "password": PASSWORD})
     assert response.status_code == 200
-    assert response.json().keys() == {"access_token", "token_type", "expires_in"}
+    assert response.json().keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
     assert response.json()["token_type"] == "bearer"
     assert response.json()["expires_in"] == 900
     return {"Authorization": f"Bearer {response.json()['access_token']}"}

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from infrastructure.container import Container, offered
-from interfaces.http import docs, health, items, problems, sessions, users
+from interfaces.http import docs, health, items, problems, sessions, tasks, transfers, users
 from interfaces.http.auth import signed_in
 from interfaces.http.middleware import Deadline, Envelope
 from interfaces.http.openapi import document
@@ -57,7 +57,7 @@ def create_app(container: Container) -> FastAPI:
     app.add_middleware(Envelope)  # the outermost: what is added last sees a request first
     for kind in (*problems.KINDS, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.refuse)
-    for router in (items.router, users.router, sessions.router, health.router, docs.router):
+    for router in (r.router for r in (items, transfers, users, tasks, sessions, health, docs)):
         add_routes(app, router)
     docs.add_docs(app)
     return app

@@ -8,10 +8,9 @@ import hashlib
 import json
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
 from application.paging import Position
@@ -19,45 +18,34 @@ from domain.errors import Invalid
 from domain.item import checked_price
 from domain.text import checked_text
 
-T = TypeVar("T")
-
 CHECKSUM_LENGTH = 9  # with no rest in base64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Sort(Generic[T]):
-    """How a list is sorted: `name` as the query spells it, and where a row then stands, by a value of this `kind`."""
-
-    name: str
-    kind: type
-    position: Callable[[T], Position]
-
-
-def encode(position: Position, sort: Sort[Any], listing: str) -> str:
-    write, _ = _KINDS[sort.kind]
+def encode(position: Position, kind: type, listing: str) -> str:
+    """For the list of this name, where positions have values of this kind; the name tells filters and order too."""
+    write, _ = _KINDS[kind]
     payload = json.dumps([write(position.value), position.id.hex], separators=(",", ":")).encode()
-    return urlsafe_b64encode(_checksum(payload, sort, listing) + payload).rstrip(b"=").decode()
+    return urlsafe_b64encode(_checksum(payload, listing) + payload).rstrip(b"=").decode()
 
 
-def decode(cursor: str, sort: Sort[Any], listing: str) -> Position:
-    """Raise Invalid for whatever encode() has not made for this list and this sort."""
+def decode(cursor: str, kind: type, listing: str) -> Position:
+    """Raise Invalid for whatever encode() has not made for this list."""
     try:
         raw = b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         checksum, payload = raw[:CHECKSUM_LENGTH], raw[CHECKSUM_LENGTH:]
-        if checksum != _checksum(payload, sort, listing):
+        if checksum != _checksum(payload, listing):
             raise ValueError
         value, id_ = json.loads(payload)
-        _, read = _KINDS[sort.kind]
+        _, read = _KINDS[kind]
         return Position(read(value), UUID(id_))
     except (Invalid, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
         raise Invalid("invalid-request", "is not a cursor of this list", "cursor") from None
 
 
-def _checksum(payload: bytes, sort: Sort[Any], listing: str) -> bytes:
-    bound = json.dumps([listing, sort.name]).encode()
-    return hashlib.blake2b(bound + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
+def _checksum(payload: bytes, listing: str) -> bytes:
+    return hashlib.blake2b(json.dumps(listing).encode() + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
 
 
 def _whole(value: object) -> int:

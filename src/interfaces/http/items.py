@@ -1,61 +1,35 @@
-"""Items over HTTP: registering, reading and handing over, and the history of that."""
+"""Items over HTTP: registering, finding, changing and removing them."""
 
+from dataclasses import asdict, replace
+from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 from fastapi import Depends, Response
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Strict, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, Field
 
-from application.items import CreateItem, TransferItem
-from application.paging import Position
-from application.readers import ItemReader, OwnedItem, TransferReader
-from domain.item import (
-    HIGHEST_PRICE,
-    NAME_LENGTH,
-    ItemId,
-    Transfer,
-    checked_price,
-)
-from domain.text import DESCRIPTION_LENGTH, checked_description, checked_name
+from application.items import ChangeItem, CreateItem, DeleteItem
+from application.readers import ItemFilter, ItemReader, OwnedItem, UserReader
+from domain.errors import Invalid
+from domain.item import NAME_LENGTH, ItemChanges, ItemId
+from domain.text import checked_name
 from domain.user import UserId
 from interfaces.http.answers import Answer, answer, timestamp
 from interfaces.http.auth import Caller
 from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
-from interfaces.http.cursors import Sort
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import NAME, TEXT, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging import Pages
+from interfaces.http.fields import Description, Price, SpeltPrice
+from interfaces.http.openapi import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
+from interfaces.http.paging import SORT, Pages, Rows, sorted_by
 from interfaces.http.retry import Retry
 from interfaces.http.routing import new_router
-from interfaces.http.validation import RULE, In, rule
-
-
-def _number(value: object) -> Decimal:
-    """JSON's numbers come as int and Decimal, exactly as they were written."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise PydanticCustomError(RULE, "must be a number")
-    return Decimal(value)
-
+from interfaces.http.validation import LEFT_OUT, In, rule
 
 Name = Annotated[
     str,
     Field(min_length=1, max_length=NAME_LENGTH, examples=["Bicycle"], json_schema_extra=NAME),
     AfterValidator(rule(checked_name, "name", at_most=NAME_LENGTH)),
-]
-Description = Annotated[
-    str,
-    Field(max_length=DESCRIPTION_LENGTH, examples=["Green, with a basket"], json_schema_extra=TEXT),
-    AfterValidator(rule(checked_description)),
-]
-Price = Annotated[
-    Decimal,
-    BeforeValidator(_number),
-    AfterValidator(rule(checked_price)),
-    WithJsonSchema(
-        {"type": "number", "minimum": 0, "maximum": float(HIGHEST_PRICE), "multipleOf": 0.01, "examples": [149.5]}
-    ),
 ]
 
 
@@ -65,8 +39,12 @@ class ItemIn(In):
     price: Price
 
 
-class TransferIn(In):
-    to_user_id: Annotated[UUID, Strict(False), Field(description="The new owner.")]
+class ItemChangesIn(In):
+    """What is left out stays as it is."""
+
+    name: Name = LEFT_OUT
+    description: Description | None = LEFT_OUT
+    price: Price = LEFT_OUT
 
 
 class OwnerOut(BaseModel):
@@ -85,16 +63,6 @@ class ItemOut(BaseModel):
     version: int
 
 
-class TransferOut(BaseModel):
-    id: Id
-    item_id: Id
-    number: int
-    from_user_id: Id
-    to_user_id: Id
-    version: int
-    transferred_at: Timestamp
-
-
 def item_out(owned: OwnedItem) -> dict[str, Any]:
     item = owned.item
     return {
@@ -109,18 +77,6 @@ def item_out(owned: OwnedItem) -> dict[str, Any]:
     }
 
 
-def transfer_out(transfer: Transfer) -> dict[str, Any]:
-    return {
-        "id": transfer.id,
-        "item_id": transfer.item_id,
-        "number": transfer.number,
-        "from_user_id": transfer.from_user_id,
-        "to_user_id": transfer.to_user_id,
-        "version": transfer.version,
-        "transferred_at": timestamp(transfer.transferred_at),
-    }
-
-
 def item_answer(owned: OwnedItem) -> Answer:
     return answer(item_out(owned), etag=etag(owned.item.version))
 
@@ -129,8 +85,7 @@ def created_item(owned: OwnedItem) -> Answer:
     return answer(item_out(owned), 201, etag=etag(owned.item.version), location=f"/items/{owned.item.id}")
 
 
-OLDEST_FIRST: Sort[Transfer] = Sort("number", int, lambda transfer: Position(transfer.number, transfer.id))
-ETAG = "The version, for If-Match and If-None-Match."
+ITEMS = Rows({"id": UUID, "created_at": datetime, "price": Decimal, "name": str}, item_out, lambda owned: owned.item)
 
 router = new_router("items")
 
@@ -149,6 +104,57 @@ async def create_item(
     return await retry(creating, answer=created_item, body=body)
 
 
+async def price_range(min_price: SpeltPrice | None = None, max_price: SpeltPrice | None = None) -> ItemFilter:
+    if min_price is not None and max_price is not None and min_price > max_price:
+        raise Invalid("invalid-request", "at least min_price", "max_price")
+    return ItemFilter(min_price=min_price, max_price=max_price)
+
+
+PriceRange = Annotated[ItemFilter, Depends(price_range)]
+ItemSort = Annotated[Literal["created_at", "-created_at", "price", "-price", "name", "-name"] | None, SORT]
+
+
+@router.get(
+    "/items",
+    response_model=PageOut[ItemOut],
+    responses=headers(200, Link=NEXT_PAGE),
+    summary="Find items",
+)
+async def list_items(
+    prices: PriceRange,
+    pages: Pages,
+    items: Annotated[ItemReader, Depends(use(ItemReader))],
+    owner_id: UUID | None = None,
+    sort: ItemSort = None,
+) -> Response:
+    wanted = prices if owner_id is None else replace(prices, owner_id=UserId(owner_id))
+    listing = pages.of(ITEMS, sorted_by(sort), **asdict(wanted))
+    return listing.answer(await items.page(wanted, listing.sort, listing.window))
+
+
+@router.get(
+    "/users/{user_id}/items",
+    response_model=PageOut[ItemOut],
+    responses={**headers(200, Link=NEXT_PAGE), **problems("user-not-found")},
+    summary="A user's items",
+)
+async def list_items_of_user(
+    *,
+    user_id: UUID,
+    prices: PriceRange,
+    pages: Pages,
+    items: Annotated[ItemReader, Depends(use(ItemReader))],
+    users: Annotated[UserReader, Depends(use(UserReader))],
+    sort: ItemSort = None,
+) -> Response:
+    wanted = replace(prices, owner_id=UserId(user_id))
+    listing = pages.of(ITEMS, sorted_by(sort), **asdict(wanted))
+    page = await items.page(wanted, listing.sort, listing.window)
+    if not page.items:
+        await users.get(UserId(user_id))  # who owns something exists, so that only an empty page costs a second query
+    return listing.answer(page)
+
+
 @router.get(
     "/items/{item_id}",
     response_model=ItemOut,
@@ -165,43 +171,32 @@ async def read_item(
     return unless_known(known, item_answer(await items.get(ItemId(item_id))))
 
 
-@router.post(
-    "/items/{item_id}/transfer",
+@router.patch(
+    "/items/{item_id}",
     response_model=ItemOut,
-    responses={
-        **headers(200, ETag=ETAG),
-        **problems(
-            "account-inactive",
-            "item-not-found",
-            "item-not-owned",
-            "recipient-not-found",
-            "recipient-is-owner",
-            "recipient-inactive",
-        ),
-    },
-    summary="Hand an item over",
+    responses={**headers(200, ETag=ETAG), **problems("account-inactive", "item-not-found", "item-not-owned")},
+    summary="Change an item",
 )
-async def transfer_item(
+async def change_item(
     *,
     item_id: UUID,
-    body: TransferIn,
+    body: ItemChangesIn,
     caller: Caller,
     expected: IfMatch,
-    retry: Retry,
-    transfer: Annotated[TransferItem, Depends(use(TransferItem))],
+    change: Annotated[ChangeItem, Depends(use(ChangeItem))],
 ) -> Response:
-    transferring = transfer(ItemId(item_id), by=caller, to=UserId(body.to_user_id), expected=expected)
-    return await retry(transferring, answer=item_answer, body=body)
+    changes = cast(ItemChanges, body.model_dump())
+    return item_answer(await change(ItemId(item_id), changes, by=caller, expected=expected)).response()
 
 
-@router.get(
-    "/items/{item_id}/transfers",
-    response_model=PageOut[TransferOut],
-    responses={**headers(200, Link="The next page, if there is one."), **problems("item-not-found")},
-    summary="An item's chain of ownership, oldest first",
+@router.delete(
+    "/items/{item_id}",
+    status_code=204,
+    responses=problems("account-inactive", "item-not-found", "item-not-owned"),
+    summary="Remove an item; its history stays in the store",
 )
-async def list_transfers(
-    item_id: UUID, pages: Pages, transfers: Annotated[TransferReader, Depends(use(TransferReader))]
+async def delete_item(
+    item_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteItem, Depends(use(DeleteItem))]
 ) -> Response:
-    listing = pages.of(OLDEST_FIRST, item_id=item_id)
-    return listing.answer(await transfers.of_item(ItemId(item_id), listing.window), transfer_out)
+    await delete(ItemId(item_id), by=caller, expected=expected)
+    return Response(status_code=204)

@@ -55,6 +55,8 @@ class PageOut(BaseModel, Generic[T]):
 TEXT = {"pattern": r"^[^\u0000]*$"}
 NAME = {"pattern": r"^[^\u0000]*\S[^\u0000]*$"}
 """As `json_schema_extra`: which characters a text may have, and that a name is not blank."""
+ETAG = "The version, for If-Match and If-None-Match."
+NEXT_PAGE = "The next page, if there is one."
 
 
 def problems(*slugs: str) -> dict[int | str, dict[str, Any]]:

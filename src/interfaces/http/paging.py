@@ -1,17 +1,16 @@
 """Pages of lists: which part is asked for, and how one is answered."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import Depends, Query, Request, Response
 
-from application.paging import Page, Window
+from application.paging import Page, Position, Sort, Window
 from domain.errors import Invalid
 from interfaces.http import cursors
 from interfaces.http.answers import answer
-from interfaces.http.cursors import Sort
 
 T = TypeVar("T")
 
@@ -20,20 +19,34 @@ DEEPEST_SKIP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """What a list is made of: the fields that it can be sorted by, with their types, and how a row is shown."""
+
+    fields: Mapping[str, type]
+    show: Callable[[T], dict[str, Any]]
+    entity: Callable[[T], Any] = lambda row: row
+    """What has these fields, and an id."""
+
+    def position(self, row: T, sort: Sort[Any]) -> Position:
+        entity = self.entity(row)
+        return Position(getattr(entity, sort.by), entity.id)
+
+
+@dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
     """One list, and the part of it that is wanted. A cursor belongs to the list that it came from, and to no other."""
 
     request: Request
     name: str
-    sort: Sort[T]
+    rows: Rows[T]
+    sort: Sort[Any]
     window: Window
 
-    def answer(self, page: Page[T], out: Callable[[T], dict[str, Any]]) -> Response:
-        more = page.items and page.more
-        cursor = cursors.encode(self.sort.position(page.items[-1]), self.sort, self.name) if more else None
+    def answer(self, page: Page[T]) -> Response:
+        cursor = self._cursor(page.items[-1]) if page.items and page.more else None
         response = answer(
             {
-                "items": [out(row) for row in page.items],
+                "items": [self.rows.show(row) for row in page.items],
                 "total": page.total,
                 "total_exact": page.total_exact,
                 "skip": self.window.skip,
@@ -44,6 +57,9 @@ class Listing(Generic[T]):
         if cursor:
             response.headers["Link"] = f'<{self._address(cursor)}>; rel="next"'
         return response
+
+    def _cursor(self, last: T) -> str:
+        return cursors.encode(self.rows.position(last, self.sort), self.rows.fields[self.sort.by], self.name)
 
     def _address(self, cursor: str) -> str:
         query = self.request.query_params.multi_items()
@@ -59,18 +75,18 @@ class Paging:
     cursor: str | None
     count: bool
 
-    def of(self, sort: Sort[T], **filters: object) -> Listing[T]:
-        """The list of this route with these filters in this order."""
+    def of(self, rows: Rows[T], sort: Sort[Any], **filters: object) -> Listing[T]:
+        """The list of this route in this order, with these filters."""
         chosen = sorted((name, str(value)) for name, value in filters.items() if value is not None)
-        name = f"{self.request.scope['route'].path_format} {chosen}"
-        return Listing(self.request, name, sort, self._window(sort, name))
+        name = f"{self.request.scope['route'].path_format} {sort.by} {sort.descending} {chosen}"
+        return Listing(self.request, name, rows, sort, self._window(rows.fields[sort.by], name))
 
-    def _window(self, sort: Sort[T], name: str) -> Window:
+    def _window(self, kind: type, name: str) -> Window:
         if self.cursor is None:
             return Window(self.limit, self.skip or 0, count=self.count)
         if self.skip is not None:
             raise Invalid("invalid-request", "is not allowed together with a cursor", "skip")
-        return Window(self.limit, after=cursors.decode(self.cursor, sort, name), count=False)
+        return Window(self.limit, after=cursors.decode(self.cursor, kind, name), count=False)
 
 
 async def paging(
@@ -88,3 +104,9 @@ async def paging(
 
 
 Pages = Annotated[Paging, Depends(paging)]
+SORT = Query(description="The field to sort by, `-` before it for descending; otherwise by id, as they were created.")
+
+
+def sorted_by(sort: str | None) -> Sort[Any]:
+    """As a query spells it."""
+    return Sort(sort.removeprefix("-"), sort.startswith("-")) if sort else Sort("id")

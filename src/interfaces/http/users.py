@@ -1,18 +1,31 @@
-"""Users over HTTP: signing up, and one's own account."""
+"""Users over HTTP: signing up, one's own account, and what everybody may know of the others."""
 
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Depends, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from application.users import CreateUser, ReadAccount
-from domain.user import EMAIL_LENGTH, PASSWORD_LENGTHS, User, checked_email, checked_password, checked_username
+from application.paging import Sort
+from application.readers import UserReader
+from application.users import ChangeAccount, CreateUser, DeleteAccount, ReadAccount
+from domain.text import checked_text
+from domain.user import (
+    EMAIL_LENGTH,
+    PASSWORD_LENGTHS,
+    User,
+    UserId,
+    checked_email,
+    checked_password,
+    checked_username,
+)
 from interfaces.http.answers import answer, timestamp
-from interfaces.http.auth import OPEN, Caller
+from interfaces.http.auth import OPEN, Address, Caller
 from interfaces.http.dependencies import use
-from interfaces.http.openapi import TEXT, Id, Timestamp, problems
+from interfaces.http.openapi import NEXT_PAGE, TEXT, Id, PageOut, Timestamp, headers, problems
+from interfaces.http.paging import Pages, Rows
 from interfaces.http.routing import new_router
-from interfaces.http.validation import In, rule
+from interfaces.http.validation import LEFT_OUT, In, rule
 
 Email = Annotated[
     str,
@@ -42,23 +55,44 @@ class UserIn(In):
     password: Password
 
 
-class AccountOut(BaseModel):
+class AccountChangesIn(In):
+    """What is left out stays as it is."""
+
+    email: Email = LEFT_OUT
+    password: Password = LEFT_OUT
+    current_password: Annotated[
+        str,
+        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"], json_schema_extra=TEXT),
+        AfterValidator(rule(checked_text, "current_password", at_most=PASSWORD_LENGTHS[1])),
+    ]
+
+
+class ProfileOut(BaseModel):
     id: Id
-    email: str
     username: str
     is_active: bool
     created_at: Timestamp
 
 
-def account_out(user: User) -> dict[str, Any]:
+class AccountOut(ProfileOut):
+    email: str
+
+
+def profile_out(user: User) -> dict[str, Any]:
     return {
         "id": user.id,
-        "email": user.email,
         "username": user.username,
         "is_active": user.is_active,
         "created_at": timestamp(user.created_at),
     }
 
+
+def account_out(user: User) -> dict[str, Any]:
+    return {**profile_out(user), "email": user.email}
+
+
+PROFILES = Rows({"id": UUID}, profile_out)
+Users = Annotated[UserReader, Depends(use(UserReader))]
 
 router = new_router("users")
 
@@ -79,3 +113,59 @@ async def create_user(body: UserIn, create: Annotated[CreateUser, Depends(use(Cr
 @router.get("/users/me", response_model=AccountOut, summary="One's own account")
 async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
     return answer(account_out(await read(caller))).response()
+
+
+@router.get(
+    "/users",
+    response_model=PageOut[ProfileOut],
+    responses=headers(200, Link=NEXT_PAGE),
+    summary="All users, as everybody may know them",
+)
+async def list_users(pages: Pages, users: Users) -> Response:
+    listing = pages.of(PROFILES, Sort("id"))
+    return listing.answer(await users.page(listing.window))
+
+
+@router.get(
+    "/users/{user_id}",
+    response_model=AccountOut | ProfileOut,
+    responses=problems("user-not-found"),
+    summary="One user; one's own account with its e-mail address",
+)
+async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
+    user = await users.get(UserId(user_id))
+    return answer(account_out(user) if user.id == caller else profile_out(user)).response()
+
+
+@router.patch(
+    "/users/{user_id}",
+    response_model=AccountOut,
+    responses=problems(
+        "account-inactive", "user-not-found", "not-your-account", "wrong-password", "too-many-attempts", "email-taken"
+    ),
+    summary="Change one's own e-mail address or password",
+)
+async def change_account(
+    *,
+    user_id: UUID,
+    body: AccountChangesIn,
+    caller: Caller,
+    address: Address,
+    change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
+) -> Response:
+    return answer(
+        account_out(await change(UserId(user_id), by=caller, address=address, **body.model_dump()))
+    ).response()
+
+
+@router.delete(
+    "/users/{user_id}",
+    status_code=204,
+    responses=problems("account-inactive", "user-not-found", "not-your-account", "user-owns-items"),
+    summary="Delete one's own account",
+)
+async def delete_account(
+    user_id: UUID, caller: Caller, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
+) -> Response:
+    await delete(UserId(user_id), by=caller)
+    return Response(status_code=204)

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict
+from pydantic import MISSING, BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 from domain.errors import Invalid
@@ -13,6 +13,8 @@ from domain.errors import Invalid
 T = TypeVar("T")
 
 RULE = "rule"
+LEFT_OUT: Any = MISSING
+"""As the default of a field: not null, and not in the dump."""
 _TEXTS = {
     "missing": "is required",
     "extra_forbidden": "has a field that is not known",

@@ -32,6 +32,8 @@ class Tables:
     users: dict[UserId, User] = field(default_factory=dict)
     emails: dict[str, UserId] = field(default_factory=dict)
     usernames: dict[str, UserId] = field(default_factory=dict)
+    holds: dict[UserId, object] = field(default_factory=dict)
+    """Another object after each unit of work that held the user: whoever locks one sees by it that they were held."""
     items: dict[ItemId, Item] = field(default_factory=dict)
     transfers: dict[tuple[ItemId, int], Transfer] = field(default_factory=dict)
     tasks: dict[TaskId, Task] = field(default_factory=dict)

@@ -30,6 +30,7 @@ class MemoryUsers:
         self.rows = Staged(tables.users)
         self.emails = Staged(tables.emails)
         self.usernames = Staged(tables.usernames)
+        self.holds = Staged(tables.holds)
         self.removed: set[UserId] = set()
 
     async def add(self, user: User) -> None:
@@ -39,10 +40,12 @@ class MemoryUsers:
 
     async def get_for_update(self, user_id: UserId) -> User:
         await others_turn()
+        self.holds.read(user_id)
         return copy(found(self.rows.read(user_id), "user"))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
         await others_turn()
+        self.holds.changed.update((user_id, object()) for user_id in user_ids)  # unread: others may hold them too
         return {user_id: copy(user) for user_id in user_ids if (user := self.rows.read(user_id))}
 
     async def save(self, user: User) -> None:
@@ -56,8 +59,12 @@ class MemoryUsers:
 
     async def remove(self, user: User) -> None:
         await others_turn()
+        before = self.rows.read(user.id)
+        if before is None or before.version != user.version:
+            raise TryAgain("the user has changed")
         self._drop_names(user)
         self.rows.write(user.id, None)
+        self.holds.changed[user.id] = None
         self.removed.add(user.id)
 
     def _take_names(self, user: User) -> None:
@@ -231,6 +238,7 @@ class MemoryUnitOfWork:
             self.users.rows,
             self.users.emails,
             self.users.usernames,
+            self.users.holds,
             self.items.rows,
             self.transfers.rows,
             self.tasks.rows,

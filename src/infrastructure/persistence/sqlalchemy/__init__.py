@@ -45,7 +45,7 @@ class SqlStore:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
-        transaction = Transaction(await self.database.begun(), self.database.meaning)
+        transaction = Transaction(await self.database.begun())
         try:
             yield SqlUnitOfWork(transaction)
         except asyncio.CancelledError:

@@ -3,21 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from application.errors import Busy, TryAgain, Unavailable
 from domain.errors import Conflict
 
 Meaning = Callable[[Exception], Exception]
-"""The application's error for an engine's, or that itself where it is nothing that the application expects."""
-
-REFUSALS: dict[str, Callable[[], Exception]] = {
-    "uq_users_email": lambda: Conflict("email-taken", "an account with this e-mail address exists"),
-    "uq_users_username": lambda: Conflict("username-taken", "an account with this username exists"),
-    "uq_transfers_item_id_number": lambda: TryAgain("the item has a transfer of this number"),
-}
-"""By the constraint that is violated. None of them says by which value."""
+"""The application's error for an engine's."""
 
 
 class ConnectionLost(Unavailable):
@@ -32,16 +24,36 @@ class SchemaMissing(Unavailable):
     """A table or column is not there."""
 
 
+class Unexpected(Exception):
+    """An error that means nothing to the application. It stands for the driver's, which may repeat the row's values."""
+
+
+class Violated(Unexpected):
+    """A constraint was violated that no refusal is known for."""
+
+
+REFUSALS: dict[str, Callable[[], Exception]] = {
+    "uq_users_email": lambda: Conflict("email-taken", "an account with this e-mail address exists"),
+    "uq_users_username": lambda: Conflict("username-taken", "an account with this username exists"),
+    "uq_transfers_item_id_number": lambda: TryAgain("the item has a transfer of this number"),
+}
+
+
+def refusal(constraint: str, message: str) -> Exception:
+    return REFUSALS[constraint]() if constraint in REFUSALS else Violated(message)
+
+
 def driver_error(error: Exception) -> Exception:
-    return error.driver_exception if isinstance(error, DBAPIError) and error.orig is not None else error
+    """The driver's own, which SQLAlchemy wraps."""
+    driver: Exception = getattr(error, "driver_exception", error)
+    return driver
 
 
 @contextmanager
 def translated(meaning: Meaning) -> Iterator[None]:
-    """Without the cause: PostgreSQL's repeats the values of the row."""
     try:
         yield
     except PoolTimeout:
         raise Busy("all connections to the store are in use") from None
-    except (SQLAlchemyError, OSError) as error:
+    except Exception as error:
         raise meaning(error) from None

@@ -19,7 +19,7 @@ IS_THIS = (
     & (ROW.key == bindparam("this_key"))
 )
 READ = select(ROW.fingerprint, ROW.answer).where(IS_THIS)
-KEEP = update(idempotency_keys).where(IS_THIS).values(answer=bindparam("answer"))
+KEEP = update(idempotency_keys).where(IS_THIS).values(answer=bindparam("answer")).returning(ROW.key)
 
 
 def _claim(insert: Any) -> Any:
@@ -66,7 +66,7 @@ class SqlKeys:
             claimed = await self.transaction.row(CLAIM[self.transaction.dialect], row)
         except LockNotHad:
             raise KeyInFlight("another unit of work holds the key") from None
-        if claimed:
+        if claimed is not None:
             return None
         kept = await self.transaction.row(READ, this(key))
         if kept is None:

@@ -1,16 +1,56 @@
 """What every list does: one row more than the page to see whether more follow, and a count that stops early."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import eq, le, lt
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, bindparam, func, literal_column, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    Select,
+    Subquery,
+    Table,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    true,
+    tuple_,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
-from application.paging import COUNT_LIMIT, Page, Window
+from application.paging import COUNT_LIMIT, Page, Sort, Window
 from infrastructure.persistence.sqlalchemy.rows import Row
 
 T = TypeVar("T")
 
 AFTER = ("after", "after_id")
+
+Restrictions = Mapping[str, tuple[ColumnElement[Any], Callable[[Any, Any], Any]]]
+"""What narrows a list, by the parameter that a column is compared with, and how."""
+
+
+class Aside(FunctionElement[Any]):
+    """A column that is looked at in passing, and not by way of an index of its own.
+
+    SQLite does not know how many rows a range has: it would rather go through all of them and sort them than walk along
+    the index that has them in order, at a million rows 3.2 s against at most 0.15 s. PostgreSQL does, so it may choose.
+    """
+
+    inherit_cache = True
+    name = "aside"
+
+
+@compiles(Aside)
+def _as_it_is(element: Aside, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(Aside, "sqlite")
+def _no_index_has_this(element: Aside, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
 
 
 def paged(rows: Select[Any], *place: ColumnElement[Any], after: bool, descending: bool = False) -> Select[Any]:
@@ -25,24 +65,45 @@ def paged(rows: Select[Any], *place: ColumnElement[Any], after: bool, descending
 
 
 def listed(
-    rows: Select[Any], *place: ColumnElement[Any], after: bool, descending: bool = False, count: bool
+    table: Table,
+    restrictions: Restrictions,
+    sort: Sort[Any],
+    *,
+    after: bool,
+    count: bool,
+    besides: Callable[[Subquery], list[ColumnElement[Any]]] = lambda page: [],
 ) -> Select[Any]:
-    """A page, and if there is to be a count, a row that tells it even if the page is empty."""
-    window = paged(rows, *place, after=after, descending=descending)
+    """A page, with columns that are looked up for its rows alone; with a count, a row that tells it in any case."""
+
+    def leads(column: ColumnElement[Any], compare: Callable[[Any, Any], Any]) -> bool:
+        """Whether the index that has the order is entered or left by it: a position leaves nothing to enter by."""
+        superseded = after and (compare in {le, lt}) == sort.descending
+        return compare is eq or (column.key == sort.by and not superseded)
+
+    def restricted(*, by_any_index: bool) -> Select[Any]:
+        return select(table).where(
+            *(
+                compare(
+                    column if by_any_index or leads(column, compare) else Aside(column),
+                    bindparam(name, type_=column.type),
+                )
+                for name, (column, compare) in restrictions.items()
+            )
+        )
+
+    place = ["id"] if sort.by == "id" else [sort.by, "id"]
+    rows = restricted(by_any_index=False)
+    page = paged(rows, *(table.c[by] for by in place), after=after, descending=sort.descending).subquery("page")
+    order = (page.c[by].desc() if sort.descending else page.c[by] for by in place)
+    shown = select(page, *besides(page)).order_by(*order)
     if not count:
-        return window
-    page = window.subquery("page")
-    number = select(counted(rows).label("total")).subquery("number")
-    order = (page.c[by.key] for by in place if by.key)
-    return (
-        select(number.c.total, page)
-        .select_from(number.outerjoin(page, true()))
-        .order_by(*(by.desc() if descending else by for by in order))
-    )
+        return shown
+    number = select(counted(restricted(by_any_index=True)).label("total")).subquery("number")
+    return shown.add_columns(number.c.total).select_from(number.outerjoin(page, true()))
 
 
 def counted(rows: Select[Any]) -> ScalarSelect[int]:
-    one = literal_column("1").label("one")
+    one: ColumnElement[int] = literal_column("1").label("one")
     some = rows.with_only_columns(one, maintain_column_froms=True).limit(COUNT_LIMIT).subquery()
     return select(func.count()).select_from(some).scalar_subquery()
 

@@ -5,7 +5,7 @@ import random
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,19 +15,17 @@ import asyncpg
 from sqlalchemy import NullPool, func, select
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.util.concurrency import await_, in_greenlet
 
 from application.errors import Busy, TryAgain, Unavailable
 from infrastructure.persistence.sqlalchemy.database import Database, Work
 from infrastructure.persistence.sqlalchemy.errors import (
-    REFUSALS,
-    ConnectionLost,
     LockNotHad,
-    Meaning,
     SchemaMissing,
+    Unexpected,
     driver_error,
+    refusal,
     translated,
 )
 from infrastructure.settings import Misconfigured, Settings
@@ -45,14 +43,13 @@ def open_postgresql(settings: Settings) -> Database:
     milliseconds = str(int((settings.request_deadline + SECONDS_BEYOND_DEADLINE) * 1000))
     engine = create_async_engine(
         "postgresql+handover://",
+        # Belts: the request's own deadline cancels first.
         async_creator=connector(
             address,
             seconds=settings.pool_timeout,
-            # Belts: the request's own deadline cancels first.
-            server_settings={"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds},
+            limits={"statement_timeout": milliseconds, "idle_in_transaction_session_timeout": milliseconds},
         ),
         isolation_level="AUTOCOMMIT",
-        skip_autocommit_rollback=True,
         hide_parameters=True,
         pool_size=settings.pool_size,
         max_overflow=settings.pool_overflow,
@@ -61,12 +58,8 @@ def open_postgresql(settings: Settings) -> Database:
         pool_pre_ping=settings.pool_pre_ping,
         pool_reset_on_return=None,
     )
-    return Database(
-        readers=engine,
-        writers=engine,
-        begin=f"BEGIN ISOLATION LEVEL {settings.isolation or 'READ COMMITTED'}",
-        meaning=meaning_at(address.place),
-    )
+    driver = Asyncpg(address.place, f"BEGIN ISOLATION LEVEL {settings.isolation or 'READ COMMITTED'}")
+    return Database(driver, readers=engine, writers=engine, pre_ping=settings.pool_pre_ping)
 
 
 async def migrate(settings: Settings, work: Work) -> None:
@@ -76,11 +69,11 @@ async def migrate(settings: Settings, work: Work) -> None:
     """
     address = address_in(settings.database_url)
     limits = {"lock_timeout": "1s", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
-    connect = connector(address, seconds=settings.pool_timeout, server_settings=limits)
+    connect = connector(address, seconds=settings.pool_timeout, limits=limits)
     engine = create_async_engine(
         "postgresql+handover://", async_creator=connect, poolclass=NullPool, hide_parameters=True
     )
-    meaning = meaning_at(address.place)
+    meaning = Asyncpg(address.place).meaning
 
     async def attempt(connection: AsyncConnection) -> bool:
         try:
@@ -169,7 +162,17 @@ def _host(text: str) -> tuple[str | None, int | None]:
     return unquote(match["v6"] or match["host"]) or None, int(port) if port else None
 
 
-def connector(address: Address, *, seconds: float, server_settings: dict[str, str]) -> Callable[[], Any]:
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """To connect, begun when it is awaited: the pool makes some that it does not pursue."""
+
+    connect: Callable[[], Awaitable[Any]]
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self.connect().__await__()
+
+
+def connector(address: Address, *, seconds: float, limits: dict[str, str]) -> Callable[[], Attempt]:
     async def connect() -> Any:
         """One host at a time, so that one that is silent leaves time for the next."""
         failure: Exception
@@ -180,7 +183,7 @@ def connector(address: Address, *, seconds: float, server_settings: dict[str, st
                     host=host,
                     port=port,
                     timeout=seconds / len(address.hosts),
-                    server_settings=server_settings,
+                    server_settings=limits,
                 )
             )
             try:
@@ -192,7 +195,7 @@ def connector(address: Address, *, seconds: float, server_settings: dict[str, st
                 failure = error
         raise failure
 
-    return connect
+    return lambda: Attempt(connect)
 
 
 def drop(connecting: asyncio.Future[Any]) -> None:
@@ -221,32 +224,44 @@ BY_CLASS: dict[str, tuple[type[Exception], str]] = {
     "57": (Unavailable, "is starting or stopping: try again in a moment"),
     "58": (Unavailable, "has trouble with its machine: look into its log"),
 }
-BY_TYPE: list[tuple[type[Exception], str]] = [
-    (asyncpg.TargetServerAttributeNotMatched, "takes no writes: none of these hosts is the primary"),
-    (asyncpg.ClientConfigurationError, "cannot be reached: HANDOVER_DATABASE_URL has a parameter that is wrong"),
-    (TimeoutError, "does not answer: is it well, and is HANDOVER_DATABASE_URL right?"),
-    (socket.gaierror, "cannot be found: there is no host of this name; check HANDOVER_DATABASE_URL"),
-    (ssl.SSLError, "cannot be reached over TLS: check sslmode and the certificates"),
-    (OSError, "cannot be reached: is it running, and is HANDOVER_DATABASE_URL right?"),
+BY_TYPE: list[tuple[type[Exception], type[Exception], str]] = [
+    (asyncpg.TargetServerAttributeNotMatched, Unavailable, "takes no writes: none of these hosts is the primary"),
+    (
+        asyncpg.ClientConfigurationError,
+        Unavailable,
+        "cannot be reached: HANDOVER_DATABASE_URL has a parameter that is wrong",
+    ),
+    (TimeoutError, Unavailable, "does not answer: is it well, and is HANDOVER_DATABASE_URL right?"),
+    (socket.gaierror, Unavailable, "cannot be found: there is no host of this name; check HANDOVER_DATABASE_URL"),
+    (ssl.SSLError, Unavailable, "cannot be reached over TLS: check sslmode and the certificates"),
+    (OSError, Unavailable, "cannot be reached: is it running, and is HANDOVER_DATABASE_URL right?"),
 ]
 
 
-def meaning_at(place: str) -> Meaning:
-    def meaning(error: Exception) -> Exception:
-        cause = driver_error(error)
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            return ConnectionLost(f"{place} ended the connection")
-        if isinstance(error, IntegrityError):
-            refusal = REFUSALS.get(getattr(cause, "constraint_name", None) or "")
-            return refusal() if refusal else error
-        if isinstance(cause, asyncpg.InvalidCachedStatementError):
-            return TryAgain(f"{place} has changed its schema meanwhile")
-        state = getattr(cause, "sqlstate", None) or ""
-        kind, what = BY_STATE.get(state) or BY_CLASS.get(state[:2]) or (None, "")
-        if kind:
-            return kind(f"{place} {what}")
-        texts = (text for kind, text in BY_TYPE if isinstance(cause, kind))
-        text = next(texts, None)
-        return Unavailable(f"{place} {text}") if text else error
+@dataclass(frozen=True, slots=True)
+class Asyncpg:
+    place: str
+    begin: str = "BEGIN"
 
-    return meaning
+    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = await connection.fetch(sql, *arguments)
+        return rows
+
+    async def command(self, connection: Any, sql: str) -> None:
+        await connection.execute(sql)
+
+    def is_closed(self, connection: Any) -> bool:
+        return bool(connection.is_closed())
+
+    def meaning(self, error: Exception) -> Exception:
+        cause = driver_error(error)
+        if isinstance(cause, asyncpg.InvalidCachedStatementError):
+            return TryAgain(f"{self.place} has changed its schema meanwhile")
+        if isinstance(cause, asyncpg.IntegrityConstraintViolationError):
+            return refusal(cause.constraint_name or "", cause.args[0])
+        state = getattr(cause, "sqlstate", None) or ""
+        by_type = ((kind, what) for type_, kind, what in BY_TYPE if isinstance(cause, type_))
+        kind, what = BY_STATE.get(state) or BY_CLASS.get(state[:2]) or next(by_type, (None, ""))
+        if kind:
+            return kind(f"{self.place} {what}")
+        return Unexpected(f"{self.place}: {cause.args[0]}") if isinstance(cause, asyncpg.PostgresError) else error

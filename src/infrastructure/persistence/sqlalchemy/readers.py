@@ -1,9 +1,10 @@
 """The readers: one statement each, outside any transaction. Each is built once: lists have one for every shape."""
 
 from functools import cache
+from operator import eq, ge, gt, le
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, null, select, true
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, null, select, true
 
 from application.paging import Page, Sort, Window
 from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
@@ -12,45 +13,54 @@ from domain.item import ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.sqlalchemy.database import Database
-from infrastructure.persistence.sqlalchemy.pages import counted, listed, page_from, paged, window_parameters
+from infrastructure.persistence.sqlalchemy.pages import (
+    Restrictions,
+    counted,
+    listed,
+    page_from,
+    paged,
+    window_parameters,
+)
 from infrastructure.persistence.sqlalchemy.rows import cents, owned_item_from, task_from, transfer_from, user_from
 from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers, users
 
 USER = select(users).where(users.c.id == bindparam("id"))
 USER_BY_EMAIL = select(users).where(users.c.email == bindparam("login"))
 USER_BY_USERNAME = select(users).where(users.c.username == bindparam("login"))
-OWNER_USERNAME = select(users.c.username).where(users.c.id == items.c.owner_id).scalar_subquery()
-OWNED_ITEMS = select(items, OWNER_USERNAME.label("owner_username"))
-ITEM = OWNED_ITEMS.where(items.c.id == bindparam("id"))
+ITEM = (
+    select(items, users.c.username.label("owner_username"))
+    .join(users, users.c.id == items.c.owner_id)
+    .where(items.c.id == bindparam("id"))
+)
 TASK = select(tasks).where(tasks.c.id == bindparam("id"), tasks.c.owner_id == bindparam("owner_id"))
 
-ITEM_RESTRICTIONS = {
-    "owner_id": items.c.owner_id == bindparam("owner_id"),
-    "min_price": items.c.price >= bindparam("min_price"),
-    "max_price": items.c.price <= bindparam("max_price"),
+ITEM_RESTRICTIONS: Restrictions = {
+    "owner_id": (items.c.owner_id, eq),
+    "min_price": (items.c.price, ge),
+    "max_price": (items.c.price, le),
 }
-TASK_RESTRICTIONS = {
-    "owner_id": tasks.c.owner_id == bindparam("owner_id"),
-    "status": tasks.c.status == bindparam("status"),
-    "created_after": tasks.c.created_at > bindparam("created_after"),
+TASK_RESTRICTIONS: Restrictions = {
+    "owner_id": (tasks.c.owner_id, eq),
+    "status": (tasks.c.status, eq),
+    "created_after": (tasks.c.created_at, gt),
 }
 
 
 @cache
 def user_page(*, after: bool, count: bool) -> Select[Any]:
-    return listed(select(users), users.c.id, after=after, count=count)
+    return listed(users, {}, Sort("id"), after=after, count=count)
 
 
 @cache
-def item_page(restricted: tuple[str, ...], sort: Sort[ItemOrder], *, after: bool, count: bool) -> Select[Any]:
-    rows = OWNED_ITEMS.where(*(ITEM_RESTRICTIONS[name] for name in restricted))
-    return listed(rows, *place(items, sort.by), after=after, descending=sort.descending, count=count)
+def item_page(names: tuple[str, ...], sort: Sort[ItemOrder], *, after: bool, count: bool) -> Select[Any]:
+    restrictions = {name: ITEM_RESTRICTIONS[name] for name in names}
+    return listed(items, restrictions, sort, after=after, count=count, besides=owner_username)
 
 
 @cache
-def task_page(restricted: tuple[str, ...], sort: Sort[TaskOrder], *, after: bool, count: bool) -> Select[Any]:
-    rows = select(tasks).where(*(TASK_RESTRICTIONS[name] for name in restricted))
-    return listed(rows, *place(tasks, sort.by), after=after, descending=sort.descending, count=count)
+def task_page(names: tuple[str, ...], sort: Sort[TaskOrder], *, after: bool, count: bool) -> Select[Any]:
+    restrictions = {name: TASK_RESTRICTIONS[name] for name in names}
+    return listed(tasks, restrictions, sort, after=after, count=count)
 
 
 @cache
@@ -67,8 +77,9 @@ def history(*, after: bool, count: bool) -> Select[Any]:
     )
 
 
-def place(table: Table, by: str) -> tuple[ColumnElement[Any], ...]:
-    return (table.c.id,) if by == "id" else (table.c[by], table.c.id)
+def owner_username(page: FromClause) -> list[ColumnElement[Any]]:
+    username = select(users.c.username).where(users.c.id == page.c.owner_id)
+    return [username.scalar_subquery().label("owner_username")]
 
 
 def given(**restrictions: Any) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """The repositories of one unit of work. All statements are built once, here."""
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Table, Update, bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from domain.errors import Conflict, NotFound
 from domain.item import Item, ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
+from infrastructure.persistence.sqlalchemy.errors import Violated
 from infrastructure.persistence.sqlalchemy.rows import (
     item_from,
     row_from_item,
@@ -22,39 +25,53 @@ from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers
 from infrastructure.persistence.sqlalchemy.unit import Transaction
 
 
-def save(table: Table, *fixed: str) -> Update:
+def save(table: Table, *fixed: str) -> ReturningUpdate[Any]:
     """Of the row as it was before its version grew by one; the fixed columns never change."""
     changing: dict[str, Any] = {
         column.name: bindparam(column.name) for column in table.columns if column.name not in fixed
     }
     return (
-        update(table).where(table.c.id == bindparam("which"), table.c.version == bindparam("expected")).values(changing)
+        update(table)
+        .where(table.c.id == bindparam("which"), table.c.version == bindparam("expected"))
+        .values(changing)
+        .returning(table.c.id)
     )
 
 
-ADD_USER = insert(users)
+ADD_USER = insert(users).returning(users.c.id)
 USER_FOR_UPDATE = select(users).where(users.c.id == bindparam("id")).with_for_update()
-HOLD_USERS = (
-    select(users)
-    .where(users.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(users.c.id)
-    .with_for_update(read=True)
-)
 SAVE_USER = save(users, "id", "created_at")
-REMOVE_USER = delete(users).where(users.c.id == bindparam("id"), users.c.version == bindparam("version"))
+REMOVE_USER = (
+    delete(users).where(users.c.id == bindparam("id"), users.c.version == bindparam("version")).returning(users.c.id)
+)
 
-ADD_ITEM = insert(items)
+ADD_ITEM = insert(items).returning(items.c.id)
 ITEM_FOR_UPDATE = select(items).where(items.c.id == bindparam("id")).with_for_update()
 SAVE_ITEM = save(items, "id", "created_at")
-REMOVE_ITEM = delete(items).where(items.c.id == bindparam("id"), items.c.version == bindparam("version"))
+REMOVE_ITEM = (
+    delete(items).where(items.c.id == bindparam("id"), items.c.version == bindparam("version")).returning(items.c.id)
+)
 
-ADD_TRANSFER = insert(transfers)
+ADD_TRANSFER = insert(transfers).returning(transfers.c.id)
 
-ADD_TASK = insert(tasks)
+ADD_TASK = insert(tasks).returning(tasks.c.id)
 TASK_FOR_UPDATE = select(tasks).where(tasks.c.id == bindparam("id")).with_for_update()
 SAVE_TASK = save(tasks, "id", "owner_id", "created_at")
-REMOVE_TASK = delete(tasks).where(tasks.c.id == bindparam("id"), tasks.c.version == bindparam("version"))
+REMOVE_TASK = (
+    delete(tasks).where(tasks.c.id == bindparam("id"), tasks.c.version == bindparam("version")).returning(tasks.c.id)
+)
 REMOVE_TASKS = delete(tasks).where(tasks.c.owner_id == bindparam("owner_id"))
+
+
+@cache
+def hold_users(count: int) -> Select[Any]:
+    """Locked in the order of their ids: PostgreSQL sorts first."""
+    ids = [bindparam(name, type_=users.c.id.type) for name in _numbered(range(count))]
+    return select(users).where(users.c.id.in_(ids)).order_by(users.c.id).with_for_update(read=True)
+
+
+def _numbered(values: Iterable[object]) -> dict[str, object]:
+    return {f"id_{number}": value for number, value in enumerate(values)}
 
 
 class SqlUsers:
@@ -71,7 +88,9 @@ class SqlUsers:
         return user_from(row)
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        rows = await self.transaction.rows(HOLD_USERS, {"ids": user_ids})
+        if not user_ids:
+            return {}
+        rows = await self.transaction.rows(hold_users(len(user_ids)), _numbered(user_ids))
         return {user.id: user for user in map(user_from, rows)}
 
     async def save(self, user: User) -> None:
@@ -81,7 +100,7 @@ class SqlUsers:
     async def remove(self, user: User) -> None:
         try:
             await self.transaction.change(REMOVE_USER, {"id": user.id, "version": user.version})
-        except IntegrityError:  # of all that refers to users, items alone stand in the way
+        except Violated:  # of all that refers to users, items alone stand in the way
             raise Conflict("user-owns-items", "an account that owns items cannot be deleted") from None
 
 
@@ -135,4 +154,4 @@ class SqlTasks:
         await self.transaction.change(REMOVE_TASK, {"id": task.id, "version": task.version})
 
     async def remove_of(self, user_id: UserId) -> None:
-        await self.transaction.execute(REMOVE_TASKS, {"owner_id": user_id})
+        await self.transaction.rows(REMOVE_TASKS, {"owner_id": user_id})

@@ -12,7 +12,7 @@ from infrastructure.persistence.sqlalchemy.tables import EPOCH
 
 
 class Row(Protocol):
-    """By column name: as SQLAlchemy and the drivers themselves give it."""
+    """By column name."""
 
     def __getitem__(self, column: str, /) -> Any: ...
 

@@ -1,5 +1,6 @@
 """Sign-ins: sessions with all their tokens, and log-in attempts."""
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
@@ -16,7 +17,7 @@ from infrastructure.persistence.sqlalchemy.unit import Transaction
 
 INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
-ADD_SESSION = insert(sessions)
+ADD_SESSION = insert(sessions).returning(sessions.c.id)
 ADD_TOKEN = {dialect: insert(session_tokens).on_conflict_do_nothing() for dialect, insert in INSERT.items()}
 FIND_SESSION = (
     select(sessions.c.id, sessions.c.user_id)
@@ -33,25 +34,37 @@ REVOKE_SESSIONS = (
 REMOVE_SESSIONS = delete(sessions).where(sessions.c.user_id == bindparam("of_user"))
 
 
-def _lock_attempts(insert: Any) -> Any:
-    """A change that changes nothing gives the row that is there, and locks it: the new one if there was none."""
-    return insert.on_conflict_do_update(
+@cache
+def lock_attempts(dialect: str, count: int) -> Any:
+    """A change that changes nothing gives the row that is there, and locks it: an empty one if there was none."""
+    locking = _upsert(dialect, count)
+    return locking.on_conflict_do_update(
         index_elements=[login_attempts.c.subject], set_={"version": login_attempts.c.version}
     ).returning(login_attempts)
 
 
-def _save_attempts(insert: Any) -> Any:
-    """Of a row that is locked already; the condition is a belt. Attempts may have grown by several versions."""
-    changing = {column.name: insert.excluded[column.name] for column in login_attempts.c if not column.primary_key}
-    return insert.on_conflict_do_update(
+@cache
+def save_attempts(dialect: str, count: int) -> Any:
+    """Of rows that are locked already: the condition is a belt. Attempts may have grown by several versions."""
+    saving = _upsert(dialect, count)
+    changing = {column.name: saving.excluded[column.name] for column in login_attempts.c if not column.primary_key}
+    return saving.on_conflict_do_update(
         index_elements=[login_attempts.c.subject],
         set_=changing,
-        where=login_attempts.c.version < insert.excluded.version,
+        where=login_attempts.c.version < saving.excluded.version,
     ).returning(login_attempts.c.subject)
 
 
-LOCK_ATTEMPTS = {dialect: _lock_attempts(insert(login_attempts)) for dialect, insert in INSERT.items()}
-SAVE_ATTEMPTS = {dialect: _save_attempts(insert(login_attempts)) for dialect, insert in INSERT.items()}
+def _upsert(dialect: str, count: int) -> Any:
+    rows = [
+        {column.name: bindparam(f"{column.name}_{number}", type_=column.type) for column in login_attempts.c}
+        for number in range(count)
+    ]
+    return INSERT[dialect](login_attempts).values(rows)
+
+
+def _numbered(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {f"{name}_{number}": value for number, row in enumerate(rows) for name, value in row.items()}
 
 
 class SqlSessions:
@@ -78,14 +91,14 @@ class SqlSessions:
         await self._add_token(session)
 
     async def revoke_of(self, user_id: UserId) -> None:
-        await self.transaction.execute(REVOKE_SESSIONS, {"of_user": user_id})
+        await self.transaction.rows(REVOKE_SESSIONS, {"of_user": user_id})
 
     async def remove_of(self, user_id: UserId) -> None:
-        await self.transaction.execute(REMOVE_SESSIONS, {"of_user": user_id})
+        await self.transaction.rows(REMOVE_SESSIONS, {"of_user": user_id})
 
     async def _add_token(self, session: Session) -> None:
         token = {"token_hash": session.token_hash, "session_id": session.id}
-        await self.transaction.execute(ADD_TOKEN[self.transaction.dialect], token)
+        await self.transaction.rows(ADD_TOKEN[self.transaction.dialect], token)
 
 
 class SqlAttempts:
@@ -93,14 +106,14 @@ class SqlAttempts:
         self.transaction = transaction
 
     async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
-        empty = [row_from_attempts(Attempts(subject=subject)) for subject in sorted(set(subjects))]
-        rows = await self.transaction.rows(LOCK_ATTEMPTS[self.transaction.dialect], empty)
+        new = [row_from_attempts(Attempts(subject=subject)) for subject in sorted(set(subjects))]
+        rows = await self.transaction.rows(lock_attempts(self.transaction.dialect, len(new)), _numbered(new))
         found = {row["subject"]: row for row in rows}
         return [attempts_from(found[subject]) for subject in subjects]
 
     async def save(self, *attempts: Attempts) -> None:
         changed = [row_from_attempts(one) for one in attempts]
-        saved = await self.transaction.rows(SAVE_ATTEMPTS[self.transaction.dialect], changed)
-        if len(saved) != len(changed):
+        saving = save_attempts(self.transaction.dialect, len(changed))
+        if len(await self.transaction.rows(saving, _numbered(changed))) != len(changed):
             self.transaction.failed = True
             raise TryAgain("another unit of work was first")

@@ -5,27 +5,22 @@ of work queue here, where they can be cancelled, rather than in SQLite.
 """
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import URL, NullPool, event
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import UniqueConstraint
 
 from application.errors import Busy, TryAgain, Unavailable
 from infrastructure.persistence.sqlalchemy.database import Database, Work
-from infrastructure.persistence.sqlalchemy.errors import (
-    REFUSALS,
-    ConnectionLost,
-    Meaning,
-    SchemaMissing,
-    driver_error,
-    translated,
-)
+from infrastructure.persistence.sqlalchemy.errors import SchemaMissing, Unexpected, driver_error, refusal, translated
 from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Misconfigured, Settings
 
@@ -45,7 +40,6 @@ def open_sqlite(settings: Settings) -> Database:
         engine = create_async_engine(
             URL.create("sqlite+handover", database=str(path)),
             isolation_level="AUTOCOMMIT",
-            skip_autocommit_rollback=True,
             hide_parameters=True,
             pool_size=size,
             max_overflow=overflow,
@@ -56,10 +50,10 @@ def open_sqlite(settings: Settings) -> Database:
         return engine
 
     return Database(
+        Aiosqlite(path),
         readers=engine(settings.pool_size, settings.pool_overflow),
         writers=engine(1, 0),
-        begin="BEGIN IMMEDIATE",
-        meaning=meaning_for(path),
+        pre_ping=False,
     )
 
 
@@ -71,7 +65,7 @@ async def migrate(settings: Settings, work: Work) -> None:
     engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True)
     set_pragmas(engine, PRAGMAS | {"foreign_keys": "OFF"})
     try:
-        with translated(meaning_for(path)):
+        with translated(Aiosqlite(path).meaning):
             async with engine.connect() as connection:
                 await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 await connection.run_sync(work)  # whatever it raises, the end of the connection undoes it
@@ -134,25 +128,38 @@ BY_NAME: dict[str, tuple[type[Exception], str]] = {
 }
 
 
-def meaning_for(path: Path) -> Meaning:
-    place = f"the SQLite file {path}"
+@dataclass(frozen=True, slots=True)
+class Aiosqlite:
+    path: Path
+    begin: str = "BEGIN IMMEDIATE"
 
-    def meaning(error: Exception) -> Exception:
+    @property
+    def place(self) -> str:
+        return f"the SQLite file {self.path}"
+
+    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = await connection.execute_fetchall(sql, arguments)
+        return rows
+
+    async def command(self, connection: Any, sql: str) -> None:
+        await connection.execute_fetchall(sql)
+
+    def is_closed(self, connection: Any) -> bool:
+        return False  # there is no other end that could close it
+
+    def meaning(self, error: Exception) -> Exception:
         cause = driver_error(error)
         name = getattr(cause, "sqlite_errorname", "")
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            return ConnectionLost(f"{place} was closed")
-        if isinstance(error, IntegrityError):
-            refusal = REFUSALS.get(UNIQUE.get(str(cause).partition(": ")[2], ""))
-            return refusal() if refusal else error
+        if isinstance(cause, sqlite3.IntegrityError):
+            return refusal(UNIQUE.get(str(cause).partition(": ")[2], ""), str(cause))
         if name == "SQLITE_CANTOPEN":
-            return Unavailable(f"{place} {why_not_opened(path)}")
+            return Unavailable(f"{self.place} {why_not_opened(self.path)}")
         if name == "SQLITE_ERROR" and str(cause).startswith(("no such table", "no such column")):
-            return SchemaMissing(f"{place} lacks a table or column: run 'handover migrate up'")
+            return SchemaMissing(f"{self.place} lacks a table or column: run 'handover migrate up'")
         kind, what = BY_NAME.get("_".join(name.split("_")[:2])) or (None, "")
-        return kind(f"{place} {what}") if kind else error
-
-    return meaning
+        if kind:
+            return kind(f"{self.place} {what}")
+        return Unexpected(f"{self.place}: {cause}") if isinstance(cause, sqlite3.Error) else error
 
 
 def why_not_opened(path: Path) -> str:

@@ -108,15 +108,16 @@ items = Table(
     CheckConstraint("version >= 1", "version"),
     CheckConstraint("transfers >= 0", "transfers"),
     # One for each sort, with and without the owner: a page is a piece of an index, however long the list is. A range of
-    # prices is one too if the list is sorted by price; in any other order it takes a scan, either of the items in the
-    # range or of the list in its order, whichever the engine reckons is over sooner.
-    Index(None, "created_at", "id"),
+    # prices is one too if the list is sorted by price. In any other order a page takes a scan of the (owner's) list up
+    # to its end at worst, or on PostgreSQL of the items in the range if they are fewer: hence the price in these
+    # indexes, so that the scan has no need of the table. Where the order is by id alone, the primary key has to do.
     Index(None, "price", "id"),
-    Index(None, "name", "id"),
-    Index(None, "owner_id", "id"),
-    Index(None, "owner_id", "created_at", "id"),
+    Index(None, "created_at", "id", "price"),
+    Index(None, "name", "id", "price"),
+    Index(None, "owner_id", "id", "price"),
     Index(None, "owner_id", "price", "id"),
-    Index(None, "owner_id", "name", "id"),
+    Index(None, "owner_id", "created_at", "id", "price"),
+    Index(None, "owner_id", "name", "id", "price"),
 )
 
 # No foreign keys: the history outlives items and users.
@@ -149,7 +150,7 @@ tasks = Table(
     CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", "status"),
     CheckConstraint("version >= 1", "version"),
     # As for items: one for each sort, with and without the status. A bound on the time of creation is a piece of an
-    # index if the list is sorted by that; in any other order it takes a scan of the owner's tasks (of that status).
+    # index if the list is sorted by that; in any other order a page takes a scan of the owner's tasks (of that status).
     Index(None, "owner_id", "id"),
     Index(None, "owner_id", "created_at", "id"),
     Index(None, "owner_id", "title", "id"),

@@ -1,75 +1,64 @@
 """The transaction under a unit of work: one connection, and the ways in which it ends."""
 
-from collections.abc import Sequence
-from typing import Any
+from sqlalchemy import ClauseElement
 
-from sqlalchemy import CursorResult, Executable, RowMapping
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from application.errors import OutcomeUnknown, TryAgain
-from infrastructure.persistence.sqlalchemy.database import Parameters
-from infrastructure.persistence.sqlalchemy.errors import ConnectionLost, Meaning, translated
+from application.errors import OutcomeUnknown, TryAgain, Unavailable
+from infrastructure.persistence.sqlalchemy.database import Loan
+from infrastructure.persistence.sqlalchemy.errors import ConnectionLost, Unexpected
+from infrastructure.persistence.sqlalchemy.rows import Row
+from infrastructure.persistence.sqlalchemy.statements import Parameters
 
 
 class Transaction:
     """After an error it can only be undone: what PostgreSQL demands holds for SQLite too."""
 
-    def __init__(self, connection: AsyncConnection, meaning: Meaning) -> None:
-        self.connection = connection
-        self.meaning = meaning
-        self.dialect = connection.dialect.name
-        self.open = True
+    def __init__(self, loan: Loan) -> None:
+        self.loan = loan
+        self.dialect = loan.database.writers.dialect.name
         self.failed = False
         self.committing = False
+        self.committed = False
 
-    async def rows(self, statement: Executable, parameters: Parameters | Sequence[Parameters]) -> Sequence[RowMapping]:
-        return (await self.execute(statement, parameters)).mappings().all()
-
-    async def row(self, statement: Executable, parameters: Parameters) -> RowMapping | None:
-        return (await self.execute(statement, parameters)).mappings().first()
-
-    async def change(self, statement: Executable, parameters: Parameters) -> None:
-        """One row; if it is not there any more as it was, another unit of work has been at it."""
-        if (await self.execute(statement, parameters)).rowcount != 1:
-            self.failed = True
-            raise TryAgain("another unit of work was first")
-
-    async def execute(self, statement: Executable, parameters: Parameters | Sequence[Parameters]) -> CursorResult[Any]:
+    async def rows(self, statement: ClauseElement, parameters: Parameters) -> list[Row]:
         try:
-            with translated(self.meaning):
-                return await self.connection.execute(statement, parameters)
+            return await self.loan.rows(statement, parameters)
         except BaseException:
             self.failed = True
             raise
 
+    async def row(self, statement: ClauseElement, parameters: Parameters) -> Row | None:
+        rows = await self.rows(statement, parameters)
+        return rows[0] if rows else None
+
+    async def change(self, statement: ClauseElement, parameters: Parameters) -> None:
+        """One row, which the statement returns. If it is not there as it was, another unit of work was first."""
+        if await self.row(statement, parameters) is None:
+            self.failed = True
+            raise TryAgain("another unit of work was first")
+
     async def commit(self) -> None:
         if self.failed:
             raise RuntimeError("after an error a unit of work can only be left")
+        if self.loan.is_closed:
+            raise TryAgain("the connection was lost before the commit")
         self.committing = True
         try:
-            with translated(self.meaning):
-                await self.connection.exec_driver_sql("COMMIT")
+            await self.loan.command("COMMIT")
         except ConnectionLost:
             raise OutcomeUnknown("the connection to the store was lost during the commit") from None
         self.committing = False
-        self.open = False
+        self.committed = True
 
     async def abandon(self) -> None:
         """When the time is up there is none for a ROLLBACK either: the end of the connection undoes as much."""
-        if self.open and not self.connection.invalidated:
-            self.open = False
-            if self.committing:  # it hangs, so there is no sense in being polite
-                pooled = await self.connection.get_raw_connection()
-                if pooled.dbapi_connection:
-                    self.connection.dialect.do_terminate(pooled.dbapi_connection)
-            await self.connection.invalidate()
+        if not self.committed:
+            await self.loan.drop(politely=not self.committing)  # if that hangs, it would do so again
 
     async def end(self) -> None:
         try:
-            if self.open and not self.connection.invalidated:
-                await self.connection.exec_driver_sql("ROLLBACK")
-        except (SQLAlchemyError, OSError):
-            await self.connection.invalidate()
+            if not self.committed and not self.loan.is_closed:
+                await self.loan.command("ROLLBACK")
+        except (TryAgain, Unavailable, Unexpected):
+            await self.loan.drop()
         finally:
-            await self.connection.close()
+            self.loan.give_back()

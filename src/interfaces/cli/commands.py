@@ -1,0 +1,49 @@
+"""The commands: what each takes and says."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from infrastructure.container import build, load_settings
+from interfaces.cli import migrate
+
+app = typer.Typer(
+    help="Keep track of who owns what, and hand ownership over safely.",
+    epilog="Settings come from HANDOVER_* in the environment or a .env file.\n\n"
+    "Exit codes: 0 done; 1 refused or failed, one line on stderr says why; 2 wrong usage.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(migrate.app, name="migrate")
+
+
+@app.command(epilog="Example: HANDOVER_PORT=9000 handover serve")
+def serve() -> None:
+    """Serve the HTTP API until SIGTERM, which drains it, or Ctrl+C, which ends it at once; both exit with 0."""
+    from interfaces.cli.start import start  # noqa: PLC0415 - its imports take longer than other commands run
+
+    start()
+
+
+@app.command(epilog="Example: handover settings --json")
+def settings(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+    """Show every setting that is in force, with secrets masked."""
+    in_force = load_settings().in_force()
+    if as_json:
+        print(json.dumps(in_force, indent=2))
+        return
+    width = max(map(len, in_force))
+    for name, value in in_force.items():
+        shown = ",".join(value) if isinstance(value, list) else value
+        print(f"{name:{width}}  {'' if shown is None else shown}".rstrip())
+
+
+@app.command(epilog="Example: handover openapi > openapi.json")
+def openapi() -> None:
+    """Print the API's OpenAPI document, the same that the server answers."""
+    from interfaces.http.app import create_app  # noqa: PLC0415 - as above
+
+    print(json.dumps(create_app(build(load_settings())).openapi(), indent=2))

@@ -1,0 +1,96 @@
+"""What a server does when it starts, and says."""
+
+import asyncio
+import json
+import os
+import secrets
+import stat
+from pathlib import Path
+
+import pytest
+
+from infrastructure.security.secret_key import kept_secret
+from tests.served import Served, handover, served
+
+ACCOUNT = {"username": "ann", "password": "correct horse battery"}
+PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": secrets.token_hex(32)}
+
+
+async def signed_up(server: Served, headers: dict[str, str] | None = None) -> str:
+    async with server.client() as client:
+        await client.post("/users", json=ACCOUNT | {"email": "ann@example.org"})
+        return str((await client.post("/auth/token", data=ACCOUNT, headers=headers)).json()["access_token"])
+
+
+async def is_accepted(server: Served, token: str) -> bool:
+    async with server.client() as client:
+        answer = await client.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+    return answer.status_code == 200
+
+
+async def test_it_says_where_everything_is_and_how_to_stop_it(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        said = server.said
+    assert said.splitlines()[:4] == [
+        f"Handover is at  {server.url}",
+        f"its docs page   {server.url}/docs",
+        f"its data        {tmp_path}/handover.db",
+        "stop it with    Ctrl+C",
+    ]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::1"])
+async def test_it_serves_where_it_says(host: str, tmp_path: Path) -> None:
+    async with served(tmp_path, HOST=host, DATABASE_URL="memory://") as server, server.client() as client:
+        assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_development_secret_is_made_once_and_kept_to_its_owner(tmp_path: Path) -> None:
+    async with served(tmp_path) as server:
+        token = await signed_up(server)
+    secret = tmp_path / "handover.db.secret"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    kept = secret.read_text()
+    assert kept not in server.said
+    async with served(tmp_path, WORKERS="2") as server:
+        assert await is_accepted(server, token)
+    assert secret.read_text() == kept
+
+
+async def test_without_a_file_to_keep_it_beside_a_secret_lasts_as_long_as_the_server(tmp_path: Path) -> None:
+    async with served(tmp_path, DATABASE_URL="memory://") as server:
+        token = await signed_up(server)
+        assert await is_accepted(server, token)
+    async with served(tmp_path, DATABASE_URL="memory://") as server:
+        assert not await is_accepted(server, token)
+    assert os.listdir(tmp_path) == ["log"]
+
+
+async def test_of_several_who_make_a_secret_all_have_the_same(tmp_path: Path) -> None:
+    made = await asyncio.gather(*(asyncio.to_thread(kept_secret, tmp_path / "secret") for _ in range(16)))
+    assert len(set(made)) == 1
+    assert os.listdir(tmp_path) == ["secret"]
+
+
+async def test_production_serves_once_all_is_in_order(tmp_path: Path) -> None:
+    assert (await handover("migrate", "up", folder=tmp_path, **PRODUCTION)).exit_code == 0
+    async with served(tmp_path, WORKERS="2", **PRODUCTION) as server:
+        assert await is_accepted(server, await signed_up(server))
+        lines = server.said.splitlines()[4:]
+        assert {json.loads(line)["event"] for line in lines} >= {"request", "signed in"}
+        assert PRODUCTION["SECRET_KEY"] not in server.said
+        assert await server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("trusted", "believed"),
+    [("", "127.0.0.1"), ("10.0.0.0/8", "127.0.0.1"), ("10.0.0.0/8, 127.0.0.1", "203.0.113.9")],
+)
+async def test_forwarded_addresses_are_believed_of_trusted_proxies_only(
+    trusted: str, believed: str, tmp_path: Path
+) -> None:
+    settings = {"TRUSTED_PROXIES": trusted, "LOG_FORMAT": "json", "DATABASE_URL": "memory://"}
+    async with served(tmp_path, **settings) as server:
+        await signed_up(server, {"X-Forwarded-For": "203.0.113.9"})
+        events = [json.loads(line) for line in server.said.splitlines()[4:]]
+    assert [event["client"] for event in events if event["event"] == "signed in"] == [believed]
