@@ -11,7 +11,12 @@ from tests.engines import Database
 
 LONG, SUITE = "long", "suite"
 settings.register_profile(
-    LONG, deadline=None, max_examples=200, stateful_step_count=50, print_blob=True, suppress_health_check=list(HealthCheck)
+    LONG,
+    deadline=None,
+    max_examples=200,
+    stateful_step_count=50,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
 )
 settings.register_profile(
     SUITE, settings.get_profile(LONG), derandomize=True, database=None, max_examples=12, stateful_step_count=30

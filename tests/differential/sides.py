@@ -79,7 +79,7 @@ class Side:
         self.store = store
         self.clock = clock
         self.transact = transact = Transact(store.begin, clock)
-        prove = ProvePassword(transact, passwords, clock, FAILURES, FAILURES + 2)
+        prove = ProvePassword(transact, passwords, clock, FAILURES, 2 * FAILURES)
         self.create_user = CreateUser(transact, passwords, self.ids, clock)
         self.read_account = ReadAccount(store.users)
         self.change_account = ChangeAccount(transact, store.users, prove, passwords)
