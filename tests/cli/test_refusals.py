@@ -33,6 +33,8 @@ def refused(run: Run, *words: str) -> bool:
         ({"PORT": "70000", "WORKERS": "0"}, ["HANDOVER_PORT", "HANDOVER_WORKERS"]),
         ({"HOST": "192.0.2.1"}, ["HANDOVER_HOST"]),
         ({"TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, ["HANDOVER_TRUSTED_PROXIES"]),
+        ({"TRUSTED_PROXIES": "*"}, ["HANDOVER_TRUSTED_PROXIES"]),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, ["HANDOVER_TRUSTED_PROXIES", "everybody"]),
         ({"DATABASE_URL": f"oracle://scott:{PASSWORD}@host/x"}, ["HANDOVER_DATABASE_URL", "postgresql://"]),
         ({"DATABASE_URL": f"postgresql://u:{PASSWORD}@[::1/x"}, ["HANDOVER_DATABASE_URL"]),
         ({"DATABASE_URL": f"postgresql://u:{PASSWORD}@host:port/x"}, ["HANDOVER_DATABASE_URL"]),
@@ -116,6 +118,7 @@ def test_what_is_a_secret(secret: str) -> None:
     [
         ({"DATABASE_URL": "memory://"}, "HANDOVER_DATABASE_URL"),
         ({"CORS_ORIGINS": "https://handover.example,*"}, "HANDOVER_CORS_ORIGINS"),
+        ({"LOG_LEVEL": "debug"}, "HANDOVER_LOG_LEVEL"),
         ({}, "handover migrate up"),
     ],
 )
