@@ -13,6 +13,9 @@ INSTANT = sa.DateTime(timezone=True).with_variant(sa.BigInteger(), "sqlite")
 
 
 def upgrade() -> None:
+    # Of two names that are taken the address is to be named. PostgreSQL looks at the oldest index first, SQLite at the
+    # newest.
+    names = ["username", "email"] if op.get_context().dialect.name == "sqlite" else ["email", "username"]
     op.create_table(
         "users",
         sa.Column("id", sa.Uuid, nullable=False),
@@ -23,8 +26,7 @@ def upgrade() -> None:
         sa.Column("created_at", INSTANT, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
-        sa.UniqueConstraint("email", name=op.f("uq_users_email")),
-        sa.UniqueConstraint("username", name=op.f("uq_users_username")),
+        *(sa.UniqueConstraint(name, name=op.f(f"uq_users_{name}")) for name in names),
         sa.CheckConstraint("version >= 1", name=op.f("ck_users_version")),
     )
     op.create_table(

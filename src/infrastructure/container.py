@@ -49,7 +49,7 @@ class Container(containers.DeclarativeContainer):
     new_token = providers.Object(new_token)
 
     store = providers.Singleton(open_store, settings)
-    passwords = providers.Singleton(Argon2Passwords)
+    passwords = providers.Singleton(Argon2Passwords, workers=settings.provided.workers)
     tokens = providers.Singleton(
         JwtTokens,
         secret=settings.provided.secret_key,

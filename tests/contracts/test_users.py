@@ -97,6 +97,13 @@ async def test_a_name_is_not_changed_to_a_given_one(
     assert await users.get(grace.id) == grace
 
 
+async def test_where_both_names_are_taken_the_address_is_named(ada: User, grace: User, begin: Begin) -> None:
+    """On every engine, whatever it looks at first, and whether one other has both or two have one each."""
+    for other in (ada, grace):
+        both = a_user(email=ada.email, username=other.username)
+        assert await attempt(begin, lambda uow, user=both: uow.users.add(user)) == "email-taken"  # type: ignore[misc]
+
+
 @pytest.mark.parametrize("name", ["email", "username"])
 async def test_a_name_twice_in_one_unit(name: str, begin: Begin) -> None:
     one = a_user()

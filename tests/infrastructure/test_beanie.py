@@ -104,43 +104,6 @@ async def test_a_store_that_is_not_open_is_unavailable(server: servers.Mongo) ->
             pass
 
 
-# The schema
-
-
-async def test_downgrading_leaves_nothing(store: BeanieStore, client: AsyncMongoClient[RawBSONDocument]) -> None:
-    await keep(store.begin, a_user())
-    await store.downgrade()
-    await store.downgrade()
-    assert (await store.schema()).found is None
-    assert await client["handover"].list_collection_names() == ["schema"]
-
-    await store.upgrade()
-    assert (await store.schema()).is_current
-
-
-async def test_a_newer_schema_is_left_alone(store: BeanieStore, client: AsyncMongoClient[RawBSONDocument]) -> None:
-    await client["handover"]["schema"].update_one({}, {"$set": {"is": "999"}})
-    with pytest.raises(Unavailable):
-        await store.upgrade()
-    assert (await store.schema()).found == "999"
-    await client["handover"]["schema"].update_one({}, {"$set": {"is": "1"}})
-
-
-async def test_every_search_has_its_index(store: BeanieStore, client: AsyncMongoClient[RawBSONDocument]) -> None:
-    found = {
-        (name, tuple(field for field, _ in index["key"]), "unique" in index)
-        for name in await client["handover"].list_collection_names()
-        for index in (await client["handover"][name].index_information()).values()
-        if index["key"] != [("_id", 1)]
-    }
-    assert found == {
-        ("users", ("email",), True),
-        ("users", ("username",), True),
-        ("items", ("owner_id",), False),
-        ("transfers", ("item_id", "number"), True),
-    }
-
-
 # What is stored
 
 

@@ -48,5 +48,5 @@ def allowed_methods(request: Request) -> str:
     allowed: set[str] = set()
     for context in iter_route_contexts(request.app.routes):
         if context.methods and context.path_regex.match(request.scope["path"]):
-            allowed |= context.methods
+            allowed |= context.methods | ({"HEAD"} if "GET" in context.methods else set())
     return ", ".join(sorted(allowed))

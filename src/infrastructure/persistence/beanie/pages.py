@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from application.paging import COUNT_LIMIT, Page, Position, Window
 from infrastructure.persistence.beanie.connection import Rows
-from infrastructure.persistence.beanie.documents import Row, cents_of
+from infrastructure.persistence.beanie.rows import Row, cents_of
 
 T = TypeVar("T")
 
@@ -36,8 +36,8 @@ class Listing:
 
     @property
     def hint(self) -> list[tuple[str, int]] | None:
-        """The one index, which spares the server trying others. A scan may be of the range or of the list in its order:
-        which of them is over sooner the server does find out by trying."""
+        """The one index, which spares the server trying others. What to scan, the range or the list in its order, it
+        finds out by trying."""
         return [(name, 1) for name in (*self.equal, *self.order)] if self.is_a_piece_of_an_index else None
 
     def behind(self, position: Position) -> dict[str, object]:
@@ -45,9 +45,8 @@ class Listing:
         if self.by == "_id":
             return {"$and": [self.all, {"_id": {later: position.id}}]}
         value = cents_of(position.value) if isinstance(position.value, Decimal) else position.value
-        if (
-            self.is_a_piece_of_an_index
-        ):  # as two, which the server merges: however many ties there are, none is read twice
+        if self.is_a_piece_of_an_index:
+            # As two, which the server merges: however many ties there are, none is read twice.
             pieces: list[dict[str, object]] = [
                 {self.by: value, "_id": {later: position.id}},
                 {self.by: {later: value}},
@@ -75,7 +74,9 @@ async def page_of(rows: Rows, listing: Listing, window: Window, entity_from: Cal
 
 
 async def _count(rows: Rows, listing: Listing) -> int:
-    """The command, and not the driver's method, which is an aggregation: the server counts keys twice as fast."""
+    if not listing.all and await rows.estimated_document_count() > 2 * COUNT_LIMIT:
+        return COUNT_LIMIT  # the estimate costs nothing, and is out by what is being written, not by as much as this
+    # The command, and not the driver's method, which is an aggregation: the server counts keys twice as fast.
     result: dict[str, Any] = await rows.database.command(
         "count",
         rows.name,

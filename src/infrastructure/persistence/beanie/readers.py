@@ -10,18 +10,9 @@ from domain.item import ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.beanie.connection import Connection
-from infrastructure.persistence.beanie.documents import (
-    ItemDocument,
-    TaskDocument,
-    TransferDocument,
-    UserDocument,
-    cents_of,
-    owned_item_from,
-    task_from,
-    transfer_from,
-    user_from,
-)
+from infrastructure.persistence.beanie.documents import ItemDocument, TaskDocument, TransferDocument, UserDocument
 from infrastructure.persistence.beanie.pages import Listing, page_of
+from infrastructure.persistence.beanie.rows import cents_of, owned_item_from, task_from, transfer_from, user_from
 
 
 class BeanieUserReader:

@@ -16,12 +16,7 @@ from application.errors import Busy
 from application.ports import Schema
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
-from infrastructure.persistence.beanie.documents import (
-    AttemptsDocument,
-    KeyDocument,
-    SessionDocument,
-    TokenDocument,
-)
+from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
 from infrastructure.persistence.beanie.errors import translated
 from infrastructure.persistence.beanie.readers import (
     BeanieItemReader,

@@ -43,7 +43,11 @@ class MemoryStore:
         keys = [key for key, kept in tables.keys.items() if kept.expires_at <= at]
         sessions = {id for id, session in tables.sessions.items() if session.expires_at <= at}
         tokens = [token for token, (session_id, _) in tables.tokens.items() if session_id in sessions]
-        idle = [s for s, a in tables.attempts.items() if max((*a.failed, *a.pending)) <= at - ATTEMPT_WINDOW]
+        idle = [
+            subject
+            for subject, attempts in tables.attempts.items()
+            if all(time <= at - ATTEMPT_WINDOW for time in (*attempts.failed, *attempts.pending))
+        ]
         drop(tables.keys, keys)
         drop(tables.sessions, sessions)
         drop(tables.tokens, tokens)

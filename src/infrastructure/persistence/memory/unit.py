@@ -158,8 +158,8 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         for session in self.rows.rows():
             if session.user_id == user_id:
                 await self.remove(session)
-        for token_hash, (_, owner_id) in [*self.tokens.committed.items()]:
-            if owner_id == user_id:
+        for token_hash, place in (self.tokens.committed | self.tokens.changed).items():
+            if place is not None and place[1] == user_id:
                 self.tokens.write(token_hash, None)
 
 

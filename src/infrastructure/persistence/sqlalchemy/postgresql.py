@@ -110,6 +110,9 @@ class PostgresDialect(PGDialect_asyncpg):
         else:
             driver.terminate()
 
+    def do_close(self, dbapi_connection: DBAPIConnection) -> None:
+        self.do_terminate(dbapi_connection)  # the driver's own way waits for the server for ever
+
 
 @dataclass(frozen=True, slots=True)
 class Address:

@@ -1,0 +1,185 @@
+"""How what lies in MongoDB becomes entities, and back."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from application.ports import KeyId
+from application.readers import OwnedItem
+from domain.item import Item, ItemId, Transfer, TransferId
+from domain.session import ATTEMPT_WINDOW, Attempts, Session, SessionId
+from domain.task import Task, TaskId, TaskStatus
+from domain.user import User, UserId
+from infrastructure.persistence.beanie.documents import (
+    AttemptsDocument,
+    ItemDocument,
+    SessionDocument,
+    TaskDocument,
+    TokenDocument,
+    TransferDocument,
+    UserDocument,
+)
+
+Row = Mapping[str, Any]
+
+NOTHING_TO_REMEMBER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def user_from(row: Row) -> User:
+    return User(
+        id=UserId(row["_id"]),
+        email=row["email"],
+        username=row["username"],
+        password_hash=row["password_hash"],
+        is_active=row["is_active"],
+        created_at=row["created_at"],
+        version=row["version"],
+    )
+
+
+def document_of_user(user: User) -> UserDocument:
+    return UserDocument(
+        id=user.id,
+        email=user.email,
+        username=user.username,
+        password_hash=user.password_hash,
+        is_active=user.is_active,
+        created_at=user.created_at,
+        version=user.version,
+    )
+
+
+def item_from(row: Row) -> Item:
+    return Item(
+        id=ItemId(row["_id"]),
+        name=row["name"],
+        description=row["description"],
+        price=Decimal(row["cents"]).scaleb(-2),
+        owner_id=UserId(row["owner_id"]),
+        created_at=row["created_at"],
+        version=row["version"],
+        transfers=row["transfers"],
+    )
+
+
+def cents_of(price: Decimal) -> int:
+    return int(price.scaleb(2))
+
+
+def owned_item_from(row: Row) -> OwnedItem:
+    return OwnedItem(item_from(row), row["owner_username"])
+
+
+def document_of_item(item: Item, owner_username: str) -> ItemDocument:
+    return ItemDocument(
+        id=item.id,
+        name=item.name,
+        description=item.description,
+        cents=cents_of(item.price),
+        owner_id=item.owner_id,
+        owner_username=owner_username,
+        created_at=item.created_at,
+        version=item.version,
+        transfers=item.transfers,
+    )
+
+
+def transfer_from(row: Row) -> Transfer:
+    return Transfer(
+        id=TransferId(row["_id"]),
+        item_id=ItemId(row["item_id"]),
+        number=row["number"],
+        from_user_id=UserId(row["from_user_id"]),
+        to_user_id=UserId(row["to_user_id"]),
+        version=row["version"],
+        transferred_at=row["transferred_at"],
+    )
+
+
+def document_of_transfer(transfer: Transfer) -> TransferDocument:
+    return TransferDocument(
+        id=transfer.id,
+        item_id=transfer.item_id,
+        number=transfer.number,
+        from_user_id=transfer.from_user_id,
+        to_user_id=transfer.to_user_id,
+        version=transfer.version,
+        transferred_at=transfer.transferred_at,
+    )
+
+
+def task_from(row: Row) -> Task:
+    return Task(
+        id=TaskId(row["_id"]),
+        owner_id=UserId(row["owner_id"]),
+        title=row["title"],
+        description=row["description"],
+        status=TaskStatus(row["status"]),
+        created_at=row["created_at"],
+        version=row["version"],
+    )
+
+
+def document_of_task(task: Task) -> TaskDocument:
+    return TaskDocument(
+        id=task.id,
+        owner_id=task.owner_id,
+        title=task.title,
+        description=task.description,
+        status=task.status.value,
+        created_at=task.created_at,
+        version=task.version,
+    )
+
+
+def session_from(row: Row) -> Session:
+    return Session(
+        id=SessionId(row["_id"]),
+        user_id=UserId(row["user_id"]),
+        token_hash=row["token_hash"],
+        expires_at=row["expires_at"],
+        revoked=row["revoked"],
+        version=row["version"],
+    )
+
+
+def document_of_session(session: Session) -> SessionDocument:
+    return SessionDocument(
+        id=session.id,
+        user_id=session.user_id,
+        token_hash=session.token_hash,
+        expires_at=session.expires_at,
+        revoked=session.revoked,
+        version=session.version,
+    )
+
+
+def document_of_token(session: Session) -> TokenDocument:
+    """Of the one that the session has now; that a session expires never changes."""
+    return TokenDocument(
+        id=session.token_hash, session_id=session.id, user_id=session.user_id, expires_at=session.expires_at
+    )
+
+
+def attempts_from(row: Row) -> Attempts:
+    return Attempts(
+        subject=row["_id"], failed=tuple(row["failed"]), pending=tuple(row["pending"]), version=row["version"]
+    )
+
+
+def document_of_attempts(attempts: Attempts) -> AttemptsDocument:
+    times = [*attempts.failed, *attempts.pending]
+    return AttemptsDocument(
+        id=attempts.subject,
+        failed=[*attempts.failed],
+        pending=[*attempts.pending],
+        version=attempts.version,
+        expires_at=max(times) + ATTEMPT_WINDOW if times else NOTHING_TO_REMEMBER,
+    )
+
+
+def key_id(key: KeyId) -> dict[str, UUID | str]:
+    """In this order always: documents are equal only if their fields are in the same order."""
+    return {"caller": key.caller, "operation": key.operation, "key": key.key}

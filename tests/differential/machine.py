@@ -1,0 +1,863 @@
+"""The same random operations on the in-memory store and on another: every answer and every refusal is compared.
+
+Use cases and units of work come one after another; readers also come while a unit is open.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from copy import copy
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import cycle, pairwise, product
+from typing import Any, TypeVar
+
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, multiple, precondition, rule
+
+from application.paging import Page, Position, Sort, Window
+from application.passwords import subject
+from application.ports import KeyId, Store, UnitOfWork
+from application.readers import ItemFilter, OwnedItem, TaskFilter
+from application.sessions import digest
+from domain.errors import NotFound
+from domain.item import Item, ItemChanges, ItemId, Transfer, TransferId
+from domain.session import Session, SessionId
+from domain.task import Task, TaskChanges, TaskId, TaskStatus
+from domain.user import User, UserId
+from infrastructure.persistence.memory import MemoryStore
+from tests.builders import SetClock
+from tests.differential import values
+from tests.differential.sides import LIFETIME, Different, OpenUnit, Outcome, Side, compare, once, outcome, scattered_ids
+from tests.differential.values import mostly, one_of
+
+T = TypeVar("T")
+Step = Callable[[UnitOfWork], Awaitable[T]]
+
+KEY_LIFETIME = timedelta(hours=24)
+MOMENT = timedelta(milliseconds=1)
+AGES = (timedelta(0), KEY_LIFETIME - MOMENT, KEY_LIFETIME, LIFETIME - MOMENT, LIFETIME, LIFETIME + KEY_LIFETIME)
+EVERYTHING = Window(limit=100)
+ITEM_SORTS: list[Sort[Any]] = [Sort(by, down) for by in ("id", "created_at", "price", "name") for down in (False, True)]
+NOBODY = UserId(list(zip(range(10_000), scattered_ids(), strict=False))[-1][1])
+
+COMMIT, LEAVE, BREAK = "commit", "leave", "break"
+UNIT = st.tuples(st.integers(1, 4), st.sampled_from([COMMIT, COMMIT, COMMIT, LEAVE, BREAK]))
+"""How many steps a unit of work has, and how it ends."""
+
+KEY = st.none() | st.tuples(values.keys, values.fingerprints)
+
+
+@dataclass
+class Unit:
+    """One unit of work, open on both sides."""
+
+    sides: list[OpenUnit]
+    steps_left: int
+    ending: str
+    key: KeyId | None = None
+    """The key that is claimed, and whose answer is to be kept."""
+
+
+# While a unit of work is open there are only its own steps, and readers.
+alone = precondition(lambda machine: machine.unit is None)
+within = precondition(lambda machine: machine.unit is not None)
+
+
+class Differential(RuleBasedStateMachine):
+    people: "Bundle[User]" = Bundle("people")
+    things: "Bundle[Item]" = Bundle("things")
+    tasks: "Bundle[Task]" = Bundle("tasks")
+    tokens: "Bundle[str]" = Bundle("tokens")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fresh: Callable[[], Awaitable[Store]]) -> None:
+        super().__init__()
+        self.loop = loop
+        self.clock = SetClock()
+        self.sides = [Side(store, self.clock) for store in (MemoryStore(), loop.run_until_complete(fresh()))]
+        self.unit: Unit | None = None
+        self.ids = scattered_ids()
+        for _ in range(1_000):
+            next(self.ids)  # apart from the ids that use cases take
+        self.known_people: dict[UserId, User] = {}
+        self.known_things: dict[ItemId, Item] = {}
+        self.known_tokens: set[str] = set()
+        self.known_keys: set[KeyId] = set()
+        self.known_subjects = {b"never seen"}
+        self.agreed = True
+        self.first_people = [
+            self._met(self._sign_up(f"{name}@example.org", name, "correct horse")) for name in ("ada", "grace", "zoe")
+        ]
+
+    # To begin with
+
+    @initialize(target=people)
+    def some_people(self) -> "MultipleResults[User]":
+        return multiple(*self.first_people)
+
+    @initialize(target=things, kinds=st.lists(st.tuples(values.names, values.prices), min_size=3, max_size=5))
+    def some_things(self, kinds: list[tuple[str, Decimal]]) -> "MultipleResults[Item]":
+        owners = cycle(self.first_people)
+        return multiple(*[self.create_item(next(owners), name, None, price, None) for name, price in kinds])
+
+    @initialize(target=tasks, titles=st.lists(values.names, min_size=2, max_size=4))
+    def some_tasks(self, titles: list[str]) -> "MultipleResults[Task]":
+        return multiple(
+            *[self.create_task(self.first_people[0], title, None, TaskStatus.PENDING, None) for title in titles]
+        )
+
+    @initialize(target=tokens)
+    def some_sessions(self) -> "MultipleResults[str]":
+        return multiple(*[self.sign_in(user, "username", "correct horse", "::1") for user in self.first_people])
+
+    # Comparing
+
+    def both(self, deed: Callable[[Side], Awaitable[T]]) -> Outcome[T]:
+        """Do it on both sides, and be told what came of it."""
+        self.agreed = False
+        expected, actual = (self.loop.run_until_complete(outcome(deed(side))) for side in self.sides)
+        compare(expected, actual)
+        self.agreed = True
+        return expected
+
+    def step(self, step: Step[T]) -> Outcome[T]:
+        """The unit's next: its last is followed by its end."""
+        assert self.unit
+        result = self._step(step)
+        if self.unit:
+            self.unit.steps_left -= 1
+            if not self.unit.steps_left:
+                self._end()
+        return result
+
+    def _step(self, step: Step[T]) -> Outcome[T]:
+        assert self.unit
+        self.agreed = False
+        one, other = self.unit.sides
+        expected, actual = (self.loop.run_until_complete(outcome(side.do(step))) for side in self.unit.sides)
+        if expected.may_come_later and not actual.refusal:
+            actual = self.loop.run_until_complete(outcome(other.do(_commit)))
+        elif actual.may_come_later and not expected.refusal:
+            expected = self.loop.run_until_complete(outcome(one.do(_commit)))
+        compare(expected, actual)
+        self.agreed = True
+        if expected.refusal:
+            self.unit = None
+        return expected
+
+    def _end(self) -> None:
+        assert self.unit
+        unit = self.unit
+        if unit.ending == COMMIT:
+            if unit.key:
+                key = unit.key
+                self._step(lambda uow: uow.keys.keep(key, b"an answer"))
+            self._step(_commit)
+        for side in unit.sides if self.unit else ():
+            self.loop.run_until_complete(side.break_off() if unit.ending == BREAK else side.leave())
+        self.unit = None
+
+    # Users
+
+    @rule(target=people, email=values.given_emails, username=values.given_usernames, password=values.given_passwords)
+    @alone
+    def sign_up(self, email: str, username: str, password: str) -> "User | MultipleResults[User]":
+        user = self._sign_up(email, username, password)
+        return multiple() if user is None else self._met(user)
+
+    def _sign_up(self, email: str, username: str, password: str) -> User | None:
+        return self.both(lambda side: side.create_user(email=email, username=username, password=password)).answer
+
+    @rule(
+        target=people,
+        user=people,
+        by=one_of(people, seldom=True),
+        current_password=values.passwords,
+        email=st.none() | values.given_emails,
+        password=st.none() | values.given_passwords,
+        address=values.addresses,
+    )
+    @alone
+    def change_account(
+        self,
+        user: User,
+        by: User | None,
+        current_password: str,
+        email: str | None,
+        password: str | None,
+        address: str,
+    ) -> "User | MultipleResults[User]":
+        self._about_to_prove(user, user.username, address)
+        changed = self.both(
+            lambda side: side.change_account(
+                user.id,
+                by=(by or user).id,
+                current_password=current_password,
+                email=email,
+                password=password,
+                address=address,
+            )
+        )
+        if changed.answer is None:
+            # A refused change may leave an attempt behind that is still to be judged, and that others would wait for.
+            self.clock.move(seconds=15)
+            return multiple()
+        return self._met(changed.answer)
+
+    @rule(user=people, by=one_of(people, seldom=True), end=st.sampled_from(["delete", "deactivate", *["activate"] * 4]))
+    @alone
+    def end_or_resume_account(self, user: User, by: User | None, end: str) -> None:
+        match end:
+            case "delete":
+                self.both(lambda side: side.delete_account(user.id, by=(by or user).id))
+            case "deactivate":
+                self.both(lambda side: side.deactivate_user(user.username))
+            case _:
+                self.both(lambda side: side.activate_user(user.username))
+
+    # Items
+
+    @rule(
+        target=things, by=people, name=values.given_names, description=values.descriptions, price=values.prices, key=KEY
+    )
+    @alone
+    def create_item(
+        self, by: User, name: str, description: str | None, price: Decimal, key: tuple[str, bytes] | None
+    ) -> "Item | MultipleResults[Item]":
+        return self._item(
+            self.both(
+                lambda side: self._once(
+                    side.create_item(by=by.id, name=name, description=description, price=price),
+                    by.id,
+                    "POST /items",
+                    key,
+                )
+            )
+        )
+
+    @rule(
+        target=things,
+        item=things,
+        by=one_of(people, seldom=True),
+        changes=values.item_changes,
+        offsets=values.version_offsets,
+    )
+    @alone
+    def change_item(
+        self, item: Item, by: User | None, changes: ItemChanges, offsets: tuple[int, ...] | None
+    ) -> "Item | MultipleResults[Item]":
+        return self._item(
+            self.both(
+                lambda side: side.change_item(
+                    item.id, changes, by=by.id if by else item.owner_id, expected=_expected(item.version, offsets)
+                )
+            )
+        )
+
+    @rule(item=things, by=one_of(people, seldom=True), offsets=values.version_offsets)
+    @alone
+    def delete_item(self, item: Item, by: User | None, offsets: tuple[int, ...] | None) -> None:
+        self.both(
+            lambda side: side.delete_item(
+                item.id, by=by.id if by else item.owner_id, expected=_expected(item.version, offsets)
+            )
+        )
+
+    @rule(
+        target=things,
+        item=things,
+        by=one_of(people, seldom=True),
+        to=st.lists(people, min_size=1, max_size=3),
+        offsets=values.version_offsets,
+        key=KEY,
+    )
+    @alone
+    def transfer_item(
+        self,
+        item: Item,
+        by: User | None,
+        to: list[User],
+        offsets: tuple[int, ...] | None,
+        key: tuple[str, bytes] | None,
+    ) -> "Item | MultipleResults[Item]":
+        """From hand to hand, the first time perhaps by somebody else than the owner and with a key."""
+        moved = self._transfer(item, by.id if by else item.owner_id, to[0], offsets, key)
+        for user in to[1:]:
+            if isinstance(moved, Item):
+                moved = self._transfer(moved, moved.owner_id, user, offsets, None)
+        return moved
+
+    def _transfer(
+        self, item: Item, by: UserId, to: User, offsets: tuple[int, ...] | None, key: tuple[str, bytes] | None
+    ) -> "Item | MultipleResults[Item]":
+        return self._item(
+            self.both(
+                lambda side: self._once(
+                    side.transfer_item(item.id, by=by, to=to.id, expected=_expected(item.version, offsets)),
+                    by,
+                    "POST /items/{id}/transfer",
+                    key,
+                )
+            )
+        )
+
+    # Tasks
+
+    @rule(
+        target=tasks,
+        by=people,
+        title=values.given_names,
+        description=values.descriptions,
+        status=values.statuses,
+        key=KEY,
+    )
+    @alone
+    def create_task(
+        self, by: User, title: str, description: str | None, status: TaskStatus, key: tuple[str, bytes] | None
+    ) -> "Task | MultipleResults[Task]":
+        return _or_nothing(
+            self.both(
+                lambda side: self._once(
+                    side.create_task(by=by.id, title=title, description=description, status=status),
+                    by.id,
+                    "POST /tasks",
+                    key,
+                )
+            )
+        )
+
+    @rule(
+        target=tasks,
+        task=tasks,
+        by=one_of(people, seldom=True),
+        changes=values.task_changes,
+        offsets=values.version_offsets,
+    )
+    @alone
+    def change_task(
+        self, task: Task, by: User | None, changes: TaskChanges, offsets: tuple[int, ...] | None
+    ) -> "Task | MultipleResults[Task]":
+        return _or_nothing(
+            self.both(
+                lambda side: side.change_task(
+                    task.id, changes, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
+                )
+            )
+        )
+
+    @rule(task=tasks, by=one_of(people, seldom=True), offsets=values.version_offsets)
+    @alone
+    def delete_task(self, task: Task, by: User | None, offsets: tuple[int, ...] | None) -> None:
+        self.both(
+            lambda side: side.delete_task(
+                task.id, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
+            )
+        )
+
+    # Sessions
+
+    @rule(
+        target=tokens,
+        user=people,
+        login=mostly(st.sampled_from(["email", "username"]), values.usernames),
+        password=values.passwords,
+        address=values.addresses,
+    )
+    @alone
+    def sign_in(self, user: User, login: str, password: str, address: str) -> "str | MultipleResults[str]":
+        login = {"email": user.email.upper(), "username": user.username.upper()}.get(login, login)
+        self._about_to_prove(user, login, address)
+        return self._token(self.both(lambda side: side.sign_in(login=login, password=password, address=address)))
+
+    @rule(target=tokens, token=one_of(tokens))
+    @alone
+    def refresh(self, token: str | None) -> "str | MultipleResults[str]":
+        return self._token(self.both(lambda side: side.refresh(refresh_token=token or "unknown")))
+
+    @rule(token=tokens)
+    @alone
+    def sign_out(self, token: str) -> None:
+        self.both(lambda side: side.sign_out(refresh_token=token))
+
+    # Time
+
+    @rule(by=values.moments, purge=st.booleans())
+    @alone
+    def time_passes(self, by: timedelta, purge: bool) -> None:
+        self.clock.time += by
+        if purge:
+            self._purge(self.clock())
+
+    def _purge(self, at: datetime) -> None:
+        self.both(lambda side: side.store.purge(at))
+
+    # Units of work
+
+    @rule(unit=UNIT)
+    @alone
+    def begin(self, unit: tuple[int, str]) -> None:
+        self._begin(*unit)
+
+    @rule(unit=UNIT, by=people, key=values.keys, fingerprint=values.fingerprints)
+    @alone
+    def begin_with_a_key(self, unit: tuple[int, str], by: User, key: str, fingerprint: bytes) -> None:
+        self._begin(*unit)
+        assert self.unit
+        id = self._key(by.id, "POST /items", key)
+        claim = self._step(_claim(id, fingerprint, self.clock()))
+        if self.unit and claim.answer is None:
+            self.unit.key = id
+        elif self.unit:  # after a replay there is nothing left to do, and MongoDB's transaction is over
+            self.unit.ending = LEAVE
+            self._end()
+
+    @rule(target=people, email=values.emails.map(str.casefold), username=values.usernames, active=st.booleans())
+    @within
+    def add_user(self, email: str, username: str, active: bool) -> "User | MultipleResults[User]":
+        user = User(
+            id=UserId(next(self.ids)),
+            email=email,
+            username=username,
+            password_hash="hash of correct horse",
+            is_active=active,
+            created_at=self.clock(),
+        )
+        self.step(lambda uow: uow.users.add(copy(user)))
+        return self._met(user)
+
+    @rule(user=people, email=st.none() | values.emails.map(str.casefold), hash=st.sampled_from(["old ", ""]))
+    @within
+    def save_user(self, user: User, email: str | None, hash: str) -> None:
+        async def save(uow: UnitOfWork) -> User:
+            changed = await uow.users.get_for_update(user.id)
+            changed.change(email=email, password_hash=hash + changed.password_hash.removeprefix("old "))
+            await uow.users.save(changed)
+            return changed
+
+        self.step(save)
+
+    @rule(users=st.lists(people, max_size=3))
+    @within
+    def hold_users(self, users: list[User]) -> None:
+        async def hold(uow: UnitOfWork) -> list[User]:
+            held = await uow.users.hold(NOBODY, *(user.id for user in users))
+            return [held[user_id] for user_id in sorted(held)]
+
+        self.step(hold)
+
+    @rule(target=things, owner=people, name=values.names, description=values.descriptions, price=values.prices)
+    @within
+    def add_item(
+        self, owner: User, name: str, description: str | None, price: Decimal
+    ) -> "Item | MultipleResults[Item]":
+        item = Item(
+            id=ItemId(next(self.ids)),
+            name=name,
+            description=description,
+            price=price.quantize(Decimal("0.01")),
+            owner_id=owner.id,
+            created_at=self.clock(),
+        )
+
+        async def add(uow: UnitOfWork) -> bool:
+            if owner.id not in await uow.users.hold(owner.id):
+                return False
+            await uow.items.add(copy(item))
+            return True
+
+        self.step(add)
+        self.known_things[item.id] = item
+        return item
+
+    @rule(item=things, name=values.names, price=values.prices)
+    @within
+    def save_item(self, item: Item, name: str, price: Decimal) -> None:
+        async def save(uow: UnitOfWork) -> Item:
+            changed = await uow.items.get_for_update(item.id)
+            changed.name, changed.price = name, price.quantize(Decimal("0.01"))
+            changed.version += 1
+            await uow.items.save(changed)
+            return changed
+
+        self.step(save)
+
+    @rule(item=things)
+    @within
+    def save_item_as_it_was_seen(self, item: Item) -> None:
+        """Which is too old by then, unless nobody was at it."""
+
+        async def save(uow: UnitOfWork) -> Item:
+            found = await uow.items.get_for_update(item.id)
+            await uow.items.save(replace(item, version=item.version + 1))
+            return found
+
+        self.step(save)
+
+    @rule(item=things, outdated=st.booleans())
+    @within
+    def remove_item(self, item: Item, outdated: bool) -> None:
+        async def remove(uow: UnitOfWork) -> None:
+            found = await uow.items.get_for_update(item.id)
+            await uow.items.remove(item if outdated else found)
+
+        self.step(remove)
+
+    @rule(target=things, item=things, to=people, again=st.booleans())
+    @within
+    def hand_over(self, item: Item, to: User, again: bool) -> "Item | MultipleResults[Item]":
+        """`again`: as if it were the last transfer once more, whose number is taken."""
+        id = TransferId(next(self.ids))
+
+        async def transfer(uow: UnitOfWork) -> Item | None:
+            holders = await uow.users.hold(to.id)
+            found = await uow.items.get_for_update(item.id)
+            if to.id not in holders or not holders[to.id].is_active or to.id == found.owner_id:
+                return None
+            if again and found.transfers:
+                found.transfers -= 1
+            transfer = found.transfer(id=id, by=found.owner_id, to=holders[to.id], at=self.clock())
+            await uow.items.save(found)
+            await uow.transfers.add(transfer)
+            return found
+
+        moved = self.step(transfer).answer
+        return multiple() if moved is None else moved
+
+    @rule(target=tasks, owner=people, title=values.names, description=values.descriptions, status=values.statuses)
+    @within
+    def add_task(
+        self, owner: User, title: str, description: str | None, status: TaskStatus
+    ) -> "Task | MultipleResults[Task]":
+        task = Task(
+            id=TaskId(next(self.ids)),
+            owner_id=owner.id,
+            title=title,
+            description=description,
+            status=status,
+            created_at=self.clock(),
+        )
+
+        async def add(uow: UnitOfWork) -> bool:
+            if owner.id not in await uow.users.hold(owner.id):
+                return False
+            await uow.tasks.add(copy(task))
+            return True
+
+        self.step(add)
+        return task
+
+    @rule(task=tasks, title=values.names, status=values.statuses, removed=st.booleans(), outdated=st.booleans())
+    @within
+    def save_or_remove_task(self, task: Task, title: str, status: TaskStatus, removed: bool, outdated: bool) -> None:
+        async def save(uow: UnitOfWork) -> Task:
+            found = await uow.tasks.get_for_update(task.id)
+            if removed:
+                await uow.tasks.remove(task if outdated else found)
+            else:
+                version = task.version if outdated else found.version
+                await uow.tasks.save(replace(found, title=title, status=status, version=version + 1))
+            return found
+
+        self.step(save)
+
+    @rule(user=people, end=st.sampled_from(["remove", "revoke sessions", "remove sessions", "remove tasks"]))
+    @within
+    def end_what_is_of(self, user: User, end: str) -> None:
+        async def end_it(uow: UnitOfWork) -> None:
+            found = await uow.users.get_for_update(user.id)
+            if end == "revoke sessions":
+                await uow.sessions.revoke_of(user.id)
+            if end in {"remove tasks", "remove"}:
+                await uow.tasks.remove_of(user.id)
+            if end in {"remove sessions", "remove"}:
+                await uow.sessions.remove_of(user.id)
+            if end == "remove":
+                await uow.users.remove(found)
+
+        self.step(end_it)
+
+    @rule(target=tokens, user=people, lifetime=values.moments)
+    @within
+    def add_session(self, user: User, lifetime: timedelta) -> str:
+        id = SessionId(next(self.ids))
+        token = f"token of {id}"
+        session = Session(id=id, user_id=user.id, token_hash=digest(token), expires_at=self.clock() + lifetime)
+
+        async def add(uow: UnitOfWork) -> bool:
+            if user.id not in await uow.users.hold(user.id):
+                return False
+            await uow.sessions.add(copy(session))
+            return True
+
+        self.step(add)
+        self.known_tokens.add(token)
+        return token
+
+    @rule(target=tokens, token=tokens, revoked=st.booleans())
+    @within
+    def rotate_or_revoke(self, token: str, revoked: bool) -> "str | MultipleResults[str]":
+        successor = f"successor {next(self.ids)}"
+
+        async def rotate(uow: UnitOfWork) -> tuple[object, Session | None]:
+            found = await uow.sessions.find(digest(token))
+            if found is None:
+                return None, None
+            session = await uow.sessions.get_for_update(found[0])
+            before = copy(session)
+            if revoked:
+                session.revoke()
+            else:
+                session.rotate(digest(token), digest(successor), self.clock())
+            if session.version != before.version:
+                await uow.sessions.save(session)
+            return found, before
+
+        self.step(rotate)
+        self.known_tokens.add(successor)
+        return successor
+
+    @rule(subjects=st.lists(values.subjects, unique=True, min_size=1), failed=st.booleans(), settled=st.booleans())
+    @within
+    def count_attempts(self, subjects: list[bytes], failed: bool, settled: bool) -> None:
+        self.known_subjects.update(subjects)
+        at = self.clock()
+
+        async def count(uow: UnitOfWork) -> list[Any]:
+            attempts = await uow.attempts.get_for_update(*subjects)
+            before = [copy(counted) for counted in attempts]
+            for counted in attempts:
+                if counted.admit(at, limit=3) and settled:
+                    counted.settle(at, failed=failed)
+            changed = [now for now, then in zip(attempts, before, strict=True) if now.version != then.version]
+            if changed:
+                await uow.attempts.save(*changed)
+            return before
+
+        self.step(count)
+
+    # Readers
+
+    @rule(user=people)
+    def read_user(self, user: User) -> None:
+        self.both(lambda side: side.store.users.get(user.id))
+        self.both(lambda side: side.read_account(user.id))
+        self.both(lambda side: side.store.users.by_login(user.email))
+        self.both(lambda side: side.store.users.by_login(user.username))
+
+    @rule(limit=values.limits, skip=values.skips, after=one_of(people), count=st.booleans())
+    def list_users(self, limit: int, skip: int, after: User | None, count: bool) -> None:
+        position = Position(after.id, after.id) if after else None
+        self.both(lambda side: side.store.users.page(_window(limit, skip, position, count)))
+
+    @rule(target=things, item=things)
+    def read_item(self, item: Item) -> "Item | MultipleResults[Item]":
+        return self._item(self.both(lambda side: side.store.items.get(item.id)))
+
+    @rule(
+        owner=one_of(people),
+        prices=st.tuples(st.none() | values.prices, st.none() | values.prices),
+        sort=values.item_sorts,
+        limit=values.limits,
+        skip=values.skips,
+        after=one_of(things),
+        count=st.booleans(),
+    )
+    def list_items(
+        self,
+        owner: User | None,
+        prices: tuple[Decimal | None, Decimal | None],
+        sort: Sort[Any],
+        limit: int,
+        skip: int,
+        after: Item | None,
+        count: bool,
+    ) -> None:
+        filter = ItemFilter(owner.id if owner else None, *prices)
+        position = Position(getattr(after, sort.by), after.id) if after else None
+        self._page(filter, sort, _window(limit, skip, position, count))
+
+    def _page(self, filter: ItemFilter, sort: Sort[Any], window: Window) -> None:
+        self.both(lambda side: side.store.items.page(filter, sort, window))
+
+    @rule(item=things, limit=values.limits, skip=values.skips, after=st.none() | st.integers(1, 3), count=st.booleans())
+    def list_transfers(self, item: Item, limit: int, skip: int, after: int | None, count: bool) -> None:
+        position = None
+        if after is not None:
+            history = self.both(lambda side: side.store.transfers.of_item(item.id, EVERYTHING)).answer
+            if history is None or len(history.items) < after:
+                return
+            position = Position(after, history.items[after - 1].id)
+        self.both(lambda side: side.store.transfers.of_item(item.id, _window(limit, skip, position, count)))
+
+    @rule(task=tasks, by=one_of(people, seldom=True))
+    def read_task(self, task: Task, by: User | None) -> None:
+        self.both(lambda side: side.store.tasks.get(task.id, by.id if by else task.owner_id))
+
+    @rule(
+        owner=people,
+        status=st.none() | values.statuses,
+        created_after=one_of(tasks),
+        sort=values.task_sorts,
+        limit=values.limits,
+        skip=values.skips,
+        after=one_of(tasks),
+        count=st.booleans(),
+    )
+    def list_tasks(
+        self,
+        owner: User,
+        status: TaskStatus | None,
+        created_after: Task | None,
+        sort: Sort[Any],
+        limit: int,
+        skip: int,
+        after: Task | None,
+        count: bool,
+    ) -> None:
+        filter = TaskFilter(owner.id, status, created_after.created_at if created_after else None)
+        position = Position(getattr(after, sort.by), after.id) if after else None
+        self._task_page(filter, sort, _window(limit, skip, position, count))
+
+    def _task_page(self, filter: TaskFilter, sort: Sort[Any], window: Window) -> None:
+        self.both(lambda side: side.store.tasks.page(filter, sort, window))
+
+    # Everything that is stored, at the end
+
+    def teardown(self) -> None:
+        for side in self.unit.sides if self.unit else ():
+            self.loop.run_until_complete(side.break_off() if self.agreed else side.cut_off())
+        if self.agreed:
+            self._look_at_everything()
+
+    def _look_at_everything(self) -> None:
+        self.both(lambda side: side.store.users.page(EVERYTHING))
+        for sort in ITEM_SORTS:
+            self._page(ItemFilter(), sort, EVERYTHING)
+        for user in self.known_people.values():
+            self._task_page(TaskFilter(user.id), Sort("title"), EVERYTHING)
+        for item in self.known_things.values():
+            self._look_at_history(item)
+        for token in sorted(self.known_tokens):
+            self._look_at_session(digest(token))
+        self._look(lambda uow: uow.attempts.get_for_update(*sorted(self.known_subjects)))
+        for key, age in product(sorted(self.known_keys, key=repr), AGES):
+            self._look(_claim(key, b"one request", self.clock() + age))
+        for side in self.sides:
+            self.loop.run_until_complete(_check_histories(side.store))
+        for age in AGES:
+            self._purge(self.clock() + age)
+
+    def _look_at_session(self, token_hash: bytes) -> None:
+        async def session(uow: UnitOfWork) -> tuple[object, Session | None]:
+            found = await uow.sessions.find(token_hash)
+            return found, await uow.sessions.get_for_update(found[0]) if found else None
+
+        self._look(session)
+
+    def _look_at_history(self, item: Item) -> None:
+        """Nobody can read that of an item that is gone; but its numbers are still taken."""
+        self.both(lambda side: side.store.transfers.of_item(item.id, EVERYTHING))
+        for number in range(1, 4):
+            transfer = Transfer(
+                id=TransferId(next(self.ids)),
+                item_id=item.id,
+                number=number,
+                from_user_id=item.owner_id,
+                to_user_id=NOBODY,
+                version=item.version + number,
+                transferred_at=self.clock(),
+            )
+            self._look(_add(transfer))
+
+    def _look(self, step: Step[T]) -> None:
+        """In a unit of work that leaves nothing behind."""
+
+        async def look(side: Side) -> T:
+            async with side.store.begin() as uow:
+                return await step(uow)
+
+        self.both(look)
+
+    # What is remembered
+
+    def _met(self, user: User | None) -> User:
+        assert user
+        self.known_people[user.id] = user
+        return user
+
+    def _item(self, found: Outcome[OwnedItem]) -> "Item | MultipleResults[Item]":
+        if found.answer is None:
+            return multiple()
+        item = found.answer.item
+        self.known_things[item.id] = item
+        return item
+
+    def _token(self, signed_in: Outcome[Any]) -> "str | MultipleResults[str]":
+        if signed_in.answer is None:
+            return multiple()
+        token: str = signed_in.answer.refresh_token
+        self.known_tokens.add(token)
+        return token
+
+    def _about_to_prove(self, user: User | None, login: str, address: str) -> None:
+        self.known_subjects.update(
+            subject(text)
+            for text in (f"account {login.casefold()}", f"address {address}", f"account {user.id}" if user else "none")
+        )
+
+    def _key(self, caller: UserId, operation: str, key: str) -> KeyId:
+        id = KeyId(caller, operation, key)
+        self.known_keys.add(id)
+        return id
+
+    def _once(self, deed: Awaitable[T], caller: UserId, operation: str, key: tuple[str, bytes] | None) -> Awaitable[T]:
+        if key is None:
+            return deed
+        return once(deed, self._key(caller, operation, key[0]), key[1])
+
+    def _begin(self, steps: int, ending: str) -> None:
+        async def begin() -> list[OpenUnit]:
+            return [OpenUnit(side.store.begin) for side in self.sides]
+
+        self.unit = Unit(self.loop.run_until_complete(begin()), steps, ending)
+
+
+def _expected(version: int, offsets: tuple[int, ...] | None) -> set[int] | None:
+    return None if offsets is None else {version + offset for offset in offsets}
+
+
+def _window(limit: int, skip: int, after: Position | None, count: bool) -> Window:
+    return Window(limit, 0 if after else skip, after, count)
+
+
+def _or_nothing(found: Outcome[T]) -> "T | MultipleResults[T]":
+    return multiple() if found.answer is None else found.answer
+
+
+async def _commit(uow: UnitOfWork) -> None:
+    await uow.commit()
+
+
+def _claim(key: KeyId, fingerprint: bytes, at: datetime) -> Step[bytes | None]:
+    return lambda uow: uow.keys.claim(key, fingerprint, at=at, lifetime=KEY_LIFETIME, patience=1)
+
+
+def _add(transfer: Transfer) -> Step[None]:
+    return lambda uow: uow.transfers.add(transfer)
+
+
+async def _check_histories(store: Store) -> None:
+    """What holds of any store, whatever the other says."""
+    for owned in (await store.items.page(ItemFilter(), Sort("id"), EVERYTHING)).items:
+        item = owned.item
+        try:
+            history: Page[Transfer] = await store.transfers.of_item(item.id, EVERYTHING)
+        except NotFound:
+            raise Different(f"{item} is listed but not there") from None
+        transfers = history.items
+        compare(list(range(1, item.transfers + 1)), [transfer.number for transfer in transfers])
+        for earlier, later in pairwise(transfers):
+            compare(earlier.to_user_id, later.from_user_id)
+            compare(True, earlier.version < later.version <= item.version)
+        if transfers:
+            compare(transfers[-1].to_user_id, item.owner_id)

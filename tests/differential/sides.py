@@ -1,0 +1,161 @@
+"""One store with all use cases on it. Two of them see the same times, ids, tokens and passwords, and so must answer alike."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from itertools import count
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from application.errors import TryAgain
+from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
+from application.passwords import ProvePassword
+from application.ports import Begin, KeyId, Store, UnitOfWork
+from application.sessions import RefreshSession, SignIn, SignOut
+from application.tasks import ChangeTask, CreateTask, DeleteTask
+from application.transact import Once, Replay, Transact, keyed
+from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
+from domain.errors import Conflict, DomainError
+from tests.application.fakes import FakePasswords, FakeTokens
+from tests.builders import SetClock
+
+T = TypeVar("T")
+
+LIMIT = 10.0
+"""Seconds after which something hangs that should not."""
+FAILURES = 3
+LIFETIME = timedelta(days=30)
+
+
+class Different(AssertionError):
+    """The two sides do not agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What was answered, or with what it was refused."""
+
+    answer: T | None = None
+    refusal: str | None = None
+    may_come_later: bool = False
+    """Ports leave it to the engine whether some refusals come at once or at commit()."""
+
+
+async def outcome(deed: Awaitable[T]) -> Outcome[T]:
+    try:
+        async with asyncio.timeout(LIMIT):
+            return Outcome(await deed)
+    except Replay as replay:
+        return Outcome(refusal=f"replay of {replay.answer!r}")
+    except TryAgain:
+        return Outcome(refusal="try again", may_come_later=True)
+    except DomainError as refusal:
+        facts = [type(refusal).__name__, *refusal.args]
+        facts += [getattr(refusal, fact, None) for fact in ("field", "retry_after")]
+        return Outcome(refusal=repr(facts), may_come_later=isinstance(refusal, Conflict))
+
+
+def compare(expected: object, actual: object) -> None:
+    """By what is seen of them, so that 1.2 is not 1.20, and a plain text no status."""
+    if repr(expected) != repr(actual):
+        raise Different(f"expected {expected!r}\n     got {actual!r}")
+
+
+def scattered_ids() -> Iterator[UUID]:
+    """Of version 7, and in no order: several workers' clocks are not one."""
+    for number in count():
+        bits = int.from_bytes(sha256(str(number).encode()).digest()[:16])
+        yield UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | 7 << 76 | 2 << 62)
+
+
+class Side:
+    def __init__(self, store: Store, clock: SetClock) -> None:
+        ids, tokens = scattered_ids(), count()
+        self.ids: Callable[[], UUID] = lambda: next(ids)
+        new_token = lambda: f"token {next(tokens)}"  # noqa: E731
+        passwords, access = FakePasswords(), FakeTokens()
+        self.store = store
+        self.clock = clock
+        self.transact = transact = Transact(store.begin, clock)
+        prove = ProvePassword(transact, passwords, clock, FAILURES, 2 * FAILURES)
+        self.create_user = CreateUser(transact, passwords, self.ids, clock)
+        self.read_account = ReadAccount(store.users)
+        self.change_account = ChangeAccount(transact, store.users, prove, passwords)
+        self.delete_account = DeleteAccount(transact)
+        self.activate_user = ActivateUser(transact, store.users)
+        self.deactivate_user = DeactivateUser(transact, store.users)
+        self.sign_in = SignIn(
+            transact, store.users, prove, passwords, access, new_token, self.ids, clock, lifetime=LIFETIME
+        )
+        self.refresh = RefreshSession(transact, access, new_token, clock)
+        self.sign_out = SignOut(transact)
+        self.create_item = CreateItem(transact, self.ids, clock)
+        self.change_item = ChangeItem(transact)
+        self.delete_item = DeleteItem(transact)
+        self.transfer_item = TransferItem(transact, self.ids, clock)
+        self.create_task = CreateTask(transact, self.ids, clock)
+        self.change_task = ChangeTask(transact)
+        self.delete_task = DeleteTask(transact)
+
+
+async def once(deed: Awaitable[T], key: KeyId | None, fingerprint: bytes) -> T:
+    """With the idempotency key, if there is one."""
+    if key is None:
+        return await deed
+    wish = Once(key, fingerprint, lambda result: repr(result).encode())
+    with keyed(wish):
+        answer = await deed
+    compare(repr(answer).encode(), wish.answer)
+    return answer
+
+
+class OpenUnit:
+    """A unit of work that stays open from step to step, in a task of its own: that which enters it must also leave it."""
+
+    def __init__(self, begin: Begin) -> None:
+        self._steps: asyncio.Queue[tuple[Callable[[UnitOfWork], Awaitable[Any]], asyncio.Future[Any]]] = asyncio.Queue()
+        self._task = asyncio.ensure_future(self._run(begin))
+
+    async def do(self, step: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._steps.put_nowait((step, answer))
+        await asyncio.wait({answer, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            await self._task  # it has failed
+        return answer.result()
+
+    async def leave(self) -> None:
+        """Without an error, and without more."""
+        await self.do(_leave)
+        await self._task
+
+    async def break_off(self) -> None:
+        """By an error of whoever works with it."""
+        try:
+            await self.do(_break)
+        except _Broken:
+            return
+
+    async def cut_off(self) -> None:
+        """However it stands."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self, begin: Begin) -> None:
+        async with begin() as uow:
+            step: object = None
+            while step is not _leave:
+                step, answer = await self._steps.get()
+                answer.set_result(await step(uow))
+
+
+class _Broken(Exception): ...
+
+
+async def _leave(_: UnitOfWork) -> None: ...
+
+
+async def _break(_: UnitOfWork) -> None:
+    raise _Broken
