@@ -136,7 +136,7 @@ async def test_an_interrupt_ends_it_promptly(workers: str, tmp_path: Path) -> No
         server.process.send_signal(signal.SIGINT)
         asked = time.monotonic()
         assert await server.wait() == 0
-        assert time.monotonic() - asked < 5
+        assert time.monotonic() - asked < 10
         assert "Traceback" not in server.said
 
 
@@ -179,7 +179,7 @@ async def test_workers_end_with_their_parent(tmp_path: Path) -> None:
         assert len(workers_of(server)) == 2
         killed = time.monotonic()
         await server.kill()
-        assert await closed_after(server, killed) < 2
+        assert await closed_after(server, killed) < 5
 
 
 async def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
