@@ -14,6 +14,7 @@ from interfaces.http.app import create_app, wire
 from tests.builders import SetClock, a_user
 from tests.engines import Database
 from tests.http.client import NewPerson, Person
+from tests.http.recorder import Recorder
 
 
 @pytest.fixture
@@ -34,8 +35,12 @@ def app(container: Container) -> FastAPI:
 
 @pytest.fixture
 async def http(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://handover.test") as client:
+    """Whatever a test asks, the document has to have said that this can be the answer."""
+    recorder = Recorder(app)
+    async with AsyncClient(transport=ASGITransport(recorder), base_url="http://handover.test") as client:
         yield client
+    for told in recorder.told:
+        assert told.is_declared(), told
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What Schemathesis cannot know from the document: hooks, which its own process imports."""
 
 import json
+from typing import Any
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
@@ -27,7 +28,7 @@ PRIVATE = {"/tasks/{task_id}", "/tasks", "/users/me"}
 
 
 @schemathesis.hook
-def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
+def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
     match failure:
         case RejectedPositiveData():
             problem = json.loads(response.content)

@@ -14,9 +14,7 @@ from uuid import UUID
 
 import pytest
 from dependency_injector import providers
-from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Request, Response
-from starlette.types import Message, Receive, Scope, Send
 
 from application import transact
 from application.errors import Busy, OutcomeUnknown, Unavailable
@@ -29,52 +27,11 @@ from interfaces.http.app import create_app, wire
 from tests.application.fakes import FakePasswords, FakeTokens
 from tests.builders import SetClock
 from tests.http.client import assert_problem
+from tests.http.recorder import Recorder, Told
 
 PASSWORD = "correct horse battery staple"
 NOBODY = "00000000-0000-7000-8000-0000000000ff"
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
-
-
-@dataclass(frozen=True)
-class Told:
-    """One exchange: what was asked, and all that was answered. The operation is None where there is none."""
-
-    operation: str | None
-    asked: str
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: str
-
-    @property
-    def problem(self) -> str | None:
-        """The last part of its type."""
-        is_problem = self.body and ("content-type", "application/problem+json") in self.headers
-        return json.loads(self.body)["type"].rpartition("/")[2] if is_problem else None
-
-
-@dataclass
-class Recorder:
-    """Between a client and the app."""
-
-    app: FastAPI
-    told: list[Told] = field(default_factory=list)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start: Message = {}
-        body = b""
-
-        async def send_noted(message: Message) -> None:
-            nonlocal start, body
-            if message["type"] == "http.response.start":
-                start = message
-            body += message.get("body", b"")
-            await send(message)
-
-        await self.app(scope, receive, send_noted)
-        headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
-        operation = scope["route"].name if "route" in scope and start["status"] != 405 else None
-        asked = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
-        self.told.append(Told(operation, asked, start["status"], headers, body.decode()))
 
 
 @dataclass(frozen=True)
