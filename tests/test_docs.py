@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
 
 from application.items import TransferItem
 from application.transact import Once, Transact, keyed
@@ -90,7 +89,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqlStore]:
 async def test_the_statements_of_a_transfer(store: SqlStore) -> None:
     sent: list[str] = []
 
-    def note(_: object, __: object, statement: str, *___: object) -> None:
+    def note(statement: str) -> None:
         for verb, table in re.findall(r"^(INSERT INTO|UPDATE|SELECT|COMMIT)(?:.*FROM)? ?(\w*)", statement, re.DOTALL):
             sent.append(f"{verb} {table}".strip())
 
@@ -103,7 +102,10 @@ async def test_the_statements_of_a_transfer(store: SqlStore) -> None:
         await uow.commit()
     clock = SetClock()
     transfer = TransferItem(Transact(store.begin, clock), new_id, clock)
-    event.listen(store.database.writers.sync_engine, "before_cursor_execute", note)
+    async with store.database.writers.connect() as connection:  # of which there is one
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.set_trace_callback(note)
     with keyed(Once(a_key(caller=owner.id), b"fingerprint", lambda _: b"answer")):
         await transfer(item.id, by=owner.id, to=taker.id)
 

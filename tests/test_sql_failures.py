@@ -275,9 +275,10 @@ async def test_a_wrong_address_is_told_in_one_line(change: Callable[[str], str],
         "postgresql://postgres@127.0.0.1:1,127.0.0.1:{port}/postgres",
         "postgresql://postgres@/postgres?host=127.0.0.1:1&host=127.0.0.1:{port}",
         "postgresql://postgres@/postgres?host=127.0.0.1,127.0.0.1&port=1,{port}&connect_timeout=3",
+        "postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable&statement_cache_size=0&jit=on",
     ],
 )
-async def test_of_several_hosts_the_one_that_serves_is_used(address: str, server: Postgres) -> None:
+async def test_an_address_may_have_hosts_and_parameters(address: str, server: Postgres) -> None:
     async with opened(settings(address.format(port=server.port))) as store:
         assert (await store.schema()).found is None
 

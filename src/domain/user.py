@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NewType, Self
 from uuid import UUID
 
+from domain.common_passwords import is_common
 from domain.errors import Invalid, Unauthenticated
 from domain.text import caseless, checked_text
 
@@ -70,7 +71,10 @@ def checked_password(password: str) -> str:
     shortest, longest = PASSWORD_LENGTHS
     if not shortest <= len(password) <= longest:
         raise Invalid("invalid-password", f"{shortest} to {longest} characters", "password")
-    return checked_text("password", password, at_most=longest)
+    checked_text("password", password, at_most=longest)
+    if is_common(password):
+        raise Invalid("common-password", "one of those that are tried first; choose another", "password")
+    return password
 
 
 def acting(user: User | None) -> User:

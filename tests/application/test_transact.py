@@ -11,16 +11,7 @@ import pytest
 
 from application import transact as boundary
 from application.errors import Busy, KeyReused, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
-from application.ports import (
-    Begin,
-    ItemRepository,
-    KeyId,
-    KeyRepository,
-    Store,
-    TransferRepository,
-    UnitOfWork,
-    UserRepository,
-)
+from application.ports import Begin, KeyId, Store, UnitOfWork
 from application.transact import KEY_LIFETIME, Once, Replay, Transact, keyed
 from domain.errors import Conflict, NotFound
 from domain.user import User
@@ -58,46 +49,26 @@ def failing(*errors: Exception) -> Callable[[], Awaitable[None]]:
     return fail
 
 
-@dataclass
-class Commit:
-    """A unit of work of the in-memory adapter, at whose commit something happens before or after."""
-
-    uow: UnitOfWork
-    before: Callable[[], Awaitable[None]]
-    after: Callable[[], Awaitable[None]]
-
-    @property
-    def users(self) -> UserRepository:
-        return self.uow.users
-
-    @property
-    def items(self) -> ItemRepository:
-        return self.uow.items
-
-    @property
-    def transfers(self) -> TransferRepository:
-        return self.uow.transfers
-
-    @property
-    def keys(self) -> KeyRepository:
-        return self.uow.keys
-
-    async def commit(self) -> None:
-        await self.before()
-        await self.uow.commit()
-        await self.after()
-
-
 def committing(
     begin: Begin,
     *,
     before: Callable[[], Awaitable[None]] = nothing,
     after: Callable[[], Awaitable[None]] = nothing,
 ) -> Begin:
+    """Units of work of the in-memory adapter, at whose commit something happens."""
+
     @asynccontextmanager
     async def begin_and_meddle() -> AsyncIterator[UnitOfWork]:
         async with begin() as uow:
-            yield Commit(uow, before, after)
+            commit = uow.commit
+
+            async def meddled() -> None:
+                await before()
+                await commit()
+                await after()
+
+            uow.commit = meddled  # type: ignore[method-assign]
+            yield uow
 
     return begin_and_meddle
 

@@ -389,11 +389,7 @@ def tasks_are_public(store: Any) -> None:
 # Keys, sessions, attempts
 
 
-@fault(
-    "test_sessions.py::test_sessions_of_a_user_end_together_and_nobody_elses",
-    "test_sessions.py::test_no_revocation_is_undone_by_a_rotation",
-    through_the_ports=True,
-)
+@fault("test_sessions.py::test_sessions_of_a_user_end_together_and_nobody_elses", through_the_ports=True)
 @each_unit
 def revoking_all_revokes_none(uow: Any) -> None:
     uow.sessions.revoke_of = nothing

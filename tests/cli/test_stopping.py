@@ -5,16 +5,23 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from tests import engines, servers
 from tests.served import Served, served
 
 DRAIN = 1.0
 CLIENTS = 8
 BODY = b'{"email": "ann@example.org", "username": "ann", "password": "correct horse battery"}'
+SERVERS: dict[str, Callable[[], AbstractContextManager[servers.Postgres | servers.Mongo]]] = {
+    "postgresql": servers.postgres,
+    "mongodb": servers.mongodb,
+}
 
 both = pytest.mark.parametrize("workers", ["1", "2"])
 
@@ -134,6 +141,23 @@ async def test_interrupting_twice_is_no_worse(workers: str, tmp_path: Path) -> N
         server.process.send_signal(signal.SIGINT)
         assert await server.wait() == 0
         assert "Traceback" not in server.said
+
+
+@pytest.mark.parametrize("engine", [name for name in SERVERS if name in engines.selected()])
+async def test_a_store_that_hangs_does_not_keep_it(engine: str, tmp_path: Path) -> None:
+    with SERVERS[engine]() as store:
+        async with served(tmp_path, DATABASE_URL=store.url, WORKERS="2") as server:
+            assert await status(server, "/health/ready") == 200
+            store.pause()
+            asked = time.monotonic()
+            request = asyncio.create_task(status(server, "/health/ready"))
+            await asyncio.sleep(0.1)
+            assert await server.stop() == 0
+            assert time.monotonic() - asked < 30
+            assert await request == 503
+            assert "Traceback" not in server.said
+            assert "error" not in server.said
+            store.resume()
 
 
 async def test_a_signal_for_the_whole_group_is_the_same(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def assert_problem(response: Response, status: int, slug: str) -> None:
     assert unquote(problem["instance"]) == unquote(response.request.url.raw_path.partition(b"?")[0])
     assert problem["request_id"] == response.headers["x-request-id"]
     assert ("errors" in problem) == (status == 422)
-    assert ("retry-after" in response.headers) == (status == 503 or slug == "request-in-progress")
+    assert ("retry-after" in response.headers) == (status in {429, 503} or slug == "request-in-progress")
     assert response.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 

@@ -67,10 +67,12 @@ async def test_unknown_addresses(http: AsyncClient, path: str) -> None:
 
 async def test_other_methods(http: AsyncClient) -> None:
     for method, path, allowed in [
-        ("PUT", "/users", "POST"),
+        ("PUT", "/users", "GET, HEAD, POST"),
         ("DELETE", "/items/x/transfer", "POST"),
-        ("POST", "/items/x", "GET"),
-        ("POST", "/health/live", "GET"),
+        ("POST", "/items/x", "DELETE, GET, HEAD, PATCH"),
+        ("POST", "/tasks/x", "DELETE, GET, HEAD, PATCH, PUT"),
+        ("POST", "/health/live", "GET, HEAD"),
+        ("OPTIONS", "/health/live", "GET, HEAD"),
     ]:
         response = await http.request(method, path)
         assert_problem(response, 405, "method-not-allowed")

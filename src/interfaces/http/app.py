@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from infrastructure.container import Container, offered
 from interfaces.http import docs, health, items, problems, sessions, tasks, transfers, users
 from interfaces.http.auth import signed_in
-from interfaces.http.middleware import Deadline, Envelope
+from interfaces.http.middleware import Cors, Deadline, Envelope, Faults
 from interfaces.http.openapi import document
 from interfaces.http.routing import Route, add_routes
 from interfaces.logs import configure_logs
@@ -53,11 +53,14 @@ def create_app(container: Container) -> FastAPI:
     )
     app.state.draining = False  # the server says when it is
     app.router.route_class = Route
-    app.add_middleware(Deadline, seconds=container.settings().request_deadline)
-    app.add_middleware(Envelope)  # the outermost: what is added last sees a request first
+    settings = container.settings()
+    app.add_middleware(Deadline, seconds=settings.request_deadline)
+    app.add_middleware(Faults)
+    if settings.cors_origins:
+        app.add_middleware(Cors, origins=settings.cors_origins)
+    app.add_middleware(Envelope)  # what is added last sees a request first
     for kind in (*problems.KINDS, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.refuse)
-    for router in (r.router for r in (items, transfers, users, tasks, sessions, health, docs)):
-        add_routes(app, router)
+    add_routes(app, *(module.router for module in (items, transfers, users, tasks, sessions, health, docs)))
     docs.add_docs(app)
     return app

@@ -1,12 +1,16 @@
-"""What every request gets, whatever becomes of it: an id, a deadline, a line in the log, and the common headers."""
+"""What every request gets, whatever becomes of it: an id, a deadline, an answer, common headers, a line in the log."""
 
 import asyncio
 import re
 import secrets
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import structlog
+from fastapi import Response
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interfaces.http.problems import SOON, problem
@@ -17,9 +21,15 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 BODY_PATIENCE = 10.0
 """Seconds that a client has to send its body; they do not count as ours."""
 
+CORS_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+CORS_SENT = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
+CORS_SHOWN = ["ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"]
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
+    """The outermost. A HEAD goes in as the GET that it stands for, and comes out without its body."""
+
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,27 +39,26 @@ class Envelope:
         began = time.perf_counter()
         request_id = _request_id(scope)
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 0
+        status, method = 0, scope["method"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
 
         async def send_enveloped(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message = {**message, "headers": [*message["headers"], *_headers(message, request_id)]}
+            elif method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self.app(scope, receive, send_enveloped)
-            except Exception:
-                log.exception("unexpected error")
-                if status:
-                    raise  # half an answer is out: the server cuts the connection
-                await problem(scope, "internal-error")(scope, receive, send_enveloped)
             finally:
                 log.info(
                     "request",
-                    method=scope["method"],
+                    method=method,
                     route=getattr(scope.get("route"), "path_format", None),
                     status=status,
                     ms=round((time.perf_counter() - began) * 1000, 1),
@@ -69,6 +78,44 @@ def _headers(start: Message, request_id: str) -> list[tuple[bytes, bytes]]:
     if b"cache-control" not in present:
         headers.append((b"cache-control", b"private, no-cache" if b"etag" in present else b"no-store"))
     return headers
+
+
+class Cors(CORSMiddleware):
+    """Without credentials: whoever calls from a page sends a token, and no browser does that by itself."""
+
+    def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
+        super().__init__(app, origins, CORS_METHODS, CORS_SENT, expose_headers=CORS_SHOWN)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """What is allowed; it is the browser that refuses what is not, so no answer is an error."""
+        allowed = super().preflight_response(request_headers).headers
+        return Response(status_code=204, headers={k: v for k, v in allowed.items() if not k.startswith("content-")})
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Answers what nobody has expected, unless half an answer is out: then the server cuts the connection."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        answering = False
+
+        async def send_noted(message: Message) -> None:
+            nonlocal answering
+            answering = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noted)
+        except Exception:
+            log.exception("unexpected error")
+            if answering:
+                raise
+            await problem(scope, "internal-error")(scope, receive, send)
 
 
 @dataclass(frozen=True, slots=True)

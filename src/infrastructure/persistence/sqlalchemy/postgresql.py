@@ -110,6 +110,9 @@ class PostgresDialect(PGDialect_asyncpg):
         else:
             driver.terminate()
 
+    def do_close(self, dbapi_connection: DBAPIConnection) -> None:
+        self.do_terminate(dbapi_connection)  # the driver's own way waits for the server for ever
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -136,7 +139,7 @@ def address_in(url: str) -> Address:
     if len(ports) not in (1, len(hosts)) or not all(port.isdigit() for port in ports if port):
         raise Misconfigured("HANDOVER_DATABASE_URL: the ports do not fit the hosts")
     ports = ports * len(hosts) if len(ports) == 1 else ports
-    unknown = {"host", "port", *LIBPQ_ALONE}
+    unknown = {"host", "port", "statement_cache_size", *LIBPQ_ALONE}
     options = {name: value for name, value in query.items() if name not in unknown}
     options.setdefault("application_name", "handover")
     options.setdefault("jit", "off")
@@ -150,6 +153,7 @@ def address_in(url: str) -> Address:
             "dsn": f"postgresql://{parts.path}?{urlencode(options)}",
             "user": unquote(user) or None,
             "password": unquote(password) or None,
+            "statement_cache_size": 0 if query.get("statement_cache_size") == "0" else 100,  # 0 for old PgBouncers
         },
     )
 
