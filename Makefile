@@ -1,6 +1,6 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format lock clean
+.PHONY: help setup serve test test-long check format lock clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -27,7 +27,7 @@ endif
 $(shell [ -x $(BIN)/python ] && grep -qsxF "$$(pwd)" .venv/place || rm -f .venv/*.installed $(BIN)/python)
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/dev.installed ## install everything, run nothing
 	@:
@@ -37,6 +37,9 @@ serve: .venv/runtime.installed ## run the server on http://127.0.0.1:8000, with 
 
 test: .venv/dev.installed ## run all tests on all engines; ENGINES="memory sqlite" narrows them
 	@ENGINES="$(ENGINES)" $(BIN)/pytest $(PARALLEL)
+
+test-long: .venv/dev.installed ## compare the engines with memory for minutes, on new examples each time; ENGINES as for test
+	@ENGINES="$(ENGINES)" $(BIN)/pytest --hypothesis-profile=long tests/differential
 
 check: .venv/dev.installed ## format, lint, types, import rules and the fast tests
 	@$(BIN)/ruff format --check

@@ -12,7 +12,7 @@ from tests.engines import Database
 LONG = settings(
     max_examples=200, stateful_step_count=50, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck)
 )
-SHORT = settings(LONG, max_examples=15, stateful_step_count=30, derandomize=True, database=None)
+SHORT = settings(LONG, max_examples=10, stateful_step_count=30, derandomize=True, database=None)
 
 settings.register_profile("long", LONG)
 

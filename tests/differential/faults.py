@@ -137,12 +137,6 @@ def removing_an_item_removes_its_history(uow: Any) -> None:
     uow.items.remove = remove_all
 
 
-@fault
-@each_unit
-def a_user_s_tasks_stay(uow: Any) -> None:
-    uow.tasks.remove_of = nothing
-
-
 # Sessions and attempts
 
 

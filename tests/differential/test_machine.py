@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from application.ports import Store
@@ -18,17 +18,28 @@ from tests.differential.faults import FAULTS
 from tests.differential.machine import Differential
 from tests.differential.sides import Different
 
-ENOUGH = settings(SHORT, max_examples=60, stateful_step_count=40, phases=[Phase.generate], report_multiple_bugs=False)
-"""To find each of the faults, as a rule with less than half of it. How to make a failure shorter is not asked."""
+ENOUGH = settings(
+    SHORT,
+    max_examples=70,
+    stateful_step_count=40,
+    derandomize=False,
+    phases=[Phase.generate],
+    report_multiple_bugs=False,
+)
+"""To find each of the faults. Which examples these are the seed says, and so it is the same in every run."""
+SEED = 3
 
 
 def compare_memory_with(
-    fresh: Callable[[], Awaitable[Store]], loop: asyncio.AbstractEventLoop, effort: settings
+    fresh: Callable[[], Awaitable[Store]], loop: asyncio.AbstractEventLoop, effort: settings, *, seeded: bool = False
 ) -> None:
     def machine() -> Differential:
         return Differential(loop, fresh)
 
-    run_state_machine_as_test(machine, settings=effort)  # type: ignore[arg-type] # a function will do, it says
+    run_state_machine_as_test(  # it takes functions too
+        seed(SEED)(machine) if seeded else machine,  # type: ignore[arg-type]
+        settings=effort,
+    )
 
 
 def test_an_engine_answers_as_memory_does(
@@ -41,7 +52,7 @@ def test_memory_answers_as_memory_does(loop: asyncio.AbstractEventLoop) -> None:
     async def sound() -> Store:
         return MemoryStore()
 
-    compare_memory_with(sound, loop, ENOUGH)
+    compare_memory_with(sound, loop, ENOUGH, seeded=True)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -52,4 +63,4 @@ def test_a_fault_is_noticed(fault: str, loop: asyncio.AbstractEventLoop) -> None
         return store
 
     with pytest.raises(Different):
-        compare_memory_with(faulty, loop, ENOUGH)
+        compare_memory_with(faulty, loop, ENOUGH, seeded=True)
