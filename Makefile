@@ -4,6 +4,8 @@
 .NOTPARALLEL:
 
 BIN := .venv/bin
+# Each file whole on one of the processes, which start servers of their own.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
 # Run it rather than look for it: what a version switcher puts on the PATH may be there and yet fail.
@@ -34,7 +36,7 @@ serve: .venv/runtime.installed ## run the server on http://127.0.0.1:8000, with 
 	@exec $(BIN)/handover serve
 
 test: .venv/dev.installed ## run all tests on all engines; ENGINES="memory sqlite" narrows them
-	@ENGINES="$(ENGINES)" $(BIN)/pytest
+	@ENGINES="$(ENGINES)" $(BIN)/pytest $(PARALLEL)
 
 check: .venv/dev.installed ## format, lint, types, import rules and the fast tests
 	@$(BIN)/ruff format --check
@@ -49,7 +51,7 @@ format: .venv/dev.installed ## format the code, and mend what the linter can
 
 lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
 	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv on the PATH: install it with 'pip install uv'." >&2; exit 1; }
-	@$(call compile,requirements.lock) --extra mongodb --extra sqlmodel --group build
+	@$(call compile,requirements.lock) --extra mongodb --group build
 	@$(call compile,requirements-dev.lock) --all-extras --group build --group dev --constraint requirements.lock
 
 clean: ## remove the environment and all caches, but no data

@@ -61,7 +61,6 @@ def create_app(container: Container) -> FastAPI:
     app.add_middleware(Envelope)  # what is added last sees a request first
     for kind in (*problems.KINDS, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.refuse)
-    for router in (r.router for r in (items, transfers, users, tasks, sessions, health, docs)):
-        add_routes(app, router)
+    add_routes(app, *(module.router for module in (items, transfers, users, tasks, sessions, health, docs)))
     docs.add_docs(app)
     return app
