@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from application.errors import Busy, TryAgain
 from application.ports import Clock, PasswordHasher, UnitOfWork
@@ -24,6 +25,10 @@ class Attempt:
             attempts.settle(self.at, failed=failed)
         await uow.attempts.save(*counted)
 
+    async def withdraw(self, transact: Transact) -> None:
+        """It came to nothing, and not because of the password."""
+        await transact(lambda uow: self.settle(uow, failed=False))
+
 
 @dataclass(frozen=True, slots=True)
 class ProvePassword:
@@ -32,6 +37,7 @@ class ProvePassword:
     - Only so many may fail in a quarter of an hour for one account, and from one address; then none is judged.
     - Whether the account exists makes no difference, neither to the count nor to the time that it takes.
     - Attempts are counted before they are judged: a thousand at once get no further than one after another.
+    - Of IPv6 a network counts as one address, since whoever has one of its addresses has all of them.
     """
 
     transact: Transact
@@ -41,8 +47,8 @@ class ProvePassword:
     per_address: int
 
     async def __call__(self, user: User | None, login: str, password: str, address: str) -> Attempt:
-        account = str(user.id) if user else login
-        subjects = (subject(f"account {account}"), subject(f"address {address}"))
+        account = f"account {user.id}" if user else f"name {login}"
+        subjects = (subject(account), subject(f"address {network(address)}"))
         at = self.now()
 
         async def admit(uow: UnitOfWork) -> None:
@@ -58,9 +64,19 @@ class ProvePassword:
         try:
             right = await self.passwords.verify(password, user.password_hash if user else None)
         except Busy:
-            await self.transact(lambda uow: Attempt(False, subjects, at).settle(uow, failed=False))
+            await Attempt(False, subjects, at).withdraw(self.transact)
             raise
         return Attempt(right, subjects, at)
+
+
+def network(address: str) -> str:
+    try:
+        ip = ip_address(address)
+    except ValueError:  # a proxy that we trust may say what it likes
+        return address
+    if not isinstance(ip, IPv6Address):
+        return str(ip)
+    return str(ip.ipv4_mapped or IPv6Network((ip.packed, 64), strict=False))
 
 
 def subject(text: str) -> bytes:

@@ -1,18 +1,20 @@
 """Signing in, staying signed in, and signing out."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 
+from application.errors import OutcomeUnknown, Unavailable
 from application.passwords import ProvePassword
 from application.ports import AccessToken, Clock, Ids, PasswordHasher, Tokens, UnitOfWork
 from application.readers import UserReader
 from application.transact import Transact
-from domain.errors import Unauthenticated
-from domain.session import Session, SessionId
+from domain.errors import DomainError, NotFound, Unauthenticated
+from domain.session import REFUSED, Session, SessionId, TokenReused
 from domain.text import caseless
-from domain.user import UserId
+from domain.user import User, UserId
 
 NewToken = Callable[[], str]
 """256 bits that nobody can guess, as text."""
@@ -20,6 +22,7 @@ NewToken = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
+    user_id: UserId
     access: AccessToken
     refresh_token: str
 
@@ -31,7 +34,7 @@ class SignIn:
     - By username or by e-mail address, however spelt.
     - Whether the account is unknown, inactive or the password wrong: the same answer after the same time.
     - A password that changes while it is judged lets nobody in.
-    - A hash made with outdated parameters is made anew.
+    - A hash made with outdated parameters is made anew, which keeps nobody out who signs in meanwhile.
     """
 
     transact: Transact
@@ -48,41 +51,44 @@ class SignIn:
         login = caseless(login)
         seen = await self.users.by_login(login)
         attempt = await self.prove(seen, login, password, address)
-        outdated = attempt.right and seen is not None and self.passwords.outdated(seen.password_hash)
-        new_hash = await self.passwords.hash(password) if outdated else None
         refresh_token = self.new_token()
 
-        async def work(uow: UnitOfWork) -> UserId | None:
-            user = None if seen is None else (await uow.users.hold(seen.id)).get(seen.id)
-            right = attempt.right and user is not None and user.is_active and user.password_hash == seen_hash
+        async def work(uow: UnitOfWork) -> User | None:
+            user = (await uow.users.hold(seen.id)).get(seen.id) if seen and attempt.right else None
+            right = user is not None and user.is_active
             await attempt.settle(uow, failed=not right)
             if user is None or not right:
                 return None
-            await uow.sessions.add(
-                Session(
-                    id=SessionId(self.ids()),
-                    user_id=user.id,
-                    token_hash=digest(refresh_token),
-                    expires_at=self.now() + self.lifetime,
+            if user.password_hash == seen_hash:
+                await uow.sessions.add(
+                    Session(
+                        id=SessionId(self.ids()),
+                        user_id=user.id,
+                        token_hash=digest(refresh_token),
+                        expires_at=self.now() + self.lifetime,
+                    )
                 )
-            )
-            return user.id
+            return user
 
         seen_hash = seen.password_hash if seen else None
-        user_id = await self.transact(work)
-        if user_id is None:
+        user = await self.transact(work)
+        if user is None:
             raise Unauthenticated("wrong-credentials", "no active account has this name and password")
-        if new_hash is not None:
-            await self._rehash(user_id, seen_hash, new_hash)
-        return SignedIn(self.tokens.issue(user_id, self.now()), refresh_token)
+        if user.password_hash != seen_hash:  # meanwhile it was changed, or only made anew: judge it again
+            return await self(login=login, password=password, address=address)
+        if self.passwords.outdated(user.password_hash):
+            with suppress(DomainError, Unavailable, OutcomeUnknown):  # there will be other log-ins
+                await self._rehash(user, password)
+        return SignedIn(user.id, self.tokens.issue(user.id, self.now()), refresh_token)
 
-    async def _rehash(self, user_id: UserId, old_hash: str | None, new_hash: str) -> None:
+    async def _rehash(self, seen: User, password: str) -> None:
         async def work(uow: UnitOfWork) -> None:
-            user = await uow.users.get_for_update(user_id)
-            if user.password_hash == old_hash:
+            user = await uow.users.get_for_update(seen.id)
+            if user.password_hash == seen.password_hash:
                 user.change(password_hash=new_hash)
                 await uow.users.save(user)
 
+        new_hash = await self.passwords.hash(password)
         await self.transact(work)
 
 
@@ -102,25 +108,30 @@ class RefreshSession:
     async def __call__(self, *, refresh_token: str) -> SignedIn:
         presented, successor = digest(refresh_token), self.new_token()
 
-        async def work(uow: UnitOfWork) -> UserId | None:
+        async def work(uow: UnitOfWork) -> UserId | Unauthenticated:
             found = await uow.sessions.find(presented)
             if found is None:
-                return None
+                return refusal
             session_id, user_id = found
             user = (await uow.users.hold(user_id)).get(user_id)
             if user is None or not user.is_active:
-                return None
+                return refusal
             session = await uow.sessions.get_for_update(session_id)
             version = session.version
             rotated = session.rotate(presented, digest(successor), self.now())
-            if session.version != version:
-                await uow.sessions.save(session)
-            return user_id if rotated else None
+            if session.version == version:
+                return refusal
+            await uow.sessions.save(session)
+            return user_id if rotated else TokenReused(user_id)
 
-        user_id = await self.transact(work)
-        if user_id is None:
-            raise Unauthenticated("invalid-refresh-token", "this refresh token does not work; sign in again")
-        return SignedIn(self.tokens.issue(user_id, self.now()), successor)
+        refusal = Unauthenticated("invalid-refresh-token", REFUSED)
+        try:
+            outcome = await self.transact(work)
+        except NotFound:  # it ended between being found and being locked
+            outcome = refusal
+        if isinstance(outcome, Unauthenticated):
+            raise outcome
+        return SignedIn(outcome, self.tokens.issue(outcome, self.now()), successor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +143,24 @@ class SignOut:
 
     transact: Transact
 
-    async def __call__(self, *, refresh_token: str) -> None:
-        async def work(uow: UnitOfWork) -> None:
+    async def __call__(self, *, refresh_token: str) -> UserId | None:
+        """Who has signed out, if anybody has."""
+
+        async def work(uow: UnitOfWork) -> UserId | None:
             found = await uow.sessions.find(digest(refresh_token))
             if found is None:
-                return
+                return None
             session = await uow.sessions.get_for_update(found[0])
-            if not session.revoked:
-                session.revoke()
-                await uow.sessions.save(session)
+            if session.revoked:
+                return None
+            session.revoke()
+            await uow.sessions.save(session)
+            return session.user_id
 
-        await self.transact(work)
+        try:
+            return await self.transact(work)
+        except NotFound:  # it ended between being found and being locked
+            return None
 
 
 def digest(token: str) -> bytes:

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from application.acting import own_account
+from application.errors import Busy
 from application.passwords import ProvePassword
 from application.ports import Clock, Ids, PasswordHasher, UnitOfWork
 from application.readers import UserReader
 from application.transact import Transact
-from domain.errors import Forbidden, NotFound
+from domain.errors import Conflict, Forbidden, NotFound
 from domain.user import User, UserId, acting, checked_email, checked_password, checked_username
 
 
@@ -84,23 +85,31 @@ class ChangeAccount:
             await self.transact(lambda uow: own_account(uow, user_id, by))
         seen = await ReadAccount(self.users)(by)
         attempt = await self.prove(seen, str(by), current_password, address)
-        new_hash = await self.passwords.hash(password) if attempt.right and password is not None else None
 
         async def work(uow: UnitOfWork) -> User | None:
             user = await own_account(uow, user_id, by)
-            right = attempt.right and user.password_hash == seen.password_hash
-            await attempt.settle(uow, failed=not right)
-            if not right:
+            await attempt.settle(uow, failed=not attempt.right)
+            if not attempt.right:
                 return None
-            user.change(email=email, password_hash=new_hash)
-            await uow.users.save(user)
-            if new_hash is not None:
-                await uow.sessions.revoke_of(user.id)
+            if user.password_hash == seen.password_hash:
+                user.change(email=email, password_hash=new_hash)
+                await uow.users.save(user)
+                if new_hash is not None:
+                    await uow.sessions.revoke_of(user.id)
             return user
 
-        changed = await self.transact(work)
+        try:
+            new_hash = await self.passwords.hash(password) if attempt.right and password is not None else None
+            changed = await self.transact(work)
+        except (Busy, Conflict):
+            await attempt.withdraw(self.transact)
+            raise
         if changed is None:
             raise Forbidden("wrong-password", "the current password is not right")
+        if changed.password_hash not in {seen.password_hash, new_hash}:  # somebody else's: judge ours again
+            return await self(
+                user_id, by=by, current_password=current_password, email=email, password=password, address=address
+            )
         return changed
 
 

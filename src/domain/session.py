@@ -5,10 +5,12 @@ from datetime import datetime, timedelta
 from typing import NewType
 from uuid import UUID
 
-from domain.errors import DomainError
+from domain.errors import DomainError, Unauthenticated
 from domain.user import UserId
 
 SessionId = NewType("SessionId", UUID)
+
+REFUSED = "this refresh token does not work; sign in again"
 
 ATTEMPT_WINDOW = timedelta(minutes=15)
 ATTEMPT_LASTS = timedelta(seconds=15)
@@ -21,6 +23,14 @@ class TooManyAttempts(DomainError):
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__("too-many-attempts", "too many failed log-ins; wait before the next")
         self.retry_after = retry_after
+
+
+class TokenReused(Unauthenticated):
+    """A spent refresh token came back, so that one of two who hold it is a thief. Whoever sent it is not told."""
+
+    def __init__(self, user_id: UserId) -> None:
+        super().__init__("invalid-refresh-token", REFUSED)
+        self.user_id = user_id
 
 
 @dataclass(slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NewType, Self
 from uuid import UUID
 
+from domain.common_passwords import is_common
 from domain.errors import Invalid, Unauthenticated
 from domain.text import caseless, checked_text
 
@@ -55,7 +56,7 @@ class User:
 def checked_email(email: str) -> str:
     email = caseless(checked_text("email", email, at_most=EMAIL_LENGTH))
     local, at, host = email.rpartition("@")
-    if not (local and at and host) or any(character.isspace() for character in email):
+    if not (local and at and host) or not email.isprintable() or " " in email:
         raise Invalid("invalid-email", "not an e-mail address", "email")
     return checked_text("email", email, at_most=EMAIL_LENGTH)  # again: folding case can make it longer
 
@@ -70,7 +71,10 @@ def checked_password(password: str) -> str:
     shortest, longest = PASSWORD_LENGTHS
     if not shortest <= len(password) <= longest:
         raise Invalid("invalid-password", f"{shortest} to {longest} characters", "password")
-    return checked_text("password", password, at_most=longest)
+    checked_text("password", password, at_most=longest)
+    if is_common(password):
+        raise Invalid("common-password", "one of those that are tried first; choose another", "password")
+    return password
 
 
 def acting(user: User | None) -> User:

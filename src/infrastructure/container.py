@@ -20,7 +20,7 @@ from infrastructure.settings import Misconfigured, Settings, load_settings
 
 __all__ = ["Container", "Misconfigured", "Settings", "build", "load_settings", "offered", "open_store"]
 
-EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
+EXTRAS = {"beanie": "mongodb"}
 
 
 def open_store(settings: Settings) -> Store:
@@ -49,7 +49,7 @@ class Container(containers.DeclarativeContainer):
     new_token = providers.Object(new_token)
 
     store = providers.Singleton(open_store, settings)
-    passwords = providers.Singleton(Argon2Passwords)
+    passwords = providers.Singleton(Argon2Passwords, workers=settings.provided.workers)
     tokens = providers.Singleton(
         JwtTokens,
         secret=settings.provided.secret_key,

@@ -72,9 +72,11 @@ class Settings(BaseSettings):
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for address in value:
             try:
-                ip_network(address)
+                network = ip_network(address)
             except ValueError:
                 raise ValueError("must be IP addresses or networks such as 10.0.0.0/8, with commas between") from None
+            if network.prefixlen == 0:
+                raise ValueError("must not be everybody, who could then claim any address")
         return value
 
     @field_validator("database_url")
@@ -127,6 +129,8 @@ class Settings(BaseSettings):
                 yield f"HANDOVER_{name}: this one is {fault}: {remedy}"
         if self.adapter == "memory":
             yield "HANDOVER_DATABASE_URL: production keeps nothing in memory: name a store that lasts"
+        if self.log_level == "debug":
+            yield "HANDOVER_LOG_LEVEL: production does not debug: set it to info, warning or error"
         if "*" in self.cors_origins:
             yield "HANDOVER_CORS_ORIGINS: production names its origins: * is none"
 

@@ -2,6 +2,7 @@ from decimal import Decimal
 
 import pytest
 
+from application.errors import Busy
 from application.items import ChangeItem, CreateItem, DeleteItem
 from application.passwords import ProvePassword
 from application.ports import Begin, Ids, Store
@@ -103,6 +104,51 @@ async def test_a_taken_or_faulty_email_is_refused(change_account: ChangeAccount,
         await change_account(ada.id, by=ada.id, current_password="correct horse", email="nowhere", address="::1")
     with pytest.raises(Invalid):
         await change_account(ada.id, by=ada.id, current_password="correct horse", password="short", address="::1")
+
+
+async def test_what_is_refused_for_another_reason_was_no_wrong_guess(
+    change_account: ChangeAccount, ada: User, grace: User, passwords: FakePasswords, clock: SetClock, store: Store
+) -> None:
+    for _ in range(3):
+        with pytest.raises(Conflict):
+            await change_account(
+                ada.id, by=ada.id, current_password="correct horse", email="grace@example.org", address="::1"
+            )
+        passwords.hashing_busy = True
+        with pytest.raises(Busy):
+            await change_account(
+                ada.id, by=ada.id, current_password="correct horse", password="battery staple", address="::1"
+            )
+        passwords.hashing_busy = False
+        clock.move(seconds=16)  # an attempt that was left unsettled would count by now
+    await change_account(ada.id, by=ada.id, current_password="correct horse", email="new@example.org", address="::1")
+    assert (await store.users.get(ada.id)).email == "new@example.org"
+
+
+async def test_a_hash_that_is_made_anew_meanwhile_is_no_obstacle(
+    change_account: ChangeAccount, ada: User, passwords: FakePasswords, begin: Begin, store: Store
+) -> None:
+    async def rehash() -> None:
+        passwords.meanwhile = None
+        async with begin() as uow:
+            user = await uow.users.get_for_update(ada.id)
+            user.change(password_hash="old hash of correct horse")
+            await uow.users.save(user)
+            await uow.commit()
+
+    passwords.meanwhile = rehash
+    await change_account(ada.id, by=ada.id, current_password="correct horse", password="battery staple", address="::1")
+    assert (await store.users.get(ada.id)).password_hash == "hash of battery staple"
+    assert not await session_goes_on(begin)
+
+
+async def test_a_common_password_is_refused_before_any_is_hashed(
+    change_account: ChangeAccount, ada: User, passwords: FakePasswords
+) -> None:
+    with pytest.raises(Invalid) as refusal:
+        await change_account(ada.id, by=ada.id, current_password="correct horse", password="Qwerty123", address="::1")
+    assert refusal.value.code == "common-password"
+    assert passwords.verified == []
 
 
 async def test_an_account_goes_with_its_tasks_and_sessions(

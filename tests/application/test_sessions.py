@@ -1,17 +1,20 @@
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
 from application.errors import Busy
 from application.passwords import ProvePassword
-from application.ports import Begin, Ids, Store
+from application.ports import Begin, Ids, Store, UnitOfWork
 from application.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from application.transact import Transact
 from application.users import CreateUser
 from domain.errors import Unauthenticated
-from domain.session import TooManyAttempts
-from domain.user import User
+from domain.session import SessionId, TokenReused, TooManyAttempts
+from domain.user import User, UserId
+from infrastructure.persistence.memory import unit as memory_unit
 from tests.application.fakes import FakePasswords, FakeTokens
 from tests.builders import SetClock, a_user, new_id
 
@@ -113,7 +116,25 @@ async def test_an_address_may_fail_only_so_often(sign_in: SignIn, ada: User) -> 
             await sign_in(login=f"nobody{number}", password="wrong", address="::1")
     with pytest.raises(TooManyAttempts):
         await sign_in(login="ada", password="correct horse", address="::1")
-    await sign_in(login="ada", password="correct horse", address="::2")
+    await sign_in(login="ada", password="correct horse", address="2001:db8::1")
+
+
+async def test_whoever_has_many_addresses_of_one_network_gets_no_further(sign_in: SignIn, ada: User) -> None:
+    for number in range(8):
+        with pytest.raises(Unauthenticated):
+            await sign_in(login=f"nobody{number}", password="wrong", address=f"2001:db8::{number}:1")
+    with pytest.raises(TooManyAttempts):
+        await sign_in(login="ada", password="correct horse", address="2001:db8:0:0:ffff::")
+    await sign_in(login="ada", password="correct horse", address="2001:db8:0:1::")
+
+
+async def test_an_address_is_the_same_in_both_notations(sign_in: SignIn, ada: User) -> None:
+    for number in range(8):
+        with pytest.raises(Unauthenticated):
+            await sign_in(login=f"nobody{number}", password="wrong", address="192.0.2.1")
+    with pytest.raises(TooManyAttempts):
+        await sign_in(login="ada", password="correct horse", address="::ffff:192.0.2.1")
+    await sign_in(login="ada", password="correct horse", address="::ffff:192.0.2.2")
 
 
 async def test_many_guesses_at_once_get_no_further(sign_in: SignIn, ada: User, passwords: FakePasswords) -> None:
@@ -162,6 +183,62 @@ async def test_an_outdated_hash_is_made_anew(sign_in: SignIn, ada: User, begin: 
     assert (await store.users.get(ada.id)).password_hash == "hash of correct horse"
 
 
+async def test_whoever_signs_in_while_a_hash_is_made_anew_gets_in(
+    sign_in: SignIn, ada: User, begin: Begin, passwords: FakePasswords
+) -> None:
+    async with begin() as uow:
+        user = await uow.users.get_for_update(ada.id)
+        user.change(password_hash="old hash of correct horse")
+        await uow.users.save(user)
+        await uow.commit()
+
+    async def first() -> None:
+        passwords.meanwhile = None
+        await sign_in(login="ada", password="correct horse", address="::1")
+
+    passwords.meanwhile = first
+    await sign_in(login="ada", password="correct horse", address="::1")
+    assert passwords.verified == ["old hash of correct horse"] * 2 + ["hash of correct horse"]
+
+
+async def test_a_hash_that_cannot_be_made_anew_keeps_nobody_out(
+    sign_in: SignIn, ada: User, begin: Begin, passwords: FakePasswords, clock: SetClock
+) -> None:
+    async with begin() as uow:
+        user = await uow.users.get_for_update(ada.id)
+        user.change(password_hash="old hash of correct horse")
+        await uow.users.save(user)
+        await uow.commit()
+
+    async def no_room() -> None:
+        passwords.hashing_busy = True
+
+    passwords.meanwhile = no_room
+    for _ in range(9):
+        await sign_in(login="ada", password="correct horse", address="::1")
+        passwords.hashing_busy = False
+        clock.move(seconds=16)  # an attempt that was left unsettled would count by now
+
+
+async def test_a_wrong_password_asks_no_more_of_the_store_than_an_unknown_name(
+    sign_in: SignIn, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    round_trips = 0
+
+    async def counted() -> None:
+        nonlocal round_trips
+        round_trips += 1
+
+    monkeypatch.setattr(memory_unit, "others_turn", counted)
+    seen = []
+    for login in ("nobody", "ada"):
+        round_trips = 0
+        with pytest.raises(Unauthenticated):
+            await sign_in(login=login, password="wrong", address="::1")
+        seen.append(round_trips)
+    assert seen[0] == seen[1] > 0
+
+
 async def test_a_session_goes_on_by_refreshing(sign_in: SignIn, refresh: RefreshSession, ada: User) -> None:
     signed_in = await sign_in(login="ada", password="correct horse", address="::1")
     for _ in range(3):
@@ -174,6 +251,46 @@ async def refused(refresh: RefreshSession, *tokens: str) -> None:
         with pytest.raises(Unauthenticated) as refusal:
             await refresh(refresh_token=token)
         assert refusal.value.code == "invalid-refresh-token"
+
+
+async def test_a_session_that_ends_while_its_token_is_looked_up_is_over(
+    sign_in: SignIn, transact: Transact, clock: SetClock, ada: User, store: Store
+) -> None:
+    """As when it is purged between two statements."""
+
+    @asynccontextmanager
+    async def begin() -> AsyncIterator[UnitOfWork]:
+        async with store.begin() as uow:
+            find = uow.sessions.find
+
+            async def find_what_ends(token_hash: bytes) -> tuple[SessionId, UserId] | None:
+                found = await find(token_hash)
+                await store.purge(clock() + timedelta(days=31))
+                return found
+
+            uow.sessions.find = find_what_ends  # type: ignore[method-assign]
+            yield uow
+
+    hurried = Transact(begin, clock)
+    first = await sign_in(login="ada", password="correct horse", address="::1")
+    await refused(RefreshSession(hurried, FakeTokens(), new_token, clock), first.refresh_token)
+    second = await sign_in(login="ada", password="correct horse", address="::1")
+    assert await SignOut(hurried)(refresh_token=second.refresh_token) is None
+
+
+async def test_whoever_reuses_a_token_is_told_nothing_and_the_log_all(
+    sign_in: SignIn, refresh: RefreshSession, ada: User
+) -> None:
+    first = await sign_in(login="ada", password="correct horse", address="::1")
+    await refresh(refresh_token=first.refresh_token)
+    told = []
+    for token, kind in ((first.refresh_token, TokenReused), ("unknown", Unauthenticated)):
+        with pytest.raises(kind) as refusal:
+            await refresh(refresh_token=token)
+        told.append((refusal.value.code, refusal.value.detail))
+        if isinstance(refusal.value, TokenReused):
+            assert refusal.value.user_id == ada.id
+    assert told[0] == told[1]
 
 
 async def test_a_spent_token_ends_its_session_and_no_other(sign_in: SignIn, refresh: RefreshSession, ada: User) -> None:

@@ -37,3 +37,19 @@ async def test_what_has_had_its_time_goes_and_nothing_else(ada: User, begin: Beg
     for key, answer in ((young_key, b"answer"), (old_key, None)):
         async with begin() as uow:
             assert await uow.keys.claim(key, b"request", at=NOON, lifetime=HOUR, patience=1) == answer
+
+
+async def test_a_log_in_that_succeeded_leaves_nothing_to_keep(begin: Begin, store: Store) -> None:
+    for settle in (False, True):
+        async with begin() as uow:
+            [attempts] = await uow.attempts.get_for_update(b"ada")
+            if settle:
+                attempts.settle(NOON, failed=False)
+            else:
+                attempts.admit(NOON, limit=3)
+            await uow.attempts.save(attempts)
+            await uow.commit()
+    assert await store.purge(NOON + HOUR) == 1
+    async with begin() as uow:
+        [attempts] = await uow.attempts.get_for_update(b"ada")
+        assert (attempts.failed, attempts.pending) == ((), ())

@@ -46,6 +46,8 @@ def test_an_email_address_has_one_spelling(given: str, kept: str) -> None:
         "ada@exam ple.org",
         "a\u00a0da@example.org",
         "ada@example.org\n",
+        "ada\x1b[2J@example.org",
+        "ada\u202e@example.org",
         "a" * 251 + "@b.c",
     ],
 )
@@ -74,7 +76,9 @@ def test_other_usernames_are_refused(username: str) -> None:
     assert (refusal.value.code, refusal.value.field) == ("invalid-username", "username")
 
 
-@pytest.mark.parametrize("password", ["tr0ub4do", "x" * 128, " leading and trailing ", "pässwörd", "💡" * 8])
+@pytest.mark.parametrize(
+    "password", ["tr0ub4do", "correct horse" * 9, " leading and trailing ", "pässwörd", "💡🕯🔦🏮🪔💡💡💡"]
+)
 def test_a_password_is_taken_as_it_is(password: str) -> None:
     assert checked_password(password) == password
 
@@ -84,6 +88,40 @@ def test_a_password_has_a_length(password: str, code: str) -> None:
     with pytest.raises(Invalid) as refusal:
         checked_password(password)
     assert (refusal.value.code, refusal.value.field) == (code, "password")
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        *(
+            "password",
+            "PASSWORD",
+            "Password1",
+            "password123!",
+            "P@ssw0rd",
+            "pa$$w0rd2024",
+            "123password",
+            "passwordpassword",
+        ),
+        *("letmein!", "Summer2024!", "iloveyou", "football", "trustno1", "changeme", "changeme123", "admin1234"),
+        *("12345678", "123456789a", "a123456789", "87654321", "11223344", "147258369", "aa123456", "abcd1234"),
+        *("qwertyuiop", "Qwerty123", "1q2w3e4r", "!QAZ2wsx", "q1w2e3r4", "asdfghjkl", "poiuytrewq", "1234qwer"),
+        *("11111111", "aaaaaaaa", "abcabcabc", "12121212", "x" * 128, "💡" * 8, "йцукенгш", "contraseña", "asdfghjkl1"),
+    ],
+)
+def test_what_many_others_have_too_is_no_password(password: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        checked_password(password)
+    assert (refusal.value.code, refusal.value.field) == ("common-password", "password")
+    assert password not in refusal.value.detail
+
+
+@pytest.mark.parametrize(
+    "password",
+    ["sunshine on a rainy day", "password of the year", "passwordless", "qwertyuiolp", "12345687", "dragon-1984173"],
+)
+def test_what_only_begins_like_one_is_not_common(password: str) -> None:
+    assert checked_password(password) == password
 
 
 @pytest.mark.parametrize("password", ["correct\0horse", "battery\ud800staple"])

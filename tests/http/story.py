@@ -361,6 +361,7 @@ class Story:
 
     async def refusals_of_sign_in(self) -> None:
         body = {"email": "joe@example.org", "username": "joe", "password": PASSWORD}
+        await self.ask("common-password", Ask("POST", "/users", body | {"password": "Password123"}))
         await self.ask("email-taken", Ask("POST", "/users", body | {"email": "ADA@example.org"}))
         await self.ask("username-taken", Ask("POST", "/users", body | {"username": "BOB"}))
         signed_in = (await self.ask(200, self.sign_in("bob", "another password"))).json()
@@ -381,6 +382,7 @@ class Story:
         for path in (f"/users/{NOBODY}", f"/users/{NOBODY}/items"):
             await self.ask("user-not-found", Ask("GET", path, by="ada"))
         await self.ask("user-owns-items", delete)
+        await self.ask("common-password", change, content=change.content | {"password": "Password123"})
         for _ in range(10):
             await self.ask("wrong-password", change, content=change.content | {"current_password": "wrong"})
         await self.ask("too-many-attempts", change)

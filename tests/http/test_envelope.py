@@ -18,6 +18,7 @@ from infrastructure.container import Settings
 from interfaces.http import middleware
 from interfaces.http.auth import OPEN
 from interfaces.http.middleware import Deadline, Envelope, Faults
+from interfaces.http.problems import NotReady
 from interfaces.logs import configure_logs
 from tests.http.client import Person, assert_problem
 
@@ -84,8 +85,9 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
 @pytest.mark.parametrize(
     ("error", "status", "slug", "said"),
     [
-        (Unavailable("the store is down for a reason"), 503, "store-unavailable", "the store is down for a reason"),
-        (Busy("too much at once"), 503, "busy", "too much at once"),
+        (Unavailable(SECRET), 503, "store-unavailable", "repeat it with its key"),
+        (Busy(SECRET), 503, "busy", "repeat it with its key"),
+        (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
         (TryAgain(SECRET), 503, "busy", "repeat it with its key"),
         (KeyInFlight(SECRET), 503, "busy", "repeat it with its key"),
         (OutcomeUnknown(SECRET), 503, "outcome-unknown", "may have taken effect"),
@@ -169,9 +171,10 @@ async def test_signing_in_is_logged_and_credentials_are_not(http: AsyncClient, l
     await http.get("/users/me", headers={"Authorization": f"Bearer {token}x"})
     events = [(line["event"], line.get("code")) for line in lines(logged) if line["event"] != "request"]
     assert events == [
+        ("account created", None),
         ("signed in", None),
-        ("sign-in refused", "wrong-credentials"),
-        ("sign-in refused", "invalid-token"),
+        ("refused", "wrong-credentials"),
+        ("refused", "invalid-token"),
     ]
     assert SECRET not in logged.getvalue()
     assert token not in logged.getvalue()

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 MEMORY_KIB, PASSES, LANES = 19456, 2, 1
 SALT_LENGTH, DIGEST_LENGTH = 16, 32
+# Those that we may run on, where the system tells; os.process_cpu_count() comes with Python 3.13.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 WAITING_PER_CORE = 32
 """At about 20 ms each the last in the queue waits well under a second, far within the deadline of its request."""
 
@@ -31,7 +33,10 @@ def _nobodys_hash() -> str:
 
 
 class Argon2Passwords:
-    def __init__(self, cores: int = os.cpu_count() or 1, waiting_per_core: int = WAITING_PER_CORE) -> None:
+    """Several workers share the cores, so that together they hash no more at once than there are."""
+
+    def __init__(self, *, cores: int = CORES, workers: int = 1, waiting_per_core: int = WAITING_PER_CORE) -> None:
+        cores = max(1, cores // workers)
         self._hasher = Argon2Hasher(PASSES, MEMORY_KIB, LANES, DIGEST_LENGTH, SALT_LENGTH)
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="passwords")
         self._places = BoundedSemaphore(cores * (1 + waiting_per_core))

@@ -125,7 +125,7 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         with suppress(TimeoutError):
-            async with asyncio.timeout(2):  # a store that hangs does not keep the process
+            async with asyncio.timeout(3):  # a store that hangs does not keep the process
                 await super().shutdown(sockets)
 
     async def close_port(self, sockets: list[socket.socket]) -> None:

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
-from application.errors import Unavailable
 from application.ports import Store
 from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
 from interfaces.http.dependencies import use
+from interfaces.http.problems import NotReady
 from interfaces.http.routing import new_router
 
 router = new_router("health")
@@ -22,10 +22,10 @@ async def live() -> Response:
 @router.get("/health/ready", openapi_extra=OPEN, summary="The store answers, and its schema is current")
 async def ready(request: Request, store: Annotated[Store, Depends(use(Store))]) -> Response:
     if request.app.state.draining:
-        raise Unavailable("the server is about to stop")
+        raise NotReady("the server is about to stop")
     schema = await store.schema()
     if not schema.is_current:
-        raise Unavailable(
+        raise NotReady(
             f"the store's schema is {schema.found or 'missing'} and not {schema.needed}: run handover migrate up"
         )
     return answer({"status": "ready"}).response()

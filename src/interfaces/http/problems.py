@@ -15,13 +15,17 @@ from starlette.types import Scope
 
 from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
-from domain.session import TooManyAttempts
+from domain.session import TokenReused, TooManyAttempts
 from interfaces.http.routing import allowed_methods
 from interfaces.http.validation import faults, pointer
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class NotReady(Unavailable):
+    """What anybody may know of why we do not serve."""
 
 
 class Kind(NamedTuple):
@@ -104,6 +108,9 @@ PROBLEMS = {
         422, "Invalid username", "A username is 3 to 50 of ASCII letters, digits, '_', '.' and '-'."
     ),
     "invalid-password": Problem(422, "Invalid password", "A password has 8 to 128 characters."),
+    "common-password": Problem(
+        422, "Common password", "Many others have this password, or nearly, so it is tried first. Choose another."
+    ),
     "recipient-not-found": Problem(422, "Recipient not found", "There is no user with the id of the recipient."),
     "recipient-is-owner": Problem(422, "Recipient is the owner", "The recipient owns the item already."),
     "idempotency-key-reused": Problem(
@@ -173,14 +180,26 @@ async def refuse(request: Request, error: Exception) -> Response:
             scope, _BY_STATUS.get(error.status_code, "bad-request"), status=error.status_code, headers=headers
         )
     status, headers = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
-    if isinstance(error, Unauthenticated):
-        log.info("sign-in refused", code=error.code, client=request.client and request.client.host)
+    note(error, client=request.client and request.client.host)
     if isinstance(error, TooManyAttempts):
         headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
     errors = None
     if isinstance(error, Invalid):
         errors = [{"pointer": pointer(error.field), "detail": error.detail}]
     return problem(scope, _slug(error), status=status, detail=_detail(error), headers=headers, errors=errors)
+
+
+def note(error: Exception, client: str | None) -> None:
+    """What somebody who looks after a server wants to know of refusals; never what was sent."""
+    match error:
+        case TokenReused():
+            log.warning("refresh token reused", user_id=str(error.user_id), client=client)
+        case TooManyAttempts():
+            log.warning("throttled", client=client)
+        case Unauthenticated() | Forbidden():
+            log.info("refused", code=error.code, client=client)
+        case Unavailable() | OutcomeUnknown():
+            log.warning("unavailable", reason=str(error))
 
 
 def _slug(error: Exception) -> str:
@@ -196,5 +215,5 @@ def _slug(error: Exception) -> str:
 
 
 def _detail(error: Exception) -> str | None:
-    """Its own words, where they were written for whoever asks."""
-    return str(error) if isinstance(error, DomainError | Unavailable) else None
+    """Its own words, where they were written for whoever asks: an adapter's tell where the store is."""
+    return str(error) if isinstance(error, DomainError | NotReady) else None

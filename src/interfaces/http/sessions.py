@@ -82,7 +82,7 @@ async def sign_in(
     address: Address, body: Annotated[SignInIn, Form()], sign_in: Annotated[SignIn, Depends(use(SignIn))]
 ) -> Response:
     signed_in = await sign_in(login=body.username, password=body.password, address=address)
-    log.info("signed in", client=address)
+    log.info("signed in", user_id=str(signed_in.user_id), client=address)
     return tokens_answer(signed_in).response()
 
 
@@ -97,12 +97,13 @@ async def refresh_session(
     address: Address, body: RefreshIn, refresh: Annotated[RefreshSession, Depends(use(RefreshSession))]
 ) -> Response:
     signed_in = await refresh(refresh_token=body.refresh_token)
-    log.info("refreshed", client=address)
+    log.info("refreshed", user_id=str(signed_in.user_id), client=address)
     return tokens_answer(signed_in).response()
 
 
 @router.post("/auth/logout", status_code=204, openapi_extra=OPEN, summary="Sign out")
 async def sign_out(address: Address, body: RefreshIn, sign_out: Annotated[SignOut, Depends(use(SignOut))]) -> Response:
-    await sign_out(refresh_token=body.refresh_token)
-    log.info("signed out", client=address)
+    user_id = await sign_out(refresh_token=body.refresh_token)
+    if user_id:
+        log.info("signed out", user_id=str(user_id), client=address)
     return Response(status_code=204)

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
+import structlog
 from fastapi import Depends, Response
 from pydantic import AfterValidator, BaseModel, Field
 
@@ -16,7 +17,6 @@ from domain.user import (
     User,
     UserId,
     checked_email,
-    checked_password,
     checked_username,
 )
 from interfaces.http.answers import answer, timestamp
@@ -26,6 +26,8 @@ from interfaces.http.openapi import NEXT_PAGE, TEXT, Id, PageOut, Timestamp, hea
 from interfaces.http.paging import Pages, Rows
 from interfaces.http.routing import new_router
 from interfaces.http.validation import LEFT_OUT, In, rule
+
+log = structlog.get_logger()
 
 Email = Annotated[
     str,
@@ -45,7 +47,7 @@ Password = Annotated[
         examples=["correct horse battery staple"],
         json_schema_extra=TEXT,
     ),
-    AfterValidator(rule(checked_password)),
+    AfterValidator(rule(checked_text, "password", at_most=PASSWORD_LENGTHS[1])),
 ]
 
 
@@ -101,12 +103,15 @@ router = new_router("users")
     "/users",
     status_code=201,
     response_model=AccountOut,
-    responses=problems("email-taken", "username-taken"),
+    responses=problems("common-password", "email-taken", "username-taken"),
     openapi_extra=OPEN,
     summary="Sign up",
 )
-async def create_user(body: UserIn, create: Annotated[CreateUser, Depends(use(CreateUser))]) -> Response:
+async def create_user(
+    body: UserIn, address: Address, create: Annotated[CreateUser, Depends(use(CreateUser))]
+) -> Response:
     user = await create(email=body.email, username=body.username, password=body.password)
+    log.info("account created", user_id=str(user.id), client=address)
     return answer(account_out(user), 201, location=f"/users/{user.id}").response()
 
 
@@ -141,7 +146,13 @@ async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
     "/users/{user_id}",
     response_model=AccountOut,
     responses=problems(
-        "account-inactive", "user-not-found", "not-your-account", "wrong-password", "too-many-attempts", "email-taken"
+        "account-inactive",
+        "user-not-found",
+        "not-your-account",
+        "wrong-password",
+        "common-password",
+        "too-many-attempts",
+        "email-taken",
     ),
     summary="Change one's own e-mail address or password",
 )
@@ -153,9 +164,10 @@ async def change_account(
     address: Address,
     change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
 ) -> Response:
-    return answer(
-        account_out(await change(UserId(user_id), by=caller, address=address, **body.model_dump()))
-    ).response()
+    user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
+    fields = sorted(body.model_fields_set - {"current_password"})
+    log.info("account changed", user_id=str(user.id), fields=fields, client=address)
+    return answer(account_out(user)).response()
 
 
 @router.delete(
@@ -165,7 +177,8 @@ async def change_account(
     summary="Delete one's own account",
 )
 async def delete_account(
-    user_id: UUID, caller: Caller, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
+    user_id: UUID, caller: Caller, address: Address, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
 ) -> Response:
     await delete(UserId(user_id), by=caller)
+    log.info("account deleted", user_id=str(user_id), client=address)
     return Response(status_code=204)
