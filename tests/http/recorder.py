@@ -54,4 +54,6 @@ class Recorder:
         headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
         operation = scope["route"].name if "route" in scope and start["status"] != 405 else None
         asked = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
+        if operation == "read_metrics" and start["status"] == 200:
+            headers, body = (), b"which tell the time"
         self.told.append(Told(operation, asked, start["status"], headers, body))

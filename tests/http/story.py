@@ -15,6 +15,7 @@ from uuid import UUID
 import pytest
 from dependency_injector import providers
 from httpx2 import ASGITransport, AsyncClient, Request, Response
+from pydantic import SecretStr
 
 from application import transact
 from application.errors import Busy, OutcomeUnknown, Unavailable
@@ -66,7 +67,7 @@ class Story:
     def __init__(self, settings: Settings, store: Store, patch: pytest.MonkeyPatch) -> None:
         self.clock, self.patch = SetClock(), patch
         numbers, tokens, self.requests = count(1), count(1), count(1)
-        self.container = build(settings)
+        self.container = build(settings.model_copy(update={"metrics_token": SecretStr("of the metrics")}))
         self.container.store.override(providers.Object(store))
         self.container.now.override(providers.Object(self.clock))
         self.container.ids.override(providers.Object(lambda: UUID(int=next(numbers) << 80 | 7 << 76 | 2 << 62)))
@@ -140,6 +141,9 @@ class Story:
             await self.ask(200, Ask(method, "/health/ready"))
         await self.ask(200, Ask("GET", "/problems/version-mismatch"))
         await self.ask("not-found", Ask("GET", "/problems/nope"))
+        await self.ask("not-signed-in", Ask("GET", "/metrics"))
+        await self.ask("invalid-token", Ask("GET", "/metrics").having(Authorization="Bearer x"))
+        await self.ask(200, Ask("GET", "/metrics").having(Authorization="bearer of the metrics"))
         await self.ask("not-found", Ask("GET", "/nope"))
         await self.ask("method-not-allowed", Ask("DELETE", "/health/live"))
         await self.ask(307, Ask("GET", "/health/live/"))
