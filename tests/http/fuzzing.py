@@ -36,7 +36,8 @@ RECIPIENT, PASSWORD = "FUZZING_RECIPIENT", "FUZZING_PASSWORD"
 @schemathesis.hook
 def map_body(context: HookContext, body: Any) -> Any:
     """Let every other of some bodies have what it takes to succeed."""
-    match context.operation.definition.raw["operationId"], body:  # type: ignore[union-attr] - bodies have operations
+    assert context.operation is not None
+    match context.operation.definition.raw["operationId"], body:
         case "transfer_item", {"to_user_id": str(made_up)} if _is_even(made_up):
             return {**body, "to_user_id": os.environ[RECIPIENT]}
         case "change_account", {"current_password": str(made_up)} if len(made_up) % 2:
