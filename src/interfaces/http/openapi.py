@@ -100,6 +100,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                 name = form["schema"]["$ref"].rpartition("/")[2]
                 for field in schemas[name]["properties"].values():
                     _drop_null(field)
+                    field.setdefault("minLength", 1)  # FastAPI takes an empty field of a form for a missing one
             _add_problems(method, operation, uses_store=operation["operationId"] not in storeless)
     _add_links(schema["paths"])
     return schema
