@@ -1,9 +1,11 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format lock clean
+.PHONY: help setup serve test test-long check format lock clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
+# Each file whole on one of the processes, which start servers of their own.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
 # Run it rather than look for it: what a version switcher puts on the PATH may be there and yet fail.
@@ -25,7 +27,7 @@ endif
 $(shell [ -x $(BIN)/python ] && grep -qsxF "$$(pwd)" .venv/place || rm -f .venv/*.installed $(BIN)/python)
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/dev.installed ## install everything, run nothing
 	@:
@@ -34,7 +36,10 @@ serve: .venv/runtime.installed ## run the server on http://127.0.0.1:8000, with 
 	@exec $(BIN)/handover serve
 
 test: .venv/dev.installed ## run all tests on all engines; ENGINES="memory sqlite" narrows them
-	@ENGINES="$(ENGINES)" $(BIN)/pytest
+	@ENGINES="$(ENGINES)" $(BIN)/pytest $(PARALLEL)
+
+test-long: .venv/dev.installed ## compare the engines with memory for minutes, on new examples each time; ENGINES as for test
+	@ENGINES="$(ENGINES)" $(BIN)/pytest --hypothesis-profile=long tests/differential
 
 check: .venv/dev.installed ## format, lint, types, import rules and the fast tests
 	@$(BIN)/ruff format --check
@@ -49,7 +54,7 @@ format: .venv/dev.installed ## format the code, and mend what the linter can
 
 lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
 	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv on the PATH: install it with 'pip install uv'." >&2; exit 1; }
-	@$(call compile,requirements.lock) --extra mongodb --extra sqlmodel --group build
+	@$(call compile,requirements.lock) --extra mongodb --group build
 	@$(call compile,requirements-dev.lock) --all-extras --group build --group dev --constraint requirements.lock
 
 clean: ## remove the environment and all caches, but no data

@@ -229,3 +229,32 @@ async def test_a_migration_lets_others_pass_while_it_waits_for_a_lock(migrated: 
     finally:
         await reading.close()
     assert (await migrated.store.items.get(item.id)).item == item
+
+
+@pytest.mark.parametrize("empty", [name for name in SELECTED if name == "postgresql"], indirect=True)
+async def test_indexes_that_were_cut_short_are_made_anew_while_others_write(migrated: Database) -> None:
+    """Each attempt gives up on the writer after a second, and leaves an index behind that is no good."""
+    store = migrated.store
+    owner = a_user()
+    await keep(store.begin, owner)
+    await store.downgrade()
+    server = await asyncpg.connect(migrated.settings.database_url)
+    half_made = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+    try:
+        async with server.transaction():
+            await server.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")  # as everybody who writes has it
+            upgrading = asyncio.create_task(store.upgrade())
+            async with asyncio.timeout(10):
+                while not await server.fetchval(half_made):
+                    await keep(store.begin, an_item(owner))
+                    await asyncio.sleep(0.05)
+                await asyncio.sleep(1.2)
+            assert not upgrading.done()
+        await asyncio.wait_for(upgrading, 20)
+        assert await server.fetchval(half_made) == 0
+    finally:
+        await server.close()
+    assert (await store.schema()).is_current
+    assert {str(index.name) for index in metadata.tables["items"].indexes} < (
+        await ask(migrated.settings, constraints)
+    )["items"]

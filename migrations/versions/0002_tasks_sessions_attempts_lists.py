@@ -76,12 +76,12 @@ def upgrade() -> None:
         sa.CheckConstraint("version >= 0", name=op.f("ck_login_attempts_version")),
     )
     for table, columns in [
-        ("tasks", ["owner_id", "id"]),
+        ("tasks", ["owner_id", "id", "created_at"]),
         ("tasks", ["owner_id", "created_at", "id"]),
-        ("tasks", ["owner_id", "title", "id"]),
-        ("tasks", ["owner_id", "status", "id"]),
+        ("tasks", ["owner_id", "title", "id", "created_at"]),
+        ("tasks", ["owner_id", "status", "id", "created_at"]),
         ("tasks", ["owner_id", "status", "created_at", "id"]),
-        ("tasks", ["owner_id", "status", "title", "id"]),
+        ("tasks", ["owner_id", "status", "title", "id", "created_at"]),
         ("sessions", ["user_id"]),
         ("sessions", ["expires_at"]),
         ("session_tokens", ["session_id"]),

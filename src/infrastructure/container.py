@@ -20,7 +20,7 @@ from infrastructure.settings import Misconfigured, Settings, load_settings
 
 __all__ = ["Container", "Misconfigured", "Settings", "build", "load_settings", "offered", "open_store"]
 
-EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
+EXTRAS = {"beanie": "mongodb"}
 
 
 def open_store(settings: Settings) -> Store:

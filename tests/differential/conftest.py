@@ -1,4 +1,4 @@
-"""How much is tried: `suite` in every run and always the same, `long` anew each time."""
+"""How much is tried: a little in every run and always the same, or `long`, which is much and new each time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,30 +9,24 @@ from hypothesis import HealthCheck, settings
 from application.ports import Store
 from tests.engines import Database
 
-LONG, SUITE = "long", "suite"
-settings.register_profile(
-    LONG,
-    deadline=None,
-    max_examples=200,
-    stateful_step_count=50,
-    print_blob=True,
-    suppress_health_check=list(HealthCheck),
+LONG = settings(
+    max_examples=200, stateful_step_count=50, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck)
 )
-settings.register_profile(
-    SUITE, settings.get_profile(LONG), derandomize=True, database=None, max_examples=12, stateful_step_count=30
-)
+SHORT = settings(LONG, max_examples=10, stateful_step_count=30, derandomize=True, database=None)
 
-
-@pytest.fixture
-async def loop() -> asyncio.AbstractEventLoop:
-    """The one that the stores live on. It stands still while a test runs that is not asynchronous, as Hypothesis wants them."""
-    return asyncio.get_running_loop()
+settings.register_profile("long", LONG)
 
 
 @pytest.fixture
 def effort() -> settings:
-    """`make test-long` chooses the other one."""
-    return settings.get_profile(LONG if settings.get_current_profile_name() == LONG else SUITE)
+    """`make test-long` chooses the profile."""
+    return LONG if settings.get_current_profile_name() == "long" else SHORT
+
+
+@pytest.fixture
+async def loop() -> asyncio.AbstractEventLoop:
+    """The one that the stores live on; it stands still while a test runs that is not asynchronous."""
+    return asyncio.get_running_loop()
 
 
 @pytest.fixture

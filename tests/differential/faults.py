@@ -9,7 +9,6 @@ from typing import Any
 from application.paging import Page, Position, Sort, Window
 from application.readers import ItemFilter, OwnedItem
 from domain.item import Item
-from infrastructure.persistence.memory import MemoryStore
 from tests.broken.faults import each_unit, nothing
 
 Spoil = Callable[[Any], None]
@@ -25,9 +24,7 @@ def fault(spoil: Spoil) -> Spoil:
 # Lists
 
 
-def listing(
-    store: MemoryStore, place: Callable[[Item, Sort[Any]], Any], filter: Callable[[Item, ItemFilter], bool]
-) -> None:
+def listing(store: Any, place: Callable[[Item, Sort[Any]], Any], filter: Callable[[Item, ItemFilter], bool]) -> None:
     """Items are listed by this place and filter."""
 
     async def page(chosen: ItemFilter, sort: Sort[Any], window: Window) -> Page[OwnedItem]:
@@ -46,7 +43,7 @@ def listing(
         end = start + window.limit
         return Page(rows[start:end], end < len(rows), len(rows) if window.count else None)
 
-    sound, store.items.page = store.items.page, page  # type: ignore[method-assign]
+    sound, store.items.page = store.items.page, page
 
 
 def item_at(position: Position, sort: Sort[Any]) -> Any:
@@ -66,25 +63,10 @@ def anything(item: Item, chosen: ItemFilter) -> bool:
 
 
 @fault
-def nothing_is_different(store: Any) -> None:
-    """Not a fault: what the others are built from, and what must pass."""
-    listing(store, usual_place, anything)
-
-
-@fault
 def names_are_sorted_without_case(store: Any) -> None:
     def place(item: Item, sort: Sort[Any]) -> Any:
         value = getattr(item, sort.by)
         return (value.casefold() if sort.by == "name" else value), item.id
-
-    listing(store, place, anything)
-
-
-@fault
-def names_are_sorted_by_utf_16(store: Any) -> None:
-    def place(item: Item, sort: Sort[Any]) -> Any:
-        value = getattr(item, sort.by)
-        return (value.encode("utf-16-be") if sort.by == "name" else value), item.id
 
     listing(store, place, anything)
 
@@ -111,17 +93,6 @@ def a_page_starts_at_its_position(store: Any) -> None:
         return await page(replace(window, after=after and replace(after, value=after.id)))
 
     store.users.page = page_from
-
-
-@fault
-def tasks_of_that_very_moment_are_listed(store: Any) -> None:
-    page = store.tasks.page
-
-    async def page_since(filter: Any, sort: Any, window: Any) -> Any:
-        after = filter.created_after and filter.created_after - timedelta(microseconds=1)
-        return await page(replace(filter, created_after=after), sort, window)
-
-    store.tasks.page = page_since
 
 
 # Changes
@@ -166,12 +137,6 @@ def removing_an_item_removes_its_history(uow: Any) -> None:
     uow.items.remove = remove_all
 
 
-@fault
-@each_unit
-def a_user_s_tasks_stay(uow: Any) -> None:
-    uow.tasks.remove_of = nothing
-
-
 # Sessions and attempts
 
 
@@ -212,19 +177,6 @@ def success_forgets_the_failures(uow: Any) -> None:
 
 
 # Keys
-
-
-@fault
-@each_unit
-def a_replay_answers_as_of_the_last_key(uow: Any) -> None:
-    claim = uow.keys.claim
-
-    async def claim_any(key: Any, fingerprint: bytes, **rest: Any) -> bytes | None:
-        answer: bytes | None = await claim(key, fingerprint, **rest)
-        kept = [row.answer for row in uow.keys.rows.committed.values() if row.answer]
-        return answer and kept[-1]
-
-    uow.keys.claim = claim_any
 
 
 @fault

@@ -1,23 +1,26 @@
-"""One store with all use cases on it. Two of them see the same times, ids, tokens and passwords, and so must answer alike."""
+"""One store with all use cases on it. Two that see the same times, ids, tokens and passwords must answer alike."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from application.errors import TryAgain
 from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
+from application.paging import Page, Sort, Window
 from application.passwords import ProvePassword
 from application.ports import Begin, KeyId, Store, UnitOfWork
+from application.readers import ItemFilter
 from application.sessions import RefreshSession, SignIn, SignOut
 from application.tasks import ChangeTask, CreateTask, DeleteTask
 from application.transact import Once, Replay, Transact, keyed
 from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
-from domain.errors import Conflict, DomainError
+from domain.errors import Conflict, DomainError, NotFound
+from domain.item import Transfer
 from tests.application.fakes import FakePasswords, FakeTokens
 from tests.builders import SetClock
 
@@ -45,7 +48,7 @@ class Outcome(Generic[T]):
 
 async def outcome(deed: Awaitable[T]) -> Outcome[T]:
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(2 * LIMIT):
             return Outcome(await deed)
     except Replay as replay:
         return Outcome(refusal=f"replay of {replay.answer!r}")
@@ -73,29 +76,33 @@ def scattered_ids() -> Iterator[UUID]:
 class Side:
     def __init__(self, store: Store, clock: SetClock) -> None:
         ids, tokens = scattered_ids(), count()
-        self.ids: Callable[[], UUID] = lambda: next(ids)
-        new_token = lambda: f"token {next(tokens)}"  # noqa: E731
         passwords, access = FakePasswords(), FakeTokens()
+
+        def new_id() -> UUID:
+            return next(ids)
+
+        def new_token() -> str:
+            return f"token {next(tokens)}"
+
         self.store = store
-        self.clock = clock
-        self.transact = transact = Transact(store.begin, clock)
+        transact = Transact(store.begin, clock, deadline=LIMIT)
         prove = ProvePassword(transact, passwords, clock, FAILURES, 2 * FAILURES)
-        self.create_user = CreateUser(transact, passwords, self.ids, clock)
+        self.create_user = CreateUser(transact, passwords, new_id, clock)
         self.read_account = ReadAccount(store.users)
         self.change_account = ChangeAccount(transact, store.users, prove, passwords)
         self.delete_account = DeleteAccount(transact)
         self.activate_user = ActivateUser(transact, store.users)
         self.deactivate_user = DeactivateUser(transact, store.users)
         self.sign_in = SignIn(
-            transact, store.users, prove, passwords, access, new_token, self.ids, clock, lifetime=LIFETIME
+            transact, store.users, prove, passwords, access, new_token, new_id, clock, lifetime=LIFETIME
         )
         self.refresh = RefreshSession(transact, access, new_token, clock)
         self.sign_out = SignOut(transact)
-        self.create_item = CreateItem(transact, self.ids, clock)
+        self.create_item = CreateItem(transact, new_id, clock)
         self.change_item = ChangeItem(transact)
         self.delete_item = DeleteItem(transact)
-        self.transfer_item = TransferItem(transact, self.ids, clock)
-        self.create_task = CreateTask(transact, self.ids, clock)
+        self.transfer_item = TransferItem(transact, new_id, clock)
+        self.create_task = CreateTask(transact, new_id, clock)
         self.change_task = ChangeTask(transact)
         self.delete_task = DeleteTask(transact)
 
@@ -112,7 +119,7 @@ async def once(deed: Awaitable[T], key: KeyId | None, fingerprint: bytes) -> T:
 
 
 class OpenUnit:
-    """A unit of work that stays open from step to step, in a task of its own: that which enters it must also leave it."""
+    """A unit of work that stays open from step to step. It has a task of its own: what enters it must also leave it."""
 
     def __init__(self, begin: Begin) -> None:
         self._steps: asyncio.Queue[tuple[Callable[[UnitOfWork], Awaitable[Any]], asyncio.Future[Any]]] = asyncio.Queue()
@@ -121,7 +128,8 @@ class OpenUnit:
     async def do(self, step: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._steps.put_nowait((step, answer))
-        await asyncio.wait({answer, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {answer, self._task}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
             await self._task  # it has failed
         return answer.result()
@@ -159,3 +167,20 @@ async def _leave(_: UnitOfWork) -> None: ...
 
 async def _break(_: UnitOfWork) -> None:
     raise _Broken
+
+
+async def check_histories(store: Store) -> None:
+    """What holds of any store, whatever the other says."""
+    for owned in (await store.items.page(ItemFilter(), Sort("id"), Window(limit=100))).items:
+        item = owned.item
+        try:
+            history: Page[Transfer] = await store.transfers.of_item(item.id, Window(limit=100))
+        except NotFound:
+            raise Different(f"{item} is listed but not there") from None
+        transfers = history.items
+        compare(list(range(1, item.transfers + 1)), [transfer.number for transfer in transfers])
+        for earlier, later in pairwise(transfers):
+            compare(earlier.to_user_id, later.from_user_id)
+            compare(True, earlier.version < later.version <= item.version)
+        if transfers:
+            compare(transfers[-1].to_user_id, item.owner_id)

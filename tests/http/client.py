@@ -8,6 +8,7 @@ from urllib.parse import unquote
 from dependency_injector import providers
 from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
+from starlette.types import ASGIApp
 
 from application.ports import Clock, Store
 from domain.user import User
@@ -39,7 +40,7 @@ def app_of(container: Container) -> FastAPI:
     return app
 
 
-def client_of(app: FastAPI, address: str = "127.0.0.1") -> AsyncClient:
+def client_of(app: ASGIApp, address: str = "127.0.0.1") -> AsyncClient:
     return AsyncClient(transport=ASGITransport(app, client=(address, 1)), base_url="http://handover.test")
 
 

@@ -14,6 +14,7 @@ from infrastructure.security.passwords import Argon2Passwords
 from tests.builders import SetClock, a_user
 from tests.engines import ENGINES, Database
 from tests.http.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on
+from tests.http.recorder import Recorder
 from tests.http.secrets import Secrets, watched
 
 
@@ -37,8 +38,12 @@ def app(container: Container) -> FastAPI:
 
 @pytest.fixture
 async def http(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    async with client_of(app) as client:
+    """Whatever a test asks, the document has to have said that this can be the answer."""
+    recorder = Recorder(app)
+    async with client_of(recorder) as client:
         yield client
+    for told in recorder.told:
+        assert told.is_declared(), told
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ OPEN = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/problems/{slug}"),
+    ("GET", "/metrics"),
 }
+UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/assets"}
 SECRET = "a secret of at least thirty-two bytes"
 
 
@@ -37,12 +39,21 @@ async def test_every_route_but_the_open_ones_needs_a_token(http: AsyncClient) ->
     operations = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert operations > OPEN
     for method, path in operations - OPEN:
-        for headers in ({}, {"Content-Type": "text/plain"}):
+        for headers in ({}, {"Content-Type": "text/plain", "If-Match": "?", "Idempotency-Key": "\t"}):
             response = await http.request(method, path, headers=headers, content=b"?")
             assert_problem(response, 401, "not-signed-in")
+            forged = await http.request(method, path, headers={**headers, "Authorization": "Bearer x"}, content=b"?")
+            assert_problem(forged, 401, "invalid-token")
+        if method == "GET":
+            assert (await http.request("HEAD", path)).status_code == 401
     for method, path in OPEN:
         assert (await http.request(method, path)).status_code not in {401, 403}
         assert document["paths"][path][method.lower()]["security"] == []
+
+
+async def test_no_route_is_left_out_of_the_document(app: FastAPI, http: AsyncClient) -> None:
+    documented = (await http.get("/openapi.json")).json()["paths"].keys()
+    assert {route.path for route in app.routes} == documented | UNDOCUMENTED  # type: ignore[attr-defined]
 
 
 async def test_a_route_added_tomorrow_is_closed(app: FastAPI, http: AsyncClient, ada: Person) -> None:

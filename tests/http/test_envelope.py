@@ -141,7 +141,7 @@ async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None
         assert message["type"] == "http.response.start"
 
     with pytest.raises(RuntimeError):
-        await Envelope(Faults(breaks))({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
+        await Envelope(Faults(breaks), lambda *_: None)({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
     assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
     assert SECRET not in logged.getvalue()
 

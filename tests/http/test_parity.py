@@ -6,7 +6,8 @@ from application.ports import Store
 from infrastructure.persistence import memory
 from tests.engines import Database, settings_for
 from tests.http.document import declared_problems
-from tests.http.story import Story, Told
+from tests.http.recorder import Told
+from tests.http.story import Story
 
 IN_MEMORY = settings_for("memory://")
 

@@ -1,8 +1,9 @@
 """What explains the API: a docs page with assets of its own, so that it needs no internet, and each problem type."""
 
 from importlib.resources import files
+from typing import Annotated
 
-from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Path, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 
@@ -20,7 +21,7 @@ router = new_router("problems")
 @router.get(
     "/problems/{slug}", openapi_extra=OPEN, responses=problems("not-found"), summary="What a problem type means"
 )
-async def explain_problem(slug: str) -> Response:
+async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch", "invalid-request"])]) -> Response:
     if slug not in PROBLEMS:
         raise HTTPException(404)
     status, title, explanation = PROBLEMS[slug]

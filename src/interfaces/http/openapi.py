@@ -22,7 +22,7 @@ Timestamp = Annotated[
 ]
 
 _MARK = "x-problems"
-_SECURITY = "password"
+_PASSWORD, _TOKEN = "password", "token"
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "RFC 9457. Its `type` answers GET with an explanation.",
@@ -86,14 +86,21 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
     components["securitySchemes"] = {
-        _SECURITY: {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
+        _PASSWORD: {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}},
+        _TOKEN: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
-    schema["security"] = [{_SECURITY: []}]
+    schema["security"] = [{_PASSWORD: []}, {_TOKEN: []}]  # either
     storeless = {route.unique_id for route in app.routes if isinstance(route, APIRoute) and not used(route.dependant)}
     for operations in schema["paths"].values():
         for method, operation in operations.items():
             for parameter in operation.get("parameters", []):
                 _drop_null(parameter["schema"])
+            form = operation.get("requestBody", {}).get("content", {}).get("application/x-www-form-urlencoded")
+            if form:
+                name = form["schema"]["$ref"].rpartition("/")[2]
+                for field in schemas[name]["properties"].values():
+                    _drop_null(field)
+                    field.setdefault("minLength", 1)  # FastAPI takes an empty field of a form for a missing one
             _add_problems(method, operation, uses_store=operation["operationId"] not in storeless)
     _add_links(schema["paths"])
     return schema
@@ -114,7 +121,7 @@ def _add_links(paths: dict[str, dict[str, Any]]) -> None:
 
 
 def _drop_null(schema: dict[str, Any]) -> None:
-    """An optional parameter is left out; unlike a field of a body it cannot be null."""
+    """What is optional in an address or in a form is left out; unlike a field of JSON it cannot be null."""
     match schema:
         case {"anyOf": [dict(kind), {"type": "null"}]}:
             del schema["anyOf"]
@@ -156,7 +163,7 @@ def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[s
 
 
 def _restricts(schema: dict[str, Any]) -> bool:
-    return {name: value for name, value in schema.items() if name != "title"} != {"type": "string"}
+    return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
 
 
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}

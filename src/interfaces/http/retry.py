@@ -65,6 +65,7 @@ async def once_per_key(
             description="1 to 255 printable ASCII characters. The same request with the same key is answered as the"
             " first one was, for 24 hours, and has no second effect.",
             examples=["8f0b7c1e-transfer-1"],
+            json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
         ),
     ] = None,
 ) -> OncePerKey:

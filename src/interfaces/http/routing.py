@@ -1,5 +1,6 @@
 """The order in which every request is judged: sign-in, then the announced body, then what FastAPI validates."""
 
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -35,12 +36,21 @@ def new_router(tag: str) -> APIRouter:
     return APIRouter(route_class=Route, tags=[tag], generate_unique_id_function=lambda route: route.name)
 
 
-def add_routes(app: FastAPI, router: APIRouter) -> None:
+def add_routes(app: FastAPI, *routers: APIRouter) -> None:
     """As they are. include_router() would match every request three times over."""
-    for route in router.routes:
+    routes = [route for router in routers for route in router.routes]
+    for route in routes:
         if not isinstance(route, Route):
             raise TypeError(f"{route} would be open to all: make its router with new_router()")
+        _spare_fixed_paths(route, [other.path for other in routes if isinstance(other, Route)])
         app.router.routes.append(route)
+
+
+def _spare_fixed_paths(route: Route, paths: list[str]) -> None:
+    """No id is called as a fixed path is, or `PUT /tasks/recent` would find fault with an id that nobody has meant."""
+    fixed = [re.escape(path) for path in paths if path != route.path and route.path_regex.match(path)]
+    if fixed:
+        route.path_regex = re.compile(f"(?!({'|'.join(fixed)})$){route.path_regex.pattern}")
 
 
 def allowed_methods(request: Request) -> str:

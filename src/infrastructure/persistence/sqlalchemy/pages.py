@@ -1,7 +1,7 @@
 """What every list does: one row more than the page to see whether more follow, and a count that stops early."""
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import eq, le, lt
+from operator import eq, le
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -43,8 +43,29 @@ class Aside(FunctionElement[Any]):
     name = "aside"
 
 
+class Alone(FunctionElement[Any]):
+    """A value that a column has in all of the list, which is then ordered by that column first.
+
+    To PostgreSQL, what equals one value is no order. For an owner of one item in twenty it would then rather pick them
+    out of the index that has everybody's in order, and look through all of it if the owner's are far down.
+    """
+
+    inherit_cache = True
+    name = "alone"
+
+
+def belongs(column: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
+    return column == Alone(value)
+
+
+@compiles(Alone, "postgresql")
+def _any_of_one(element: Alone, compiler: SQLCompiler, **options: Any) -> str:
+    return f"ANY (ARRAY[{compiler.process(element.clauses, **options)}])"
+
+
+@compiles(Alone)
 @compiles(Aside)
-def _as_it_is(element: Aside, compiler: SQLCompiler, **options: Any) -> str:
+def _as_it_is(element: Aside | Alone, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)
 
 
@@ -53,7 +74,13 @@ def _no_index_has_this(element: Aside, compiler: SQLCompiler, **options: Any) ->
     return f"+{compiler.process(element.clauses, **options)}"
 
 
-def paged(rows: Select[Any], *place: ColumnElement[Any], after: bool, descending: bool = False) -> Select[Any]:
+def paged(
+    rows: Select[Any],
+    *place: ColumnElement[Any],
+    after: bool,
+    descending: bool = False,
+    within: Sequence[ColumnElement[Any]] = (),
+) -> Select[Any]:
     """The rows of a window, in the order of the columns that tell where a row stands, and no two rows alike."""
     if after:
         here = tuple_(*place)
@@ -61,7 +88,11 @@ def paged(rows: Select[Any], *place: ColumnElement[Any], after: bool, descending
         rows = rows.where(here < there if descending else here > there)
     else:
         rows = rows.offset(bindparam("skip"))
-    return rows.order_by(*(by.desc() if descending else by for by in place)).limit(bindparam("limit"))
+    return rows.order_by(*ordered(*within, *place, descending=descending)).limit(bindparam("limit"))
+
+
+def ordered(*columns: ColumnElement[Any], descending: bool) -> list[ColumnElement[Any]]:
+    return [column.desc() if descending else column for column in columns]
 
 
 def listed(
@@ -77,8 +108,8 @@ def listed(
 
     def leads(column: ColumnElement[Any], compare: Callable[[Any, Any], Any]) -> bool:
         """Whether the index that has the order is entered or left by it: a position leaves nothing to enter by."""
-        superseded = after and (compare in {le, lt}) == sort.descending
-        return compare is eq or (column.key == sort.by and not superseded)
+        superseded = after and (compare is le) == sort.descending
+        return compare in {eq, belongs} or (column.key == sort.by and not superseded)
 
     def restricted(*, by_any_index: bool) -> Select[Any]:
         return select(table).where(
@@ -91,11 +122,17 @@ def listed(
             )
         )
 
+    within = [str(column.key) for column, compare in restrictions.values() if compare is belongs]
     place = ["id"] if sort.by == "id" else [sort.by, "id"]
-    rows = restricted(by_any_index=False)
-    page = paged(rows, *(table.c[by] for by in place), after=after, descending=sort.descending).subquery("page")
-    order = (page.c[by].desc() if sort.descending else page.c[by] for by in place)
-    shown = select(page, *besides(page)).order_by(*order)
+    page = paged(
+        restricted(by_any_index=False),
+        *(table.c[by] for by in place),
+        after=after,
+        descending=sort.descending,
+        within=[table.c[by] for by in within],
+    ).subquery("page")
+    in_order = ordered(*(page.c[by] for by in (*within, *place)), descending=sort.descending)
+    shown = select(page, *besides(page)).order_by(*in_order)
     if not count:
         return shown
     number = select(counted(restricted(by_any_index=True)).label("total")).subquery("number")

@@ -15,6 +15,7 @@ from domain.user import User, UserId
 from infrastructure.persistence.sqlalchemy.database import Database
 from infrastructure.persistence.sqlalchemy.pages import (
     Restrictions,
+    belongs,
     counted,
     listed,
     page_from,
@@ -35,12 +36,12 @@ ITEM = (
 TASK = select(tasks).where(tasks.c.id == bindparam("id"), tasks.c.owner_id == bindparam("owner_id"))
 
 ITEM_RESTRICTIONS: Restrictions = {
-    "owner_id": (items.c.owner_id, eq),
+    "owner_id": (items.c.owner_id, belongs),
     "min_price": (items.c.price, ge),
     "max_price": (items.c.price, le),
 }
 TASK_RESTRICTIONS: Restrictions = {
-    "owner_id": (tasks.c.owner_id, eq),
+    "owner_id": (tasks.c.owner_id, belongs),
     "status": (tasks.c.status, eq),
     "created_after": (tasks.c.created_at, gt),
 }

@@ -149,14 +149,14 @@ tasks = Table(
     Column("version", Integer, nullable=False),
     CheckConstraint("status IN ('pending', 'in_progress', 'completed', 'cancelled')", "status"),
     CheckConstraint("version >= 1", "version"),
-    # As for items: one for each sort, with and without the status. A bound on the time of creation is a piece of an
-    # index if the list is sorted by that; in any other order a page takes a scan of the owner's tasks (of that status).
-    Index(None, "owner_id", "id"),
+    # As for items: one for each sort, with and without the status. What was created after some time is a piece of an
+    # index if sorted by that; in any other order it takes a scan of the owner's tasks (of that status) at worst.
+    Index(None, "owner_id", "id", "created_at"),
     Index(None, "owner_id", "created_at", "id"),
-    Index(None, "owner_id", "title", "id"),
-    Index(None, "owner_id", "status", "id"),
+    Index(None, "owner_id", "title", "id", "created_at"),
+    Index(None, "owner_id", "status", "id", "created_at"),
     Index(None, "owner_id", "status", "created_at", "id"),
-    Index(None, "owner_id", "status", "title", "id"),
+    Index(None, "owner_id", "status", "title", "id", "created_at"),
 )
 
 sessions = Table(
