@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, WithJsonSchema
 
 from interfaces.http import problems as table
+from interfaces.http.body import FORM
 from interfaces.http.dependencies import used
 
 T = TypeVar("T")
@@ -20,6 +21,32 @@ Id = Annotated[
 Timestamp = Annotated[
     str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T09:30:00.123Z"]})
 ]
+
+CONVENTIONS = """\
+JSON in and out, UTF-8; unknown fields are refused. Times are RFC 3339 in UTC with milliseconds, ids are UUIDs.
+
+**Signing in.** `POST /auth/token` exchanges name and password for an access token, which every operation needs that is
+not marked as open: `Authorization: Bearer …`.
+
+**Problems.** Every error is `application/problem+json` (RFC 9457); its `type` answers GET with an explanation. Beside
+what each operation lists there may be 404 and 405 for what is no operation, and 500, which is our fault. A request is
+judged in one order: address and method, sign-in, size and media type of the body, form of what was sent, then what is
+stored.
+
+**Lists.** Pages by `skip` and `limit`, or onwards from `next_cursor`, which the header `Link` spells out. A cursor
+neither repeats nor loses rows that stay; it belongs to its filters and its order. `total` stops counting at 10,000 and
+`total_exact` then says so.
+
+**Changing what one has seen.** An `ETag` names the version. With `If-Match`, a change applies to that version or not at
+all (412); with `If-None-Match`, what is known is not sent again (304).
+
+**Retrying.** A POST with an `Idempotency-Key` takes effect once, however often it is sent, and is answered the same
+each time; `Idempotency-Replayed: true` marks the repetition. After 503 a change may have been made: repeat it with its
+key.
+
+**Every answer** has an `X-Request-ID`, the caller's own if it is sane. HEAD works wherever GET does. A path with a
+slash at its end is redirected to the one without.
+"""
 
 _MARK = "x-problems"
 _PASSWORD, _TOKEN = "password", "token"
@@ -95,7 +122,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             for parameter in operation.get("parameters", []):
                 _drop_null(parameter["schema"])
-            form = operation.get("requestBody", {}).get("content", {}).get("application/x-www-form-urlencoded")
+            form = operation.get("requestBody", {}).get("content", {}).get(FORM)
             if form:
                 name = form["schema"]["$ref"].rpartition("/")[2]
                 for field in schemas[name]["properties"].values():
@@ -149,6 +176,8 @@ def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[s
         slugs += ["not-signed-in", "invalid-token"]
     if "requestBody" in operation:
         slugs += ["request-timeout", "content-too-large", "unsupported-media-type"]
+    if FORM in operation.get("requestBody", {}).get("content", {}):
+        slugs += ["bad-request"]  # of more fields than anybody has
     if "requestBody" in operation or any(map(_restricts, parameters.values())):
         slugs += ["invalid-request"]
     if "If-Match" in parameters:
