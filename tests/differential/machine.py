@@ -211,11 +211,7 @@ class Differential(RuleBasedStateMachine):
                 address=address,
             )
         )
-        if changed.answer is None:
-            # A refused change may leave an attempt behind that is still to be judged, and that others would wait for.
-            self.clock.move(seconds=15)
-            return multiple()
-        return self._met(changed.answer)
+        return multiple() if changed.answer is None else self._met(changed.answer)
 
     @rule(
         user=people,
