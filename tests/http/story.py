@@ -345,6 +345,8 @@ class Story:
         await self.ask("content-too-large", ask, content=b" " * 65537)
         await self.ask("unsupported-media-type", ask.having(Content_Type="text/plain"), content=b"x")
         await self.ask("invalid-request", ask, content=b"[]")
+        if ask.form:
+            await self.ask("bad-request", ask, content=b"a&" * 5000)
         with self.patch.context() as patch:
             patch.setattr(middleware, "BODY_PATIENCE", 0.01)
             await self.ask("request-timeout", ask, content=endless())

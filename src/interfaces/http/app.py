@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from infrastructure.container import Container, offered
 from interfaces.http import docs, health, items, metrics, problems, sessions, tasks, transfers, users
 from interfaces.http.auth import signed_in
+from interfaces.http.document import CONVENTIONS, document
 from interfaces.http.metrics import Metrics
 from interfaces.http.middleware import Cors, Deadline, Envelope, Faults
-from interfaces.http.openapi import document
 from interfaces.http.routing import Route, add_routes
 from interfaces.logs import configure_logs
 
@@ -46,6 +46,7 @@ def create_app(container: Container) -> FastAPI:
         title="Handover",
         version="1",
         summary="Who owns what, and handing it over safely.",
+        description=CONVENTIONS,
         lifespan=lifespan,
         dependencies=[Depends(signed_in)],  # a router of another kind may be included tomorrow
         docs_url=None,
