@@ -15,9 +15,9 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from infrastructure.container import Settings, build, load_settings
+from interfaces.cli.protocol import BoundedProtocol
 from interfaces.http.app import create_app
 
 STOPPED, FAILED_TO_START = 0, 3
@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
                 app,
                 interface="asgi3",
                 loop="uvloop",
-                http=HttpToolsProtocol,
+                http=BoundedProtocol,
                 ws="none",
                 lifespan="on",
                 workers=1,
@@ -139,7 +139,7 @@ class Server(uvicorn.Server):
             server.close()
         for connection in waiting:
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: HttpToolsProtocol(
+                lambda: BoundedProtocol(
                     config=self.config, server_state=self.server_state, app_state=self.lifespan.state
                 ),
                 connection,

@@ -4,8 +4,9 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import structlog
 from fastapi import Response
@@ -18,6 +19,7 @@ from interfaces.http.problems import SOON, problem
 log = structlog.get_logger()
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HOST = re.compile(rb"^https?://[^/]*")
 BODY_PATIENCE = 10.0
 """Seconds that a client has to send its body; they do not count as ours."""
 
@@ -50,7 +52,8 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {**message, "headers": [*message["headers"], *_headers(message, request_id)]}
+                headers = message["headers"] if status != HTTPStatus.TEMPORARY_REDIRECT else _here(message["headers"])
+                message = {**message, "headers": [*headers, *_headers(message, request_id)]}
             elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)
@@ -69,6 +72,11 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return str(value, "ascii")
     return secrets.token_hex(16)
+
+
+def _here(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """We redirect to nowhere else, whatever host and scheme a request makes the framework believe in."""
+    return [(name, _HOST.sub(b"", value) if name == b"location" else value) for name, value in headers]
 
 
 def _headers(start: Message, request_id: str) -> list[tuple[bytes, bytes]]:
