@@ -20,7 +20,7 @@ from interfaces.http.auth import OPEN
 from interfaces.http.middleware import Deadline, Envelope, Faults
 from interfaces.http.problems import NotReady
 from interfaces.logs import configure_logs
-from tests.http.client import Person, assert_problem
+from tests.http.client import Person, assert_problem, refresh, sign_in
 
 SECRET = "xSUBMITTEDx"
 PLACE = "PostgreSQL at 10.0.0.7:5432"
@@ -165,21 +165,51 @@ async def test_one_line_per_request(http: AsyncClient, ada: Person, logged: io.S
     assert SECRET not in logged.getvalue()
 
 
-async def test_signing_in_is_logged_and_credentials_are_not(http: AsyncClient, logged: io.StringIO) -> None:
-    body = {"email": "eve@example.org", "username": "eve", "password": SECRET}
-    await http.post("/users", json=body)
-    token = (await http.post("/auth/token", data={"username": "eve", "password": SECRET})).json()["access_token"]
-    await http.post("/auth/token", data={"username": SECRET, "password": f"{SECRET}!"})
-    await http.get("/users/me", headers={"Authorization": f"Bearer {token}x"})
-    events = [(line["event"], line.get("code")) for line in lines(logged) if line["event"] != "request"]
-    assert events == [
+async def test_what_accounts_do_is_logged_and_credentials_are_not(http: AsyncClient, logged: io.StringIO) -> None:
+    body = {"email": "zed@example.org", "username": "zed", "password": SECRET}
+    me = (await http.post("/users", json=body)).json()["id"]
+    tokens = (await sign_in(http, "zed", SECRET)).json()
+    signed_in = {"Authorization": f"Bearer {tokens['access_token']}"}
+    await sign_in(http, SECRET, f"{SECRET}!")
+    await http.get("/users/me", headers={"Authorization": f"Bearer {tokens['access_token']}x"})
+    await http.get("/users/me")
+    await refresh(http, tokens)
+    await refresh(http, tokens)
+    await refresh(http, {"refresh_token": SECRET})
+    tokens = (await sign_in(http, "zed", SECRET)).json()
+    await http.post("/auth/logout", json={"refresh_token": tokens["refresh_token"]})
+    await http.post("/auth/logout", json={"refresh_token": SECRET})
+    change = {"email": "new@example.org", "password": f"{SECRET}x", "current_password": SECRET}
+    await http.patch(f"/users/{me}", headers=signed_in, json=change | {"current_password": f"{SECRET}y"})
+    await http.patch(f"/users/{me}", headers=signed_in, json=change)
+    for _ in range(9):
+        await sign_in(http, "zed", SECRET)
+    await sign_in(http, "zed", SECRET)
+    await http.delete(f"/users/{me}", headers=signed_in)
+
+    events = [line for line in lines(logged) if line["event"] != "request"]
+    assert all(event["request_id"] and event["client"] == "127.0.0.1" for event in events)
+    assert {event["user_id"] for event in events if "user_id" in event} == {me}
+    assert [(event["event"], event.get("code")) for event in events] == [
         ("account created", None),
         ("signed in", None),
         ("refused", "wrong-credentials"),
         ("refused", "invalid-token"),
+        ("refused", "not-signed-in"),
+        ("refreshed", None),
+        ("refresh token reused", None),
+        ("refused", "invalid-refresh-token"),
+        ("signed in", None),
+        ("signed out", None),
+        ("refused", "wrong-password"),
+        ("account changed", None),
+        *[("refused", "wrong-credentials")] * 9,
+        ("throttled", None),
+        ("account deleted", None),
     ]
-    assert SECRET not in logged.getvalue()
-    assert token not in logged.getvalue()
+    assert [event["fields"] for event in events if event["event"] == "account changed"] == [["email", "password"]]
+    for secret in (SECRET, tokens["access_token"], tokens["refresh_token"], "example.org", "$argon2"):
+        assert secret not in logged.getvalue()
 
 
 async def through_deadline(app: Any, receive: Any = None, seconds: float = 0.05) -> list[Message]:
