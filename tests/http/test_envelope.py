@@ -91,7 +91,7 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
         (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
         (TryAgain(SECRET), 503, "busy", "repeat it with its key"),
         (KeyInFlight(SECRET), 503, "busy", "repeat it with its key"),
-        (OutcomeUnknown(SECRET), 503, "outcome-unknown", "may have taken effect"),
+        (OutcomeUnknown(PLACE), 503, "outcome-unknown", "may have taken effect"),
         (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
         (RuntimeError(SECRET), 500, "internal-error", "The fault is ours"),
         (ValueError(SECRET), 500, "internal-error", "The fault is ours"),
