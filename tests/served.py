@@ -29,18 +29,19 @@ class Run:
     err: str
 
 
-async def handover(*words: str, folder: Path, **settings: str) -> Run:
+async def handover(*words: str, folder: Path, typed: str = "", **settings: str) -> Run:
     """Run it to its end. The folder is where it looks for `.env`, and puts what it is not told to put elsewhere."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "interfaces.cli.main", *words),
         cwd=folder,
         env=environment(settings),
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(SECONDS_TO_RUN):
-            out, err = await process.communicate()
+            out, err = await process.communicate(typed.encode(errors="surrogateescape"))
     finally:
         with suppress(ProcessLookupError):
             process.kill()

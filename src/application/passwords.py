@@ -1,14 +1,18 @@
 """Proving a password, and how often one may try."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
-from application.errors import Busy, TryAgain
+from application.errors import Busy
 from application.ports import Clock, PasswordHasher, UnitOfWork
-from application.transact import Transact
+from application.transact import Gate, Transact
 from domain.user import User
+
+PAUSE = 0.02
+"""Seconds; about as long as it takes to judge one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +49,40 @@ class ProvePassword:
     now: Clock
     per_account: int
     per_address: int
+    gate: Gate = field(default_factory=Gate)
 
     async def __call__(self, user: User | None, login: str, password: str, address: str) -> Attempt:
         account = f"account {user.id}" if user else f"name {login}"
         subjects = (subject(account), subject(f"address {network(address)}"))
-        at = self.now()
-
-        async def admit(uow: UnitOfWork) -> None:
-            counted = await uow.attempts.get_for_update(*subjects)
-            admitted = [
-                a.admit(at, limit) for a, limit in zip(counted, (self.per_account, self.per_address), strict=True)
-            ]
-            if not all(admitted):
-                raise TryAgain("others are still being judged")
-            await uow.attempts.save(*counted)
-
-        await self.transact(admit)
+        at = await self._admitted(*subjects)
         try:
             right = await self.passwords.verify(password, user.password_hash if user else None)
         except Busy:
             await Attempt(False, subjects, at).withdraw(self.transact)
             raise
         return Attempt(right, subjects, at)
+
+    async def _admitted(self, account: bytes, address: bytes) -> datetime:
+        """When; one of this process asks at a time, where each would only be in the others' way."""
+
+        async def admit(uow: UnitOfWork) -> bool:
+            counted = await uow.attempts.get_for_update(account, address)
+            limits = self.per_account, self.per_address
+            admitted = [attempts.admit(at, limit) for attempts, limit in zip(counted, limits, strict=True)]
+            if all(admitted):
+                await uow.attempts.save(*counted)
+            return all(admitted)
+
+        try:
+            async with asyncio.timeout(self.transact.deadline), self.gate(account):
+                while True:
+                    at = self.now()
+                    async with self.gate(address):
+                        if await self.transact(admit):
+                            return at
+                    await asyncio.sleep(PAUSE)
+        except TimeoutError:
+            raise Busy("others are still being judged") from None
 
 
 def network(address: str) -> str:

@@ -48,14 +48,19 @@ class UserRepository(Protocol):
         ...
 
     async def remove(self, user: User) -> None:
-        """Raise Conflict `user-owns-items`, here or at commit(), while there are items of theirs."""
+        """Raise Conflict `user-owns-items`, here or at commit(), while there are items of theirs.
+
+        Their tasks and sessions have been removed before.
+        """
         ...
 
 
 class ItemRepository(Protocol):
     """Items inside a unit of work. An item's owner exists; removing an item leaves its transfers."""
 
-    async def add(self, item: Item) -> None: ...
+    async def add(self, item: Item) -> None:
+        """The owner exists, which this unit has made sure of by holding them."""
+        ...
 
     async def get_for_update(self, item_id: ItemId) -> Item:
         """The item, locked until the unit of work ends where the engine can lock; raise NotFound `item-not-found`."""
@@ -137,7 +142,10 @@ class AttemptRepository(Protocol):
         ...
 
     async def save(self, *attempts: Attempts) -> None:
-        """Store what get_for_update() gave and has since changed; here or at commit(), raise TryAgain as for items."""
+        """Store what get_for_update() gave in this unit and whose version has since grown, by however much.
+
+        Here or at commit(), raise TryAgain if someone else changed it first.
+        """
         ...
 
 
@@ -197,7 +205,7 @@ class UnitOfWork(Protocol):
 
 
 Begin = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
-"""A new unit of work. Entering raises Unavailable if the store is down, and Busy if it is saturated."""
+"""A new unit of work. Entering or its first call raises Unavailable if the store is down, Busy if it is saturated."""
 
 
 class PasswordHasher(Protocol):

@@ -1,7 +1,8 @@
-"""Queries: committed state, one statement each and no transaction, so what they say may be outdated at once.
+"""Queries: committed state, and no transaction, so what they say may be outdated at once.
 
-Every call may raise `Unavailable`. Pages are ordered as stated, ties by id in the direction of the sort, and a page
-after a position starts behind it whether or not its row still exists. Counting stops at the limit of `paging`.
+Every call may raise `Unavailable`, and costs one statement, or two where a page is counted. Pages are ordered as
+stated, ties by id in the direction of the sort, and a page after a position starts behind it whether or not its row
+still exists. Counting stops at the limit of `paging`.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@ Every change of the store goes through here, so no use case can forget the retry
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -57,13 +57,13 @@ def keyed(once: Once) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gate:
-    """Lets one copy of a key through to the store: ten waiting there would hold ten connections."""
+class Gate:
+    """Lets one at a time through to the store per key: ten waiting there would hold ten connections."""
 
-    held: dict[KeyId, asyncio.Event] = field(default_factory=dict)
+    held: dict[Hashable, asyncio.Event] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def __call__(self, key: KeyId, until: float) -> AsyncIterator[None]:
+    async def __call__(self, key: Hashable, until: float | None = None) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout_at(until):
                 while key in self.held:
@@ -88,7 +88,7 @@ class Transact:
     now: Clock
     deadline: float = 4.5
     """Seconds, for connections, locks, keys, statements and repetitions together."""
-    gate: _Gate = field(default_factory=_Gate)
+    gate: Gate = field(default_factory=Gate)
 
     async def __call__(self, work: Work[T]) -> T:
         once = _once.get()

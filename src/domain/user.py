@@ -56,7 +56,7 @@ class User:
 def checked_email(email: str) -> str:
     email = caseless(checked_text("email", email, at_most=EMAIL_LENGTH))
     local, at, host = email.rpartition("@")
-    if not (local and at and host) or any(character.isspace() for character in email):
+    if not (local and at and host) or not email.isprintable() or " " in email:
         raise Invalid("invalid-email", "not an e-mail address", "email")
     return checked_text("email", email, at_most=EMAIL_LENGTH)  # again: folding case can make it longer
 

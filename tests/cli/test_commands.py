@@ -13,7 +13,8 @@ from interfaces.cli.commands import app
 from tests.engines import NewDatabase
 from tests.served import Run, environment, handover
 
-COMMANDS = ["serve", "settings", "openapi", "migrate up", "migrate down", "migrate status"]
+COMMANDS = ["serve", "settings", "openapi", "migrate up", "migrate down", "migrate status", "purge"]
+COMMANDS += [f"users {word}" for word in ("create", "list", "activate", "deactivate")]
 
 
 def invoke(*words: str, **settings: str) -> Result:

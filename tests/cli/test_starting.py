@@ -94,3 +94,21 @@ async def test_forwarded_addresses_are_believed_of_trusted_proxies_only(
         await signed_up(server, {"X-Forwarded-For": "203.0.113.9"})
         events = [json.loads(line) for line in server.said.splitlines()[4:]]
     assert [event["client"] for event in events if event["event"] == "signed in"] == [believed]
+
+
+async def test_workers_share_the_secret_and_the_throttle_which_no_header_gets_past(tmp_path: Path) -> None:
+    settings = {"WORKERS": "2", "LOGIN_FAILURES_PER_ADDRESS": "5"}
+
+    async def attempt(server: Served, number: int) -> int:
+        """Over a connection of its own, so by either worker."""
+        form = {"username": f"nobody{number}", "password": "a wrong password"}
+        headers = {"X-Forwarded-For": f"203.0.113.{number}", "Forwarded": f"for=203.0.113.{number}"}
+        async with server.client() as client:
+            return (await client.post("/auth/token", data=form, headers=headers)).status_code
+
+    async with served(tmp_path, **settings) as server:
+        token = await signed_up(server)
+        assert all([await is_accepted(server, token) for _ in range(10)])
+        assert [await attempt(server, number) for number in range(7)] == [401] * 5 + [429] * 2
+    async with served(tmp_path, TRUSTED_PROXIES="127.0.0.1", **settings) as server:
+        assert [await attempt(server, number) for number in range(7)] == [401] * 7

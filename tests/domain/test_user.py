@@ -46,6 +46,8 @@ def test_an_email_address_has_one_spelling(given: str, kept: str) -> None:
         "ada@exam ple.org",
         "a\u00a0da@example.org",
         "ada@example.org\n",
+        "ada\x1b[2J@example.org",
+        "ada\u202e@example.org",
         "a" * 251 + "@b.c",
     ],
 )

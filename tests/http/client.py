@@ -5,9 +5,43 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
-from httpx2 import AsyncClient, Response
+from dependency_injector import providers
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient, Response
+from starlette.types import ASGIApp
 
+from application.ports import Clock, Store
 from domain.user import User
+from infrastructure.container import Container, Settings, build
+from interfaces.http.app import create_app, wire
+
+PASSWORD = "correct horse battery"
+
+
+async def sign_in(http: AsyncClient, username: str, password: str = PASSWORD) -> Response:
+    return await http.post("/auth/token", data={"username": username, "password": password})
+
+
+async def refresh(http: AsyncClient, tokens: dict[str, Any]) -> Response:
+    return await http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})
+
+
+def container_on(settings: Settings, store: Store, clock: Clock) -> Container:
+    container = build(settings)
+    container.store.override(providers.Object(store))
+    container.now.override(providers.Object(clock))
+    return container
+
+
+def app_of(container: Container) -> FastAPI:
+    """Wired by hand and not by its lifespan, which would close the store that all tests share."""
+    app = create_app(container)
+    wire(app, container)
+    return app
+
+
+def client_of(app: ASGIApp, address: str = "127.0.0.1") -> AsyncClient:
+    return AsyncClient(transport=ASGITransport(app, client=(address, 1)), base_url="http://handover.test")
 
 
 @dataclass

@@ -1,41 +1,61 @@
 """The app on each engine, called in this process, and people who have signed in to it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from dependency_injector import providers
 from fastapi import FastAPI
-from httpx2 import ASGITransport, AsyncClient
+from httpx2 import AsyncClient
 
 from application.ports import Store
-from infrastructure.container import Container, build
-from interfaces.http.app import create_app, wire
+from infrastructure.container import Container
+from infrastructure.security.passwords import Argon2Passwords
 from tests.builders import SetClock, a_user
-from tests.engines import Database
-from tests.http.client import NewPerson, Person
+from tests.engines import ENGINES, Database
+from tests.http.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on
+from tests.http.recorder import Recorder
+from tests.http.secrets import Secrets, watched
+
+
+@pytest.fixture(scope="session", autouse=True)
+def secrets() -> Iterator[Secrets]:
+    """No log holds a password, a token or a hash that a test has used; asked once, of the whole run."""
+    with watched() as secrets:
+        yield secrets
+        assert secrets.leaked() == []
 
 
 @pytest.fixture
 def container(database: Database, clock: SetClock) -> Container:
-    container = build(database.settings)
-    container.store.override(providers.Object(database.store))
-    container.now.override(providers.Object(clock))
-    return container
+    return container_on(database.settings, database.store, clock)
 
 
 @pytest.fixture
 def app(container: Container) -> FastAPI:
-    """Wired by hand and not by its lifespan, which would close the store that all tests share."""
-    app = create_app(container)
-    wire(app, container)
-    return app
+    return app_of(container)
 
 
 @pytest.fixture
 async def http(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://handover.test") as client:
+    """Whatever a test asks, the document has to have said that this can be the answer."""
+    recorder = Recorder(app)
+    async with client_of(recorder) as client:
         yield client
+    for told in recorder.told:
+        assert told.is_declared(), told
+
+
+@pytest.fixture
+async def second_http(database: Database, engine: str, clock: SetClock) -> AsyncIterator[AsyncClient]:
+    """Another worker, with connections of its own where the engine has any."""
+    async with AsyncExitStack() as closing:
+        store = database.store
+        if engine != "memory":
+            store = ENGINES[engine].adapter(database.settings)
+            await store.open()
+            closing.push_async_callback(store.close)
+        yield await closing.enter_async_context(client_of(app_of(container_on(database.settings, store, clock))))
 
 
 @pytest.fixture
@@ -72,3 +92,15 @@ def deactivate(store: Store) -> Callable[[Person], Awaitable[None]]:
             await uow.commit()
 
     return deactivated
+
+
+@pytest.fixture(scope="session")
+async def password_hash() -> str:
+    """Of PASSWORD, as it is really made."""
+    return await Argon2Passwords().hash(PASSWORD)
+
+
+@pytest.fixture
+async def eve(new_person: NewPerson, password_hash: str) -> Person:
+    """Who can sign in, with PASSWORD."""
+    return await new_person(username="eve", email="eve@example.org", password_hash=password_hash)

@@ -13,6 +13,7 @@ def document() -> dict[str, Any]:
     return create_app(build(settings_for("memory://"))).openapi()
 
 
+@cache
 def operations() -> dict[str, dict[str, Any]]:
     """By their ids."""
     return {operation["operationId"]: operation for path in document()["paths"].values() for operation in path.values()}

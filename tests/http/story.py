@@ -14,9 +14,8 @@ from uuid import UUID
 
 import pytest
 from dependency_injector import providers
-from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Request, Response
-from starlette.types import Message, Receive, Scope, Send
+from pydantic import SecretStr
 
 from application import transact
 from application.errors import Busy, OutcomeUnknown, Unavailable
@@ -29,52 +28,11 @@ from interfaces.http.app import create_app, wire
 from tests.application.fakes import FakePasswords, FakeTokens
 from tests.builders import SetClock
 from tests.http.client import assert_problem
+from tests.http.recorder import Recorder, Told
 
 PASSWORD = "correct horse battery staple"
 NOBODY = "00000000-0000-7000-8000-0000000000ff"
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
-
-
-@dataclass(frozen=True)
-class Told:
-    """One exchange: what was asked, and all that was answered. The operation is None where there is none."""
-
-    operation: str | None
-    asked: str
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: str
-
-    @property
-    def problem(self) -> str | None:
-        """The last part of its type."""
-        is_problem = self.body and ("content-type", "application/problem+json") in self.headers
-        return json.loads(self.body)["type"].rpartition("/")[2] if is_problem else None
-
-
-@dataclass
-class Recorder:
-    """Between a client and the app."""
-
-    app: FastAPI
-    told: list[Told] = field(default_factory=list)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start: Message = {}
-        body = b""
-
-        async def send_noted(message: Message) -> None:
-            nonlocal start, body
-            if message["type"] == "http.response.start":
-                start = message
-            body += message.get("body", b"")
-            await send(message)
-
-        await self.app(scope, receive, send_noted)
-        headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
-        operation = scope["route"].name if "route" in scope and start["status"] != 405 else None
-        asked = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
-        self.told.append(Told(operation, asked, start["status"], headers, body.decode()))
 
 
 @dataclass(frozen=True)
@@ -109,7 +67,7 @@ class Story:
     def __init__(self, settings: Settings, store: Store, patch: pytest.MonkeyPatch) -> None:
         self.clock, self.patch = SetClock(), patch
         numbers, tokens, self.requests = count(1), count(1), count(1)
-        self.container = build(settings)
+        self.container = build(settings.model_copy(update={"metrics_token": SecretStr("of the metrics")}))
         self.container.store.override(providers.Object(store))
         self.container.now.override(providers.Object(self.clock))
         self.container.ids.override(providers.Object(lambda: UUID(int=next(numbers) << 80 | 7 << 76 | 2 << 62)))
@@ -183,6 +141,9 @@ class Story:
             await self.ask(200, Ask(method, "/health/ready"))
         await self.ask(200, Ask("GET", "/problems/version-mismatch"))
         await self.ask("not-found", Ask("GET", "/problems/nope"))
+        await self.ask("not-signed-in", Ask("GET", "/metrics"))
+        await self.ask("invalid-token", Ask("GET", "/metrics").having(Authorization="Bearer x"))
+        await self.ask(200, Ask("GET", "/metrics").having(Authorization="bearer of the metrics"))
         await self.ask("not-found", Ask("GET", "/nope"))
         await self.ask("method-not-allowed", Ask("DELETE", "/health/live"))
         await self.ask(307, Ask("GET", "/health/live/"))
@@ -384,6 +345,8 @@ class Story:
         await self.ask("content-too-large", ask, content=b" " * 65537)
         await self.ask("unsupported-media-type", ask.having(Content_Type="text/plain"), content=b"x")
         await self.ask("invalid-request", ask, content=b"[]")
+        if ask.form:
+            await self.ask("bad-request", ask, content=b"a&" * 5000)
         with self.patch.context() as patch:
             patch.setattr(middleware, "BODY_PATIENCE", 0.01)
             await self.ask("request-timeout", ask, content=endless())
@@ -421,8 +384,8 @@ class Story:
         for path in (f"/users/{NOBODY}", f"/users/{NOBODY}/items"):
             await self.ask("user-not-found", Ask("GET", path, by="ada"))
         await self.ask("user-owns-items", delete)
+        await self.ask("common-password", change, content=change.content | {"password": "Password123"})
         for _ in range(10):
-            await self.ask("common-password", change, content=change.content | {"password": "Password123"})
             await self.ask("wrong-password", change, content=change.content | {"current_password": "wrong"})
         await self.ask("too-many-attempts", change)
         self.clock.move(minutes=15)

@@ -1,5 +1,6 @@
 """A route is closed unless it says that it is open, and nobody gets in with a forged token."""
 
+import hmac
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from httpx2 import AsyncClient
 from pydantic import SecretStr
 
 from application.ports import Tokens
+from domain.errors import Unauthenticated
 from infrastructure.security.tokens import JwtTokens
 from interfaces.http.routing import add_routes
 from tests.builders import SetClock
@@ -26,8 +28,10 @@ OPEN = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/problems/{slug}"),
+    ("GET", "/metrics"),
 }
-SECRET = "a secret of at least thirty-two bytes"
+UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/assets"}
+SECRET = "a secret of at least sixty-four bytes, which is what HMAC-SHA-512 wants"
 
 
 async def test_every_route_but_the_open_ones_needs_a_token(http: AsyncClient) -> None:
@@ -35,12 +39,21 @@ async def test_every_route_but_the_open_ones_needs_a_token(http: AsyncClient) ->
     operations = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert operations > OPEN
     for method, path in operations - OPEN:
-        for headers in ({}, {"Content-Type": "text/plain"}):
+        for headers in ({}, {"Content-Type": "text/plain", "If-Match": "?", "Idempotency-Key": "\t"}):
             response = await http.request(method, path, headers=headers, content=b"?")
             assert_problem(response, 401, "not-signed-in")
+            forged = await http.request(method, path, headers={**headers, "Authorization": "Bearer x"}, content=b"?")
+            assert_problem(forged, 401, "invalid-token")
+        if method == "GET":
+            assert (await http.request("HEAD", path)).status_code == 401
     for method, path in OPEN:
         assert (await http.request(method, path)).status_code not in {401, 403}
         assert document["paths"][path][method.lower()]["security"] == []
+
+
+async def test_no_route_is_left_out_of_the_document(app: FastAPI, http: AsyncClient) -> None:
+    documented = (await http.get("/openapi.json")).json()["paths"].keys()
+    assert {route.path for route in app.routes} == documented | UNDOCUMENTED  # type: ignore[attr-defined]
 
 
 async def test_a_route_added_tomorrow_is_closed(app: FastAPI, http: AsyncClient, ada: Person) -> None:
@@ -103,6 +116,13 @@ def unsigned(token: str, algorithm: str) -> str:
     return f"{header.decode()}.{token.split('.')[1]}."
 
 
+def signed(header: dict[str, Any], claims: dict[str, Any], secret: str = SECRET, digest: str = "sha256") -> str:
+    """With HMAC, whatever the header says."""
+    parts = [urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
+    signature = hmac.digest(secret.encode(), b".".join(parts), digest)
+    return b".".join([*parts, urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
 Claims = dict[str, Any]
 FORGERIES: dict[str, Callable[[str, Claims, dict[str, str]], str]] = {
     "no algorithm": lambda token, claims, header: unsigned(token, "none"),
@@ -113,7 +133,7 @@ FORGERIES: dict[str, Callable[[str, Claims, dict[str, str]], str]] = {
         [token.split(".")[0], jwt.encode(claims | {"sub": "x"}, SECRET).split(".")[1], token.split(".")[2]]
     ),
     "another key": lambda token, claims, header: jwt.encode(claims, "k" * 32, "HS256", header),
-    "another algorithm": lambda token, claims, header: jwt.encode(claims, SECRET * 2, "HS512", header),
+    "another algorithm": lambda token, claims, header: signed({**header, "alg": "HS512"}, claims, digest="sha512"),
     "an unknown key id": lambda token, claims, header: jwt.encode(claims, SECRET, "HS256", {"kid": "?"}),
     "no key id": lambda token, claims, header: jwt.encode(claims, SECRET, "HS256"),
     "another audience": lambda token, claims, header: jwt.encode(claims | {"aud": "x"}, SECRET, "HS256", header),
@@ -130,6 +150,30 @@ FORGERIES: dict[str, Callable[[str, Claims, dict[str, str]], str]] = {
         )
         for claim in ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "typ")
     },
+    "another algorithm in the header": lambda token, claims, header: signed({**header, "alg": "HS512"}, claims),
+    "an asymmetric algorithm": lambda token, claims, header: signed({**header, "alg": "RS256"}, claims),
+    "the name of a key as the key": lambda token, claims, header: signed(
+        {**header, "alg": "HS256"}, claims, header["kid"]
+    ),
+    "a key of its own": lambda token, claims, header: signed(
+        {**header, "alg": "HS256", "jwk": {"kty": "oct", "k": "YQ"}, "jku": "https://example.org/keys"}, claims, "a"
+    ),
+    "a key id that is a list": lambda token, claims, header: signed({"alg": "HS256", "kid": [header["kid"]]}, claims),
+    "a key id that is a file": lambda token, claims, header: signed({"alg": "HS256", "kid": "/dev/null"}, claims, ""),
+    "an extension that must be understood": lambda token, claims, header: signed(
+        {**header, "alg": "HS256", "crit": ["x"], "x": 1}, claims
+    ),
+    "an empty key": lambda token, claims, header: signed({**header, "alg": "HS256"}, claims, ""),
+    "expired": lambda token, claims, header: signed({**header, "alg": "HS256"}, claims | {"exp": claims["nbf"] - 31}),
+    "not valid yet": lambda token, claims, header: signed(
+        {**header, "alg": "HS256"}, claims | {"nbf": claims["nbf"] + 31}
+    ),
+    "issued tomorrow": lambda token, claims, header: signed(
+        {**header, "alg": "HS256"}, claims | {"iat": claims["iat"] + 86400, "exp": claims["exp"] + 86400}
+    ),
+    "times that are no times": lambda token, claims, header: signed(
+        {**header, "alg": "HS256"}, claims | {"exp": float("inf")}
+    ),
     "garbage": lambda token, claims, header: "garbage",
     "dots": lambda token, claims, header: "..",
     "very long": lambda token, claims, header: token + "A" * 10_000,
@@ -146,6 +190,7 @@ async def test_forgeries(http: AsyncClient, app: FastAPI, ada: Person, clock: Se
     header = {"kid": jwt.get_unverified_header(genuine)["kid"]}
     again = jwt.encode(claims, SECRET, "HS256", header)
     assert tokens.verify(again, clock()) == ada.user.id  # so the one difference is what is refused
+    assert tokens.verify(signed({**header, "alg": "HS256"}, claims), clock()) == ada.user.id
 
     forged = FORGERIES[forgery](genuine, claims, header)
     for _ in range(2):
@@ -160,3 +205,6 @@ async def test_a_key_is_replaced_without_signing_anyone_out(ada: Person, clock: 
     assert new.verify(token, clock() + timedelta(minutes=1)) == ada.user.id
     assert new.verify(later, clock()) == ada.user.id
     assert jwt.get_unverified_header(token)["kid"] != jwt.get_unverified_header(later)["kid"]
+    without_the_old = JwtTokens(secret=SecretStr("n" * 32), previous=None, minutes=15)
+    with pytest.raises(Unauthenticated):
+        without_the_old.verify(token, clock())

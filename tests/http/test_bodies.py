@@ -190,6 +190,17 @@ async def test_a_form_is_limited_too(http: AsyncClient) -> None:
     assert_problem(await http.post("/auth/token", content=chunked(body), headers=form), 413, "content-too-large")
 
 
+@pytest.mark.parametrize(
+    "body", [b"a&" * 30_000, b"username=a&" * 5_000 + b"password=b", b"%", b"=&=", b"username=%ff&password=%00"]
+)
+async def test_a_form_that_is_none(http: AsyncClient, body: bytes) -> None:
+    response = await http.post(
+        "/auth/token", content=body, headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
+    assert response.status_code in {400, 401, 422}
+    assert response.headers["content-type"] == "application/problem+json"
+
+
 async def test_a_body_that_is_announced_too_large_is_not_read(ada: Person) -> None:
     async def unread() -> AsyncIterator[bytes]:
         raise AssertionError("it was read")

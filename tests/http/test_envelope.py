@@ -23,6 +23,7 @@ from interfaces.logs import configure_logs
 from tests.http.client import Person, assert_problem
 
 SECRET = "xSUBMITTEDx"
+PLACE = "PostgreSQL at 10.0.0.7:5432"
 
 
 @pytest.fixture
@@ -85,12 +86,12 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
 @pytest.mark.parametrize(
     ("error", "status", "slug", "said"),
     [
-        (Unavailable(SECRET), 503, "store-unavailable", "repeat it with its key"),
-        (Busy(SECRET), 503, "busy", "repeat it with its key"),
+        (Unavailable(PLACE), 503, "store-unavailable", "repeat it with its key"),
+        (Busy(PLACE), 503, "busy", "repeat it with its key"),
         (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
         (TryAgain(SECRET), 503, "busy", "repeat it with its key"),
         (KeyInFlight(SECRET), 503, "busy", "repeat it with its key"),
-        (OutcomeUnknown(SECRET), 503, "outcome-unknown", "may have taken effect"),
+        (OutcomeUnknown(PLACE), 503, "outcome-unknown", "may have taken effect"),
         (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
         (RuntimeError(SECRET), 500, "internal-error", "The fault is ours"),
         (ValueError(SECRET), 500, "internal-error", "The fault is ours"),
@@ -108,6 +109,7 @@ async def test_what_comes_from_below(
     assert_problem(response, status, slug)
     assert said in response.json()["detail"]
     assert SECRET not in response.text
+    assert PLACE not in response.text
 
 
 async def test_an_unexpected_error_is_logged_without_what_was_submitted(
@@ -139,7 +141,7 @@ async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None
         assert message["type"] == "http.response.start"
 
     with pytest.raises(RuntimeError):
-        await Envelope(Faults(breaks))({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
+        await Envelope(Faults(breaks), lambda *_: None)({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
     assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
     assert SECRET not in logged.getvalue()
 

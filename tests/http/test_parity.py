@@ -5,8 +5,9 @@ import pytest
 from application.ports import Store
 from infrastructure.persistence import memory
 from tests.engines import Database, settings_for
-from tests.http.document import declared_problems
-from tests.http.story import Story, Told
+from tests.http.document import declared_problems, operations
+from tests.http.recorder import Told
+from tests.http.story import Story
 
 IN_MEMORY = settings_for("memory://")
 
@@ -23,6 +24,11 @@ async def test_the_same_bytes_on_every_engine(
     there = await told_in_memory()
     for mine, other in zip(here, there, strict=True):
         assert mine == other
+
+
+async def test_every_operation_succeeds_in_it() -> None:
+    succeeded = {told.operation for told in await told_in_memory() if told.status < 300}
+    assert succeeded - {None} == operations().keys()
 
 
 async def test_every_problem_that_is_declared_is_given_and_no_other() -> None:

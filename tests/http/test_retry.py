@@ -1,13 +1,17 @@
 """The same request with the same Idempotency-Key takes effect once, and is answered the same each time."""
 
 import asyncio
+import re
+from pathlib import Path
 
 import pytest
 from httpx2 import Response
 
+import application
 from infrastructure.container import Container
 from tests.builders import SetClock
 from tests.http.client import Person, assert_faults, assert_problem
+from tests.http.document import document
 
 LAMP = {"name": "Lamp", "price": 19.99}
 
@@ -123,3 +127,20 @@ async def test_reading_ignores_the_key(ada: Person) -> None:
         response = await ada.get(f"/items/{item['id']}", headers={"Idempotency-Key": "\t"})
         assert response.status_code == 200
         assert "idempotency-replayed" not in response.headers
+
+
+def test_every_post_of_somebody_who_signed_in_takes_a_key() -> None:
+    """A route added tomorrow that forgets it fails here."""
+    posts = [path["post"] for path in document()["paths"].values() if "post" in path]
+    closed = [operation for operation in posts if "security" not in operation]
+    assert {"create_item", "create_task", "transfer_item"} <= {operation["operationId"] for operation in closed}
+    for operation in closed:
+        assert "Idempotency-Key" in [parameter["name"] for parameter in operation["parameters"]]
+
+
+def test_keys_are_not_a_matter_of_the_use_cases() -> None:
+    """They stand for the rules alone; decision 1 tells why."""
+    folder = Path(str(application.__file__)).parent
+    for module in ("items", "tasks", "users", "sessions"):
+        text = (folder / f"{module}.py").read_text().lower()
+        assert not re.search(r"idempoten|keyed|replay", text), module

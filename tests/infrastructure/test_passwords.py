@@ -1,6 +1,8 @@
 """Password hashes: right, of the promised cost, and never in the way of the event loop."""
 
 import asyncio
+import time
+from threading import Lock
 
 import pytest
 from argon2 import Type, extract_parameters
@@ -35,6 +37,26 @@ async def test_the_event_loop_goes_on() -> None:
         turns += 1
         await asyncio.sleep(0)
     assert turns > 10
+
+
+@pytest.mark.parametrize(("cores", "workers", "at_once"), [(4, 1, 4), (4, 2, 2), (3, 2, 1), (2, 8, 1)])
+async def test_workers_share_the_cores(cores: int, workers: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = Argon2Passwords(cores=cores, workers=workers)
+    running, most, lock = 0, 0, Lock()
+
+    def hash_and_count(password: str) -> str:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        with lock:
+            running -= 1
+        return password
+
+    monkeypatch.setattr(passwords._hasher, "hash", hash_and_count)
+    await asyncio.gather(*(passwords.hash(PASSWORD) for _ in range(16)))
+    assert most == at_once
 
 
 async def test_a_full_queue_is_busy_and_empties() -> None:

@@ -1,12 +1,14 @@
 """The commands: what each takes and says."""
 
+import asyncio
 import json
 from typing import Annotated
 
 import typer
 
 from infrastructure.container import build, load_settings
-from interfaces.cli import migrate
+from interfaces.cli import migrate, users
+from interfaces.cli.store import opened
 
 app = typer.Typer(
     help="Keep track of who owns what, and hand ownership over safely.",
@@ -18,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(migrate.app, name="migrate")
+app.add_typer(users.app, name="users")
 
 
 @app.command(epilog="Example: HANDOVER_PORT=9000 handover serve")
@@ -26,6 +29,18 @@ def serve() -> None:
     from interfaces.cli.start import start  # noqa: PLC0415 - its imports take longer than other commands run
 
     start()
+
+
+@app.command(epilog="Example: 0 * * * * handover purge")
+def purge() -> None:
+    """Remove idempotency keys, sessions and log-in attempts that have had their time; run it now and then."""
+
+    async def remove() -> int:
+        async with opened() as (container, _):
+            removed: int = await container.store().purge(container.now()())
+            return removed
+
+    print(f"Removed {asyncio.run(remove())} keys, sessions and log-in attempts that had had their time")
 
 
 @app.command(epilog="Example: handover settings --json")

@@ -6,11 +6,13 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from tempfile import TemporaryDirectory
 
 from application.errors import Unavailable
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
 from interfaces.cli.server import STOPPED, serve
 from interfaces.cli.workers import Workers
+from interfaces.http.metrics import SHARED_FOLDER
 
 QUEUE = 2048
 """Connections that the kernel keeps waiting, as long as no worker takes them."""
@@ -26,7 +28,9 @@ def start() -> None:
         if settings.workers == 1:
             code = serve(listener, started=started)
         else:
-            code = asyncio.run(Workers(settings.workers, listener, started).run())
+            with TemporaryDirectory(prefix="handover-metrics-") as folder:
+                os.environ[SHARED_FOLDER] = folder  # before a worker imports the library
+                code = asyncio.run(Workers(settings.workers, listener, started).run())
     if code != STOPPED:
         raise Unavailable("the server did not start; what is above says why")
 

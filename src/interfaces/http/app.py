@@ -9,10 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from infrastructure.container import Container, offered
-from interfaces.http import docs, health, items, problems, sessions, tasks, transfers, users
+from interfaces.http import docs, health, items, metrics, problems, sessions, tasks, transfers, users
 from interfaces.http.auth import signed_in
+from interfaces.http.document import CONVENTIONS, document
+from interfaces.http.metrics import Metrics
 from interfaces.http.middleware import Cors, Deadline, Envelope, Faults
-from interfaces.http.openapi import document
 from interfaces.http.routing import Route, add_routes
 from interfaces.logs import configure_logs
 
@@ -45,6 +46,7 @@ def create_app(container: Container) -> FastAPI:
         title="Handover",
         version="1",
         summary="Who owns what, and handing it over safely.",
+        description=CONVENTIONS,
         lifespan=lifespan,
         dependencies=[Depends(signed_in)],  # a router of another kind may be included tomorrow
         docs_url=None,
@@ -54,13 +56,14 @@ def create_app(container: Container) -> FastAPI:
     app.state.draining = False  # the server says when it is
     app.router.route_class = Route
     settings = container.settings()
+    app.state.metrics = Metrics(settings)
     app.add_middleware(Deadline, seconds=settings.request_deadline)
     app.add_middleware(Faults)
     if settings.cors_origins:
         app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(Envelope)  # what is added last sees a request first
+    app.add_middleware(Envelope, observe=app.state.metrics.observe)  # what is added last sees a request first
     for kind in (*problems.KINDS, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(kind, problems.refuse)
-    add_routes(app, *(module.router for module in (items, transfers, users, tasks, sessions, health, docs)))
+    add_routes(app, *(module.router for module in (items, transfers, users, tasks, sessions, health, metrics, docs)))
     docs.add_docs(app)
     return app

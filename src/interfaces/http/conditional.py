@@ -25,7 +25,9 @@ async def expected(
     request: Request,
     if_match: Annotated[
         str | None,
-        Header(alias="If-Match", description="Change it only in one of these versions; else 412.", examples=['"3"']),
+        Header(
+            alias="If-Match", description="Change it only in one of these versions; else 412.", examples=['"1"', "*"]
+        ),
     ] = None,
 ) -> Expected:
     """A weak or malformed tag matches no version, so a list of nothing else is an empty one, which none fits."""

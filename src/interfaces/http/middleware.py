@@ -4,7 +4,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +21,8 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 BODY_PATIENCE = 10.0
 """Seconds that a client has to send its body; they do not count as ours."""
 
+Observe = Callable[[str, str | None, int, float], None]
+"""Is told the method, the route's template if there is one, the status and the seconds of each request."""
 CORS_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 CORS_SENT = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
 CORS_SHOWN = ["ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"]
@@ -31,6 +33,7 @@ class Envelope:
     """The outermost. A HEAD goes in as the GET that it stands for, and comes out without its body."""
 
     app: ASGIApp
+    observe: Observe
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,13 +59,9 @@ class Envelope:
             try:
                 await self.app(scope, receive, send_enveloped)
             finally:
-                log.info(
-                    "request",
-                    method=method,
-                    route=getattr(scope.get("route"), "path_format", None),
-                    status=status,
-                    ms=round((time.perf_counter() - began) * 1000, 1),
-                )
+                route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
+                self.observe(method, route, status, seconds)
+                log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,16 +1,10 @@
-"""The OpenAPI document: FastAPI's, with the problems that each operation can answer, and who may call it."""
+"""What routes say of themselves for the OpenAPI document: shapes of answers, headers, and what can go wrong."""
 
-import re
-from http import HTTPStatus
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, WithJsonSchema
 
 from interfaces.http import problems as table
-from interfaces.http.dependencies import used
 
 T = TypeVar("T")
 
@@ -21,29 +15,8 @@ Timestamp = Annotated[
     str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T09:30:00.123Z"]})
 ]
 
-_MARK = "x-problems"
-_PASSWORD, _TOKEN = "password", "token"
-_PROBLEM: dict[str, Any] = {
-    "type": "object",
-    "description": "RFC 9457. Its `type` answers GET with an explanation.",
-    "required": ["type", "title", "status", "detail", "instance", "request_id"],
-    "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string", "format": "uri-reference"},
-        "request_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
-            },
-        },
-    },
-}
+MARK = "x-problems"
+"""Where problems() leaves its words for the document, which spells them out."""
 
 
 class PageOut(BaseModel, Generic[T]):
@@ -66,7 +39,7 @@ def problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
     """As a route's `responses`: what can go wrong there besides what its parameters already tell."""
     declared: dict[int | str, dict[str, Any]] = {}
     for slug in slugs:
-        declared.setdefault(table.PROBLEMS[slug].status, {_MARK: []})[_MARK].append(slug)
+        declared.setdefault(table.PROBLEMS[slug].status, {MARK: []})[MARK].append(slug)
     return declared
 
 
@@ -74,128 +47,3 @@ def headers(status: int, **described: str) -> dict[int | str, dict[str, Any]]:
     """As a part of a route's `responses`: the headers that tell something of their own."""
     schema = {"type": "string"}
     return {status: {"headers": {name: {"description": text, "schema": schema} for name, text in described.items()}}}
-
-
-def document(app: FastAPI) -> dict[str, Any]:
-    schema = get_openapi(
-        title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
-    )
-    components = schema.setdefault("components", {})
-    schemas = components.setdefault("schemas", {})
-    for unused in ("HTTPValidationError", "ValidationError"):
-        schemas.pop(unused, None)
-    schemas["Problem"] = _PROBLEM
-    components["securitySchemes"] = {
-        _PASSWORD: {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}},
-        _TOKEN: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-    }
-    schema["security"] = [{_PASSWORD: []}, {_TOKEN: []}]  # either
-    storeless = {route.unique_id for route in app.routes if isinstance(route, APIRoute) and not used(route.dependant)}
-    for operations in schema["paths"].values():
-        for method, operation in operations.items():
-            for parameter in operation.get("parameters", []):
-                _drop_null(parameter["schema"])
-            form = operation.get("requestBody", {}).get("content", {}).get("application/x-www-form-urlencoded")
-            if form:
-                name = form["schema"]["$ref"].rpartition("/")[2]
-                for field in schemas[name]["properties"].values():
-                    _drop_null(field)
-            _add_problems(method, operation, uses_store=operation["operationId"] not in storeless)
-    _add_links(schema["paths"])
-    return schema
-
-
-def _add_links(paths: dict[str, dict[str, Any]]) -> None:
-    """From what was made to all that can be done with it, by its id."""
-    for path, operations in paths.items():
-        created = operations.get("post", {}).get("responses", {}).get("201")
-        if created is None:
-            continue
-        inside = re.compile(re.escape(path) + r"/\{(\w+)\}(/\w+)?")
-        for there, others in paths.items():
-            if found := inside.fullmatch(there):
-                for other in others.values():
-                    link = {"operationId": other["operationId"], "parameters": {found[1]: "$response.body#/id"}}
-                    created.setdefault("links", {})[other["operationId"]] = link
-
-
-def _drop_null(schema: dict[str, Any]) -> None:
-    """What is optional in an address or in a form is left out; unlike a field of JSON it cannot be null."""
-    match schema:
-        case {"anyOf": [dict(kind), {"type": "null"}]}:
-            del schema["anyOf"]
-            schema.update(kind)
-
-
-def _add_problems(method: str, operation: dict[str, Any], *, uses_store: bool) -> None:
-    responses = operation["responses"]
-    slugs = _implied(method, operation, uses_store)
-    for response in responses.values():
-        slugs += response.pop(_MARK, [])
-    responses.pop("422", None)  # FastAPI writes one for whatever has a parameter
-    by_status: dict[int, list[str]] = {}
-    for slug in slugs:
-        by_status.setdefault(table.PROBLEMS[slug].status, []).append(slug)
-    for status, these in sorted(by_status.items()):
-        responses[str(status)] = _response(status, these)
-
-
-def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
-    """What follows from who may call it, what it takes and what it needs."""
-    parameters = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", [])}
-    slugs = []
-    if "security" not in operation:
-        slugs += ["not-signed-in", "invalid-token"]
-    if "requestBody" in operation:
-        slugs += ["request-timeout", "content-too-large", "unsupported-media-type"]
-    if "requestBody" in operation or any(map(_restricts, parameters.values())):
-        slugs += ["invalid-request"]
-    if "If-Match" in parameters:
-        slugs += ["version-mismatch"]
-    if "Idempotency-Key" in parameters:
-        slugs += ["idempotency-key-reused", "request-in-progress"]
-    if uses_store:
-        slugs += ["store-unavailable", "busy"]
-        if method != "get":
-            slugs += ["outcome-unknown"]
-    return slugs
-
-
-def _restricts(schema: dict[str, Any]) -> bool:
-    return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
-
-
-_RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-_SCHEME = {"WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string", "const": "Bearer"}}}
-_HEADERS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(["request-in-progress", "too-many-attempts", "busy"], _RETRY),
-    "not-signed-in": _SCHEME,
-    "wrong-credentials": _SCHEME,
-    "invalid-refresh-token": _SCHEME,
-}
-"""By one problem of each status that has them."""
-
-
-def _response(status: int, slugs: list[str]) -> dict[str, Any]:
-    examples = {
-        slug: {
-            "summary": table.PROBLEMS[slug].title,
-            "value": {
-                "type": f"/problems/{slug}",
-                "title": table.PROBLEMS[slug].title,
-                "status": status,
-                "detail": table.PROBLEMS[slug].explanation,
-                "instance": "/…",
-                "request_id": "0f8fad5bd9cb469fa165708867728950",
-            },
-        }
-        for slug in slugs
-    }
-    response: dict[str, Any] = {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{slug}`' for slug in slugs)}",
-        "content": {table.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
-    }
-    for slug in slugs:
-        if slug in _HEADERS:
-            response["headers"] = _HEADERS[slug]
-    return response

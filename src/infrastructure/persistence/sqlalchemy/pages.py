@@ -1,7 +1,7 @@
 """What every list does: one row more than the page to see whether more follow, and a count that stops early."""
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import eq, le, lt
+from operator import eq, le
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -108,7 +108,7 @@ def listed(
 
     def leads(column: ColumnElement[Any], compare: Callable[[Any, Any], Any]) -> bool:
         """Whether the index that has the order is entered or left by it: a position leaves nothing to enter by."""
-        superseded = after and (compare in {le, lt}) == sort.descending
+        superseded = after and (compare is le) == sort.descending
         return compare in {eq, belongs} or (column.key == sort.by and not superseded)
 
     def restricted(*, by_any_index: bool) -> Select[Any]:
