@@ -502,7 +502,8 @@ class Differential(RuleBasedStateMachine):
 
         async def save(uow: UnitOfWork) -> Item:
             found = await uow.items.get_for_update(item.id)
-            await uow.items.save(replace(item, version=item.version + 1))
+            # An item's owner exists; the one that was seen may have gone, or never have been committed.
+            await uow.items.save(replace(item, version=item.version + 1, owner_id=found.owner_id))
             return found
 
         self.step(save)
