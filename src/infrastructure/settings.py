@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     login_failures_per_address: int = Field(100, ge=1)
     drain_seconds: float = Field(1, ge=0, le=20)
     request_deadline: float = Field(4.5, gt=0, le=60)
-    isolation: Literal["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] | None = None
+    # Not REPEATABLE READ: a new password would not see, and so not end, a session that began as it waited for a lock.
+    isolation: Literal["READ COMMITTED", "SERIALIZABLE"] | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     metrics_token: SecretStr | None = None

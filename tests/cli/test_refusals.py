@@ -34,6 +34,7 @@ def refused(run: Run, *words: str) -> bool:
         ({"PORT": "70000", "WORKERS": "0"}, ["HANDOVER_PORT", "HANDOVER_WORKERS"]),
         ({"HOST": "192.0.2.1"}, ["HANDOVER_HOST"]),
         ({"TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, ["HANDOVER_TRUSTED_PROXIES"]),
+        ({"ISOLATION": "REPEATABLE READ"}, ["HANDOVER_ISOLATION", "SERIALIZABLE"]),
         ({"TRUSTED_PROXIES": "*"}, ["HANDOVER_TRUSTED_PROXIES"]),
         ({"TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, ["HANDOVER_TRUSTED_PROXIES", "everybody"]),
         ({"DATABASE_URL": f"oracle://scott:{PASSWORD}@host/x"}, ["HANDOVER_DATABASE_URL", "postgresql://"]),

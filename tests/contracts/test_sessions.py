@@ -162,3 +162,26 @@ async def test_no_sign_in_slips_past_a_revocation(ada: User, begin: Begin) -> No
     ended = await overlap(begin, slowly, sign_in)
     assert ended.committed >= 1
     assert (ended.meanwhile, ended.first) != (COMMITTED, COMMITTED)
+
+
+async def change_password(uow: UnitOfWork, user: User) -> None:
+    changed = await uow.users.get_for_update(user.id)
+    changed.change(password_hash="another")
+    await uow.users.save(changed)
+    await uow.sessions.revoke_of(user.id)
+
+
+async def test_no_new_session_slips_past_a_new_password(ada: User, begin: Begin) -> None:
+    """Whoever signs in holds the user, whose password was right before it changed."""
+    fresh = a_session(ada)
+
+    async def sign_in(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
+        await uow.users.hold(ada.id)
+        await meanwhile()
+        await uow.sessions.add(fresh)
+
+    result = await overlap(begin, sign_in, lambda uow: change_password(uow, ada))
+    assert result.committed >= 1
+    now = await stored(begin, fresh)
+    assert (now is not None) == (result.first == COMMITTED)
+    assert now is None or now.revoked == (result.second == COMMITTED)
