@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx2
 
-SECONDS_TO_START = 30
-SECONDS_TO_RUN = 60
+SECONDS_TO_START = 120
+SECONDS_TO_RUN = 120
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:
