@@ -72,7 +72,7 @@ class _Server:
             return
         with tempfile.TemporaryDirectory(prefix=f"handover-{self.name.lower()}-", ignore_cleanup_errors=True) as folder:
             self.folder = Path(folder)
-            self.port = _free_port()
+            self.port = free_port()
             try:
                 try:
                     self._create()
@@ -280,7 +280,7 @@ def _packaged(package: str, path: str) -> str:
     return str(Path(spec.submodule_search_locations[0], path)) if spec and spec.submodule_search_locations else ""
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Not one that an outgoing connection could take while a killed server is away."""
     while True:
         port = 15_000 + secrets.randbelow(17_000)  # not from `random`, which test plugins seed

@@ -1,0 +1,248 @@
+"""What is asked of each of the servers, as it goes over the wire: the same of all, as far as they can do it."""
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from http.client import HTTPConnection
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from pydantic import SecretStr
+
+from bench.load import request
+from bench.serving import SECRET
+from bench.stock import HOT, PASSWORD, Stock
+from domain.item import Item
+from domain.user import UserId
+from infrastructure.security.tokens import JwtTokens
+
+READ = 10_000
+"""Different requests of a read."""
+MOVED = 2000
+"""Items that one run of transfers hands over and back again."""
+WIDTH = 5000
+"""Cents between the lowest and the highest price of a filter: one item in twenty."""
+FORM = "application/x-www-form-urlencoded"
+
+Requests = Iterator[bytes]
+
+
+class Peer(Protocol):
+    """The requests of each case, by the case's name. Runs that change something have a number, and items of their own."""
+
+    def item(self) -> Requests: ...
+    def known(self) -> Requests: ...
+    def page(self) -> Requests: ...
+    def found(self) -> Requests: ...
+    def counted(self) -> Requests: ...
+    def add(self) -> Requests: ...
+    def transfer(self, run: int) -> Requests: ...
+    def hot(self) -> Requests: ...
+    def sign_in(self) -> Requests: ...
+
+
+TITLES = {
+    "item": "read an item",
+    "known": "read an item that is known (304)",
+    "page": "a page by cursor",
+    "found": "a page, filtered and sorted",
+    "counted": "the same with its total",
+    "add": "register an item",
+    "transfer": "hand an item over",
+    "hot": "hand over one of 3 hot items",
+    "sign_in": "sign in",
+}
+
+
+def requests(peer: Peer, case: str, run: int) -> Requests:
+    make: Callable[..., Requests] = getattr(peer, case)
+    return make(run) if case == "transfer" else make()
+
+
+class Handover:
+    def __init__(self, stock: Stock, port: int) -> None:
+        tokens = JwtTokens(secret=SecretStr(SECRET), previous=None, minutes=24 * 60)
+        self.stock = stock
+        self.port = port
+        self.tokens = {user.id: tokens.issue(user.id, datetime.now(UTC)).token for user in stock.users}
+        self.token = self.tokens[stock.users[0].id]
+        self._cursors: dict[str, list[str]] = {}
+
+    def item(self) -> Requests:
+        return (request("GET", f"/items/{item.id}", token=self.token) for item in sample(self.stock))
+
+    def known(self) -> Requests:
+        for item in sample(self.stock):
+            yield request("GET", f"/items/{item.id}", token=self.token, If_None_Match='"1"')
+
+    def page(self) -> Requests:
+        return (request("GET", f"/items?cursor={cursor}", token=self.token) for cursor in self.cursors("/items"))
+
+    def found(self) -> Requests:
+        for least in prices():
+            yield request("GET", f"/items?{in_range(least)}&sort=-price&count=false", token=self.token)
+
+    def counted(self) -> Requests:
+        return (request("GET", f"/items?{in_range(least)}&sort=-price", token=self.token) for least in prices())
+
+    def add(self) -> Requests:
+        for item in sample(self.stock):
+            body = {"name": item.name, "description": item.description, "price": float(item.price)}
+            yield request("POST", "/items", token=self.token, body=json.dumps(body))
+
+    def transfer(self, run: int) -> Requests:
+        return (self._transfer(*handing) for handing in there_and_back(self.stock, run))
+
+    def hot(self) -> Requests:
+        return (self._transfer(*handing) for handing in contended(self.stock))
+
+    def _transfer(self, item: Item, giver: UserId, taker: UserId) -> bytes:
+        body = json.dumps({"to_user_id": str(taker)})
+        return request("POST", f"/items/{item.id}/transfer", token=self.tokens[giver], body=body)
+
+    def sign_in(self) -> Requests:
+        for user in self.stock.users:
+            yield request("POST", "/auth/token", body=form(user.username), kind=FORM)
+
+    def cursors(self, path: str) -> list[str]:
+        """Of all depths: of every tenth page there is, up to a thousand of them."""
+        if path not in self._cursors:
+            connection = HTTPConnection("127.0.0.1", self.port)
+            separator = "&" if "?" in path else "?"
+            found: list[str] = []
+            after = f"{path}{separator}limit=100&count=false"
+            while after and len(found) < 1000:
+                connection.request("GET", after, headers={"Authorization": f"Bearer {self.token}"})
+                cursor = json.load(connection.getresponse())["next_cursor"]
+                found += [cursor] if cursor else []
+                after = f"{path}{separator}limit=100&cursor={cursor}" if cursor else ""
+            self._cursors[path] = found
+        return self._cursors[path]
+
+
+class Textbook:
+    """Its ids are numbers, its callers say who they are, and it knows no cursors: it gets first pages, where it is best."""
+
+    def __init__(self, stock: Stock) -> None:
+        self.stock = stock
+        self.numbers = {item.id: number for number, item in enumerate(stock.items, 1)}
+
+    def item(self) -> Requests:
+        return (request("GET", f"/items/{self.numbers[item.id]}") for item in sample(self.stock))
+
+    def known(self) -> Requests:
+        """It sends it again."""
+        return self.item()
+
+    def page(self) -> Requests:
+        return (request("GET", f"/items?skip={10 * number}") for number in range(100))
+
+    def found(self) -> Requests:
+        """It counts in any case."""
+        return self.counted()
+
+    def counted(self) -> Requests:
+        return (request("GET", f"/items?{in_range(least)}") for least in prices())
+
+    def add(self) -> Requests:
+        for item in sample(self.stock):
+            owner = self._user(item.owner_id)
+            body = {"name": item.name, "description": item.description, "price": float(item.price), "owner_id": owner}
+            yield request("POST", "/items", body=json.dumps(body))
+
+    def transfer(self, run: int) -> Requests:
+        return (self._transfer(*handing) for handing in there_and_back(self.stock, run))
+
+    def hot(self) -> Requests:
+        return (self._transfer(*handing) for handing in contended(self.stock))
+
+    def _transfer(self, item: Item, giver: UserId, taker: UserId) -> bytes:
+        body = json.dumps({"from_user_id": self._user(giver), "to_user_id": self._user(taker)})
+        return request("POST", f"/items/{self.numbers[item.id]}/transfer", body=body)
+
+    def sign_in(self) -> Requests:
+        return (request("POST", "/token", body=form(user.username), kind=FORM) for user in self.stock.users)
+
+    def _user(self, id: UserId) -> int:
+        return self.stock.rank[id] + 1
+
+
+class Floor:
+    def __init__(self, stock: Stock) -> None:
+        self.stock = stock
+
+    def item(self) -> Requests:
+        return (request("GET", f"/items/{item.id}") for item in sample(self.stock))
+
+    def known(self) -> Requests:
+        return (request("GET", f"/items/{item.id}", If_None_Match='"1"') for item in sample(self.stock))
+
+    def page(self) -> Requests:
+        return (request("GET", f"/items?after={item.id}") for item in sample(self.stock))
+
+    def found(self) -> Requests:
+        return (request("GET", f"/items?least={least}&most={least + WIDTH}") for least in prices())
+
+    def counted(self) -> Requests:
+        return (request("GET", f"/items?least={least}&most={least + WIDTH}&count=1") for least in prices())
+
+    def add(self) -> Requests:
+        for item in sample(self.stock):
+            facts: dict[str, Any] = {"name": item.name, "description": item.description}
+            body = facts | {"cents": int(item.price * 100), "owner_id": str(item.owner_id)}
+            yield request("POST", "/items", body=json.dumps(body))
+
+    def transfer(self, run: int) -> Requests:
+        return (self._transfer(*handing) for handing in there_and_back(self.stock, run))
+
+    def hot(self) -> Requests:
+        return (self._transfer(*handing) for handing in contended(self.stock))
+
+    def _transfer(self, item: Item, giver: UserId, taker: UserId) -> bytes:
+        body = json.dumps({"from_user_id": str(giver), "to_user_id": str(taker)})
+        return request("POST", f"/items/{item.id}/transfer", body=body)
+
+    def sign_in(self) -> Requests:
+        return (request("POST", "/token", body=form(user.username), kind=FORM) for user in self.stock.users)
+
+
+def sample(stock: Stock) -> list[Item]:
+    return random.Random(2).choices(stock.items[:-HOT], k=READ)
+
+
+def prices() -> list[int]:
+    chance = random.Random(3)
+    return [chance.randrange(100_000 - WIDTH) for _ in range(1000)]
+
+
+def in_range(least: int) -> str:
+    return f"min_price={least / 100:.2f}&max_price={(least + WIDTH) / 100:.2f}"
+
+
+def form(username: str) -> str:
+    return urlencode({"username": username, "password": PASSWORD})
+
+
+Handing = tuple[Item, UserId, UserId]
+
+
+def there_and_back(stock: Stock, run: int) -> Iterator[Handing]:
+    """Of items that no other run has touched: the first of them is back at its owner's when the file is at its end."""
+    items = stock.items[run * MOVED : (run + 1) * MOVED]
+    if len(items) < MOVED:
+        raise ValueError("so many runs take more items")
+    takers = [stock.users[(stock.rank[item.owner_id] + 1) % len(stock.users)].id for item in items]
+    for item, taker in zip(items, takers, strict=True):
+        yield item, item.owner_id, taker
+    for item, taker in zip(items, takers, strict=True):
+        yield item, taker, item.owner_id
+
+
+def contended(stock: Stock) -> Iterator[Handing]:
+    """Between the same two users by turns, as nobody can know who has the item just now: about half can succeed."""
+    chance = random.Random(4)
+    one, other = (user.id for user in stock.users[:2])
+    for _ in range(READ // 2):
+        yield chance.choice(stock.items[-HOT:]), one, other
+        yield chance.choice(stock.items[-HOT:]), other, one
