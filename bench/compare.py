@@ -138,7 +138,10 @@ def round_trips(one: Contender, case: str, folder: Path) -> float:
     """Of a server by itself, which is asked one thing after another."""
     one.runs += case == "transfer"
     asked = cases.requests(one.asks, case, one.runs)
-    with counted(one.url) as counter, served(one.start, through(one.url, counter.port), folder / "counted.log") as server:
+    with (
+        counted(one.url) as counter,
+        served(one.start, through(one.url, counter.port), folder / "counted.log") as server,
+    ):
         ask(server.port, asked, ASKED)  # statements are prepared once
         before = counter.trips
         ask(server.port, asked, ASKED)

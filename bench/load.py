@@ -34,7 +34,13 @@ class Sent:
 
 
 def request(
-    method: str, path: str, *, token: str | None = None, body: str | None = None, kind: str = "application/json", **more: str
+    method: str,
+    path: str,
+    *,
+    token: str | None = None,
+    body: str | None = None,
+    kind: str = "application/json",
+    **more: str,
 ) -> bytes:
     """As it goes over the wire."""
     headers = {"Host": "127.0.0.1", **{name.replace("_", "-"): value for name, value in more.items()}}

@@ -34,7 +34,9 @@ class Server:
     @property
     def peak(self) -> float:
         """Megabytes of memory, at the worst moment so far."""
-        return sum(int(SHOWN_PEAK.findall(Path(f"/proc/{one.pid}/status").read_text())[0]) for one in self.family) / 1000
+        return (
+            sum(int(SHOWN_PEAK.findall(Path(f"/proc/{one.pid}/status").read_text())[0]) for one in self.family) / 1000
+        )
 
     @property
     def resident(self) -> float:
@@ -60,7 +62,9 @@ Start = Callable[[str, Path, int], subprocess.Popen[bytes]]
 def handover(url: str, log: Path, port: int, **settings: str) -> subprocess.Popen[bytes]:
     """As in production, with all its defaults, the line in the log for each request among them."""
     ours = {"DATABASE_URL": url, "PORT": str(port), "ENVIRONMENT": "production", "SECRET_KEY": SECRET} | settings
-    return _start([sys.executable, "-m", "interfaces.cli.main", "serve"], log, {f"HANDOVER_{k}": v for k, v in ours.items()})
+    return _start(
+        [sys.executable, "-m", "interfaces.cli.main", "serve"], log, {f"HANDOVER_{k}": v for k, v in ours.items()}
+    )
 
 
 def handover_on_granian(url: str, log: Path, port: int) -> subprocess.Popen[bytes]:

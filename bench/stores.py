@@ -108,7 +108,13 @@ async def fill_textbook(engine: Engine, name: str, stock: Stock) -> None:
     numbered = enumerate(stock.users, 1)
     await peer.fill(
         [
-            {"id": n, "email": user.email, "username": user.username, "hashed_password": user.password_hash, "is_active": True}
+            {
+                "id": n,
+                "email": user.email,
+                "username": user.username,
+                "hashed_password": user.password_hash,
+                "is_active": True,
+            }
             for n, user in numbered
         ],
         [

@@ -63,7 +63,7 @@ async def all_is_well(store: SqlStore, user: User) -> None:
 
     await asyncio.gather(*(store.users.get(user.id) for _ in range(3 * POOL_SIZE)))
     await asyncio.gather(*(change() for _ in range(3 * POOL_SIZE)))
-    assert store.database.writers.pool.checkedout() == 0  # type: ignore[attr-defined]
+    assert store.database.writers.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ async def execute(store: SqlStore, sql: str) -> None:
 async def test_a_hung_server_holds_nobody_up(at: str, store: SqlStore, user: User, server: Postgres) -> None:
     async def ask() -> None:
         if at == "connect":
-            await store.database.readers.dispose()
+            await store.database.readers.engine.dispose()
         if at in {"read", "begin", "connect"}:
             server.pause()
         if at in {"read", "connect"}:
@@ -311,8 +311,8 @@ async def test_a_store_without_a_schema_says_what_to_do(tmp_path: Path) -> None:
 
 async def test_sqlite_is_set_up_to_be_safe(tmp_path: Path) -> None:
     async with opened(settings(f"sqlite:///{tmp_path / 'store.db'}")) as store:
-        for engine in (store.database.readers, store.database.writers):
-            async with engine.connect() as connection:
+        for pool in (store.database.readers, store.database.writers):
+            async with pool.engine.connect() as connection:
                 found = [
                     (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar()
                     for name in ("journal_mode", "busy_timeout", "foreign_keys", "synchronous")

@@ -77,7 +77,11 @@ class MongodbFloor(Floor):
 
 
 def renamed(row: Any) -> Row:
-    return {"id": row["_id"], "price": row["cents"], **{name: row[name] for name in row if name not in {"_id", "cents"}}}
+    return {
+        "id": row["_id"],
+        "price": row["cents"],
+        **{name: row[name] for name in row if name not in {"_id", "cents"}},
+    }
 
 
 app = MongodbFloor()

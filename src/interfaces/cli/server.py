@@ -5,6 +5,7 @@ readiness fails first, everything is served for a while longer, and a stop that 
 """
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -101,6 +102,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.parent:
             asyncio.get_running_loop().add_reader(self.parent, self.obey, self.parent)
+        gc.collect()
+        gc.freeze()  # what there is now stays, and looking through it again and again makes requests wait
         self.tell_started()
 
     def obey(self, parent: socket.socket) -> None:

@@ -30,6 +30,7 @@ class Metrics:
         self.seconds = Histogram(
             "http_request_duration_seconds", "Until the answer was out.", ["method", "route"], registry=self.registry
         )
+        self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.token = settings.metrics_token
         self.open = not settings.in_production and self.token is None
         if SHARED_FOLDER not in os.environ:
@@ -38,8 +39,12 @@ class Metrics:
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
         """By the route's template and by known methods only: whoever makes names up must not make up series."""
         method, route = method if method in METHODS else "other", route or "none"
-        self.requests.labels(method, route, status).inc()
-        self.seconds.labels(method, route).observe(seconds)
+        series = method, route, status
+        if series not in self._series:  # to find them among their labels takes longer than to count
+            self._series[series] = self.requests.labels(*series), self.seconds.labels(method, route)
+        number, time = self._series[series]
+        number.inc()
+        time.observe(seconds)
 
     def text(self) -> bytes:
         if SHARED_FOLDER not in os.environ:

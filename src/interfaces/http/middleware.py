@@ -58,13 +58,15 @@ class Envelope:
                 message = {**message, "body": b""}
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self.app(scope, receive, send_enveloped)
-            finally:
-                route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
-                self.observe(method, route, status, seconds)
-                log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+        structlog.contextvars.bind_contextvars(
+            request_id=request_id
+        )  # until the end of the task: a request has its own
+        try:
+            await self.app(scope, receive, send_enveloped)
+        finally:
+            route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
+            self.observe(method, route, status, seconds)
+            log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
 
 
 def _request_id(scope: Scope) -> str:

@@ -64,7 +64,7 @@ class Listing(Generic[T]):
     def _address(self, cursor: str) -> str:
         query = self.request.query_params.multi_items()
         kept = [(key, value) for key, value in query if key not in {"skip", "cursor", "count"}]
-        return f"{self.request.url.path}?{urlencode([*kept, ('cursor', cursor)])}"
+        return f"{self.request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"
 
 
 @dataclass(frozen=True, slots=True)

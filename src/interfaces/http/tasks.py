@@ -62,7 +62,7 @@ class DeletedTaskOut(BaseModel):
 
 def task_out(task: Task) -> dict[str, Any]:
     return {
-        "id": task.id,
+        "id": str(task.id),
         "title": task.title,
         "description": task.description,
         "status": task.status,

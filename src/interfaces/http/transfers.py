@@ -39,11 +39,11 @@ class TransferOut(BaseModel):
 
 def transfer_out(transfer: Transfer) -> dict[str, Any]:
     return {
-        "id": transfer.id,
-        "item_id": transfer.item_id,
+        "id": str(transfer.id),
+        "item_id": str(transfer.item_id),
         "number": transfer.number,
-        "from_user_id": transfer.from_user_id,
-        "to_user_id": transfer.to_user_id,
+        "from_user_id": str(transfer.from_user_id),
+        "to_user_id": str(transfer.to_user_id),
         "version": transfer.version,
         "transferred_at": timestamp(transfer.transferred_at),
     }

@@ -82,7 +82,7 @@ class AccountOut(ProfileOut):
 
 def profile_out(user: User) -> dict[str, Any]:
     return {
-        "id": user.id,
+        "id": str(user.id),
         "username": user.username,
         "is_active": user.is_active,
         "created_at": timestamp(user.created_at),

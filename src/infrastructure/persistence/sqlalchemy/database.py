@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import ClauseElement, Connection, PoolProxiedConnection
@@ -31,11 +32,16 @@ class Driver(Protocol):
         ...
 
     @property
+    def names_columns(self) -> bool:
+        """Whether its rows can be asked by name, and so be left as they are where no value has to be converted."""
+        ...
+
+    @property
     def begin(self) -> str:
         """The statement that begins a transaction."""
         ...
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]: ...
+    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Any]: ...
     async def command(self, connection: Any, sql: str) -> None: ...
     def is_closed(self, connection: Any) -> bool: ...
     def meaning(self, error: Exception) -> Exception: ...
@@ -44,16 +50,17 @@ class Driver(Protocol):
 class Loan:
     """A connection, until it is given back or dropped."""
 
-    def __init__(self, pooled: PoolProxiedConnection, database: "Database") -> None:
+    def __init__(self, pooled: PoolProxiedConnection, database: "Database", room: asyncio.Semaphore) -> None:
         self.pooled: PoolProxiedConnection | None = pooled
         self.connection = pooled.driver_connection
         self.database = database
         self.driver = database.driver
+        self.room = room
 
-    async def rows(self, statement: ClauseElement, parameters: Parameters) -> list[Row]:
+    async def rows(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
         prepared = self.database.prepared(statement)
-        rows = await self._ask(self.driver.query(self.connection, prepared.sql, prepared.arguments(parameters)))
-        return [prepared.row(row) for row in rows]
+        found = await self._ask(self.driver.query(self.connection, prepared.sql, prepared.arguments(parameters)))
+        return found if self.driver.names_columns and not prepared.conversions else [prepared.row(row) for row in found]
 
     async def command(self, sql: str) -> None:
         await self._ask(self.driver.command(self.connection, sql))
@@ -79,31 +86,54 @@ class Loan:
         if self.pooled is not None:
             self.pooled.close()
             self.pooled = None
+            self.room.release()
 
     async def drop(self, *, politely: bool = True) -> None:
         """End it, whatever it is at; the pool will make a new one."""
         if self.pooled is not None:
             pooled, self.pooled = self.pooled, None
             if not politely and pooled.dbapi_connection:
-                self.database.writers.dialect.do_terminate(pooled.dbapi_connection)
-            # A second cancellation ends the waiting, not the work.
-            await asyncio.shield(asyncio.ensure_future(greenlet_spawn(pooled.invalidate)))
+                self.database.dialect.do_terminate(pooled.dbapi_connection)
+            ending = asyncio.ensure_future(greenlet_spawn(pooled.invalidate))
+            ending.add_done_callback(lambda _: self.room.release())
+            await asyncio.shield(ending)  # a second cancellation ends the waiting, not the work
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """An engine's pool, and room for as many at once as it has connections: to wait in the pool itself is dear."""
+
+    engine: AsyncEngine
+    room: asyncio.Semaphore
+    patience: float
+    """Seconds."""
+
+    async def enter(self) -> None:
+        if not self.room.locked():
+            await self.room.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(self.patience):
+                await self.room.acquire()
+        except TimeoutError:
+            raise Busy("all connections to the store are in use") from None
 
 
 class Database:
-    def __init__(self, driver: Driver, *, readers: AsyncEngine, writers: AsyncEngine, pre_ping: bool) -> None:
+    def __init__(self, driver: Driver, *, readers: Pool, writers: Pool, pre_ping: bool) -> None:
         self.driver = driver
         self.readers = readers
         self.writers = writers
+        self.dialect = writers.engine.dialect
         self.pre_ping = pre_ping
         self._prepared: dict[ClauseElement, Prepared] = {}
 
     def prepared(self, statement: ClauseElement) -> Prepared:
         if statement not in self._prepared:
-            self._prepared[statement] = prepare(statement, self.writers.dialect)
+            self._prepared[statement] = prepare(statement, self.dialect)
         return self._prepared[statement]
 
-    async def fetch(self, statement: ClauseElement, parameters: Parameters) -> list[Row]:
+    async def fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
         """The rows of one statement outside any transaction; it is sent again once if its connection was dead."""
         try:
             try:
@@ -113,7 +143,7 @@ class Database:
         except TryAgain:
             raise Busy("the store is too busy to answer") from None
 
-    async def _fetch(self, statement: ClauseElement, parameters: Parameters) -> list[Row]:
+    async def _fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
         loan = await self._lend(self.readers)
         try:
             return await loan.rows(statement, parameters)
@@ -136,22 +166,27 @@ class Database:
             raise
         return loan
 
-    async def _lend(self, engine: AsyncEngine) -> Loan:
-        with translated(self.driver.meaning):
-            while True:
-                loan = Loan(await self._check_out(engine), self)
-                if not loan.is_closed:
-                    return loan
-                await loan.drop()
+    async def _lend(self, pool: Pool) -> Loan:
+        while True:
+            await pool.enter()
+            try:
+                with translated(self.driver.meaning):
+                    loan = Loan(await self._check_out(pool.engine), self, pool.room)
+            except BaseException:
+                pool.room.release()
+                raise
+            if not loan.is_closed:
+                return loan
+            await loan.drop()
 
     async def _check_out(self, engine: AsyncEngine) -> PoolProxiedConnection:
         if not self.pre_ping:
             try:
                 return engine.pool.connect()
             except MissingGreenlet:
-                pass  # none is there to be had without waiting; that takes a greenlet, which is dear
+                pass  # a new one has to be made, which takes a greenlet, and that is dear
         return await greenlet_spawn(engine.pool.connect)
 
     async def close(self) -> None:
-        await self.readers.dispose()
-        await self.writers.dispose()
+        await self.readers.engine.dispose()
+        await self.writers.engine.dispose()

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-
-from application.errors import Busy, TryAgain, Unavailable
+from application.errors import TryAgain, Unavailable
 from domain.errors import Conflict
 
 Meaning = Callable[[Exception], Exception]
@@ -53,7 +51,5 @@ def driver_error(error: Exception) -> Exception:
 def translated(meaning: Meaning) -> Iterator[None]:
     try:
         yield
-    except PoolTimeout:
-        raise Busy("all connections to the store are in use") from None
     except Exception as error:
         raise meaning(error) from None

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.util.concurrency import await_, in_greenlet
 
 from application.errors import Busy, TryAgain, Unavailable
-from infrastructure.persistence.sqlalchemy.database import Database, Work
+from infrastructure.persistence.sqlalchemy.database import Database, Pool, Work
 from infrastructure.persistence.sqlalchemy.errors import (
     LockNotHad,
     SchemaMissing,
@@ -53,13 +53,14 @@ def open_postgresql(settings: Settings) -> Database:
         hide_parameters=True,
         pool_size=settings.pool_size,
         max_overflow=settings.pool_overflow,
-        pool_timeout=settings.pool_timeout,
         pool_recycle=settings.pool_recycle,
         pool_pre_ping=settings.pool_pre_ping,
         pool_reset_on_return=None,
     )
     driver = Asyncpg(address.place, f"BEGIN ISOLATION LEVEL {settings.isolation or 'READ COMMITTED'}")
-    return Database(driver, readers=engine, writers=engine, pre_ping=settings.pool_pre_ping)
+    room = asyncio.Semaphore(settings.pool_size + settings.pool_overflow)
+    pool = Pool(engine, room, settings.pool_timeout)
+    return Database(driver, readers=pool, writers=pool, pre_ping=settings.pool_pre_ping)
 
 
 async def migrate(settings: Settings, work: Work) -> None:
@@ -246,9 +247,10 @@ BY_TYPE: list[tuple[type[Exception], type[Exception], str]] = [
 class Asyncpg:
     place: str
     begin: str = "BEGIN"
+    names_columns: bool = True
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = await connection.fetch(sql, *arguments)
+    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Any]:
+        rows: Sequence[Any] = await connection.fetch(sql, *arguments)
         return rows
 
     async def command(self, connection: Any, sql: str) -> None:

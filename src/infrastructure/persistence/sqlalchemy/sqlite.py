@@ -4,6 +4,7 @@ Readers and the writer have engines of their own: readers never wait, and a proc
 of work queue here, where they can be cancelled, rather than in SQLite.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import UniqueConstraint
 
 from application.errors import Busy, TryAgain, Unavailable
-from infrastructure.persistence.sqlalchemy.database import Database, Work
+from infrastructure.persistence.sqlalchemy.database import Database, Pool, Work
 from infrastructure.persistence.sqlalchemy.errors import SchemaMissing, Unexpected, driver_error, refusal, translated
 from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Misconfigured, Settings
@@ -36,23 +37,22 @@ def open_sqlite(settings: Settings) -> Database:
         raise Misconfigured(f"SQLite {'.'.join(map(str, OLDEST))} or newer is needed, not {sqlite3.sqlite_version}")
     path = path_in(settings.database_url)
 
-    def engine(size: int, overflow: int) -> AsyncEngine:
+    def pool(size: int, overflow: int) -> Pool:
         engine = create_async_engine(
             URL.create("sqlite+handover", database=str(path)),
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
             pool_size=size,
             max_overflow=overflow,
-            pool_timeout=settings.pool_timeout,
             pool_reset_on_return=None,
         )
         set_pragmas(engine, PRAGMAS)
-        return engine
+        return Pool(engine, asyncio.Semaphore(size + overflow), settings.pool_timeout)
 
     return Database(
         Aiosqlite(path),
-        readers=engine(settings.pool_size, settings.pool_overflow),
-        writers=engine(1, 0),
+        readers=pool(settings.pool_size, settings.pool_overflow),
+        writers=pool(1, 0),
         pre_ping=False,
     )
 
@@ -132,13 +132,14 @@ BY_NAME: dict[str, tuple[type[Exception], str]] = {
 class Aiosqlite:
     path: Path
     begin: str = "BEGIN IMMEDIATE"
+    names_columns: bool = False
 
     @property
     def place(self) -> str:
         return f"the SQLite file {self.path}"
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = await connection.execute_fetchall(sql, arguments)
+    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Any]:
+        rows: Sequence[Any] = await connection.execute_fetchall(sql, arguments)
         return rows
 
     async def command(self, connection: Any, sql: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import ClauseElement, Dialect, Select, UpdateBase
 
+from infrastructure.persistence.sqlalchemy.rows import Row
+
 Parameters = dict[str, Any]
 Converter = Callable[[Any], Any] | None
 
@@ -27,7 +29,7 @@ class Prepared:
         values = self.constants | parameters if self.constants else parameters
         return [values[name] if convert is None else convert(values[name]) for name, convert in self.parameters]
 
-    def row(self, values: Sequence[Any]) -> dict[str, Any]:
+    def row(self, values: Sequence[Any]) -> Row:
         row = dict(zip(self.columns, values, strict=False))
         for column, convert in self.conversions:
             row[column] = convert(row[column])

@@ -1,5 +1,6 @@
 """The tables: one description for both engines, and what the migrations must arrive at."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,8 +48,13 @@ class Instant(TypeDecorator[datetime]):
             raise ValueError("a moment without a time zone cannot be stored")
         return (value - EPOCH) // MILLISECOND if dialect.name == "sqlite" else value
 
-    def process_result_value(self, value: datetime | int | None, dialect: Dialect) -> datetime | None:
-        return EPOCH + value * MILLISECOND if isinstance(value, int) else value
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """None where there is nothing to do, so that nothing is called for each value."""
+        return _moment if dialect.name == "sqlite" else None
+
+
+def _moment(value: int | None) -> datetime | None:
+    return None if value is None else EPOCH + value * MILLISECOND
 
 
 class Instants(TypeDecorator[tuple[datetime, ...]]):

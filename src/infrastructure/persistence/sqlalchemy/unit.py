@@ -1,5 +1,7 @@
 """The transaction under a unit of work: one connection, and the ways in which it ends."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import ClauseElement
 
 from application.errors import OutcomeUnknown, TryAgain, Unavailable
@@ -14,12 +16,12 @@ class Transaction:
 
     def __init__(self, loan: Loan) -> None:
         self.loan = loan
-        self.dialect = loan.database.writers.dialect.name
+        self.dialect = loan.database.dialect.name
         self.failed = False
         self.committing = False
         self.committed = False
 
-    async def rows(self, statement: ClauseElement, parameters: Parameters) -> list[Row]:
+    async def rows(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
         try:
             return await self.loan.rows(statement, parameters)
         except BaseException:

@@ -1,0 +1,6 @@
+"""Handover as an application for any ASGI server, to compare servers."""
+
+from infrastructure.container import build, load_settings
+from interfaces.http.app import create_app
+
+app = create_app(build(load_settings()))
