@@ -107,7 +107,8 @@ class Transact:
 
     async def _repeat(self, work: Work[T], *obstacles: type[Exception]) -> T:
         for pause in _pauses():
-            await asyncio.sleep(pause)
+            if pause:
+                await asyncio.sleep(pause)
             try:
                 async with self.begin() as uow:
                     result = await work(uow)

@@ -30,12 +30,15 @@ def authenticate(request: Request) -> UserId:
     return caller
 
 
+def caller_of(request: Request) -> UserId:
+    """On a closed route."""
+    caller: UserId = request.scope[CALLER] if CALLER in request.scope else authenticate(request)
+    return caller
+
+
 async def signed_in(request: Request) -> UserId | None:
     """The caller; None on an open route. The whole app depends on this, so that no route can be closed by half."""
-    if CALLER in request.scope:
-        caller: UserId = request.scope[CALLER]
-        return caller
-    return None if is_open(request.scope["route"]) else authenticate(request)
+    return None if is_open(request.scope["route"]) else caller_of(request)
 
 
 Caller = Annotated[UserId, Depends(signed_in)]

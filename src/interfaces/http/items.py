@@ -98,10 +98,8 @@ router = new_router("items")
     responses={**headers(201, ETag=ETAG, Location="The item."), **problems("account-inactive")},
     summary="Register an item",
 )
-async def create_item(
-    body: ItemIn, caller: Caller, retry: Retry, create: Annotated[CreateItem, Depends(use(CreateItem))]
-) -> Response:
-    creating = create(by=caller, name=body.name, description=body.description, price=body.price)
+async def create_item(body: ItemIn, retry: Retry, create: Annotated[CreateItem, Depends(use(CreateItem))]) -> Response:
+    creating = create(by=retry.caller, name=body.name, description=body.description, price=body.price)
     return await retry(creating, answer=created_item, body=body)
 
 

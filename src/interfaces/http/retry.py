@@ -13,8 +13,9 @@ from pydantic import BaseModel
 from application.ports import KeyId
 from application.transact import Once, Replay, keyed
 from domain.errors import Invalid
+from domain.user import UserId
 from interfaces.http.answers import Answer
-from interfaces.http.auth import Caller
+from interfaces.http.auth import caller_of
 
 T = TypeVar("T")
 
@@ -27,7 +28,7 @@ class OncePerKey:
     """Runs a route's use case, under the request's key if it has one."""
 
     request: Request
-    caller: Caller
+    caller: UserId
     key: str | None
 
     async def __call__(self, work: Awaitable[T], *, answer: Callable[[T], Answer], body: BaseModel) -> Response:
@@ -57,7 +58,6 @@ class OncePerKey:
 
 async def once_per_key(
     request: Request,
-    caller: Caller,
     key: Annotated[
         str | None,
         Header(
@@ -71,7 +71,7 @@ async def once_per_key(
 ) -> OncePerKey:
     if key is not None and not _PRINTABLE.fullmatch(key):
         raise Invalid("invalid-request", "1 to 255 printable ASCII characters", HEADER)
-    return OncePerKey(request, caller, key)
+    return OncePerKey(request, caller_of(request), key)
 
 
 Retry = Annotated[OncePerKey, Depends(once_per_key)]

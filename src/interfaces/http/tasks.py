@@ -93,10 +93,8 @@ router = new_router("tasks")
     responses={**headers(201, ETag=ETAG, Location="The task."), **problems("account-inactive")},
     summary="Put a task on one's list",
 )
-async def create_task(
-    body: TaskIn, caller: Caller, retry: Retry, create: Annotated[CreateTask, Depends(use(CreateTask))]
-) -> Response:
-    creating = create(by=caller, title=body.title, description=body.description, status=body.status)
+async def create_task(body: TaskIn, retry: Retry, create: Annotated[CreateTask, Depends(use(CreateTask))]) -> Response:
+    creating = create(by=retry.caller, title=body.title, description=body.description, status=body.status)
     return await retry(creating, answer=created_task, body=body)
 
 

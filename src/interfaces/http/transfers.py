@@ -12,7 +12,6 @@ from application.readers import TransferReader
 from domain.item import ItemId, Transfer
 from domain.user import UserId
 from interfaces.http.answers import timestamp
-from interfaces.http.auth import Caller
 from interfaces.http.conditional import IfMatch
 from interfaces.http.dependencies import use
 from interfaces.http.items import ItemOut, item_answer
@@ -74,12 +73,11 @@ async def transfer_item(
     *,
     item_id: UUID,
     body: TransferIn,
-    caller: Caller,
     expected: IfMatch,
     retry: Retry,
     transfer: Annotated[TransferItem, Depends(use(TransferItem))],
 ) -> Response:
-    transferring = transfer(ItemId(item_id), by=caller, to=UserId(body.to_user_id), expected=expected)
+    transferring = transfer(ItemId(item_id), by=retry.caller, to=UserId(body.to_user_id), expected=expected)
     return await retry(transferring, answer=item_answer, body=body)
 
 

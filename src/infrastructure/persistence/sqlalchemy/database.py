@@ -1,7 +1,7 @@
 """One database as the adapter uses it, whichever engine it is: its pools, and connections on loan from them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -14,7 +14,7 @@ from sqlalchemy.util import greenlet_spawn
 from application.errors import Busy, TryAgain
 from infrastructure.persistence.sqlalchemy.errors import ConnectionLost, translated
 from infrastructure.persistence.sqlalchemy.rows import Row
-from infrastructure.persistence.sqlalchemy.statements import Parameters, Prepared, prepare
+from infrastructure.persistence.sqlalchemy.statements import Parameters, Prepared, prepare, together
 
 registry.register("postgresql.handover", "infrastructure.persistence.sqlalchemy.postgresql", "PostgresDialect")
 registry.register("sqlite.handover", "infrastructure.persistence.sqlalchemy.sqlite", "SqliteDialect")
@@ -62,21 +62,27 @@ class Loan:
         found = await self._ask(self.driver.query(self.connection, prepared.sql, prepared.arguments(parameters)))
         return found if self.driver.names_columns and not prepared.conversions else [prepared.row(row) for row in found]
 
+    async def count(self, changes: Mapping[ClauseElement, Parameters]) -> int:
+        """Make them all in one statement, which not every engine can do; how many rows they return."""
+        arguments = [it for change, given in changes.items() for it in self.database.prepared(change).arguments(given)]
+        sql = self.database.together(tuple(changes))
+        [[number]] = await self._ask(self.driver.query(self.connection, sql, arguments))
+        return int(number)
+
     async def command(self, sql: str) -> None:
         await self._ask(self.driver.command(self.connection, sql))
 
     async def _ask(self, answer: Awaitable[T]) -> T:
         try:
-            with translated(self.driver.meaning):
-                return await answer
+            return await answer
         except asyncio.CancelledError:
             await self.drop()
             raise
-        except Exception:
+        except Exception as error:
             if self.is_closed:
                 await self.drop()
                 raise ConnectionLost(f"{self.driver.place} ended the connection") from None
-            raise
+            raise self.driver.meaning(error) from None
 
     @property
     def is_closed(self) -> bool:
@@ -127,11 +133,17 @@ class Database:
         self.dialect = writers.engine.dialect
         self.pre_ping = pre_ping
         self._prepared: dict[ClauseElement, Prepared] = {}
+        self._together: dict[tuple[ClauseElement, ...], str] = {}
 
     def prepared(self, statement: ClauseElement) -> Prepared:
         if statement not in self._prepared:
             self._prepared[statement] = prepare(statement, self.dialect)
         return self._prepared[statement]
+
+    def together(self, changes: tuple[ClauseElement, ...]) -> str:
+        if changes not in self._together:
+            self._together[changes] = together([self.prepared(change) for change in changes])
+        return self._together[changes]
 
     async def fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
         """The rows of one statement outside any transaction; it is sent again once if its connection was dead."""

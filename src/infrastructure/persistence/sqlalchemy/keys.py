@@ -79,7 +79,7 @@ class SqlKeys:
         return answer
 
     async def keep(self, key: KeyId, answer: bytes) -> None:
-        await self.transaction.change(KEEP, this(key) | {"answer": answer})
+        await self.transaction.change_soon(KEEP, this(key) | {"answer": answer})
 
 
 def this(key: KeyId) -> dict[str, object]:

@@ -119,7 +119,7 @@ class SqlItems:
 
     async def save(self, item: Item) -> None:
         expected = {"which": item.id, "expected": item.version - 1}
-        await self.transaction.change(SAVE_ITEM, row_from_item(item) | expected)
+        await self.transaction.change_soon(SAVE_ITEM, row_from_item(item) | expected)
 
     async def remove(self, item: Item) -> None:
         await self.transaction.change(REMOVE_ITEM, {"id": item.id, "version": item.version})
@@ -130,7 +130,7 @@ class SqlTransfers:
         self.transaction = transaction
 
     async def add(self, transfer: Transfer) -> None:
-        await self.transaction.change(ADD_TRANSFER, row_from_transfer(transfer))
+        await self.transaction.change_soon(ADD_TRANSFER, row_from_transfer(transfer))
 
 
 class SqlTasks:

@@ -4,6 +4,7 @@ Were SQLAlchemy to execute them as well, an item would take 165 µs of processor
 instead of 400 to transfer.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,3 +53,20 @@ def prepare(statement: ClauseElement, dialect: Dialect) -> Prepared:
         columns=[name for name, _ in results],
         conversions=[(name, convert) for name, convert in results if convert],
     )
+
+
+PLACE = re.compile(r"\$(\d+)")
+
+
+def together(changes: Sequence[Prepared]) -> str:
+    """One statement, in PostgreSQL's SQL, that makes all changes and counts the rows that they return.
+
+    They see the rows as they were before, so no two may concern the same row.
+    """
+    parts, places = [], 0
+    for number, change in enumerate(changes):
+        sql = PLACE.sub(lambda place, before=places: f"${before + int(place[1])}", change.sql)  # type: ignore[misc]
+        parts.append(f"change_{number} AS ({sql})")
+        places += len(change.parameters)
+    counts = (f"(SELECT count(*) FROM change_{number})" for number in range(len(parts)))
+    return f"WITH {', '.join(parts)} SELECT {' + '.join(counts)}"

@@ -17,11 +17,13 @@ class Transaction:
     def __init__(self, loan: Loan) -> None:
         self.loan = loan
         self.dialect = loan.database.dialect.name
+        self.waiting: dict[ClauseElement, Parameters] = {}
         self.failed = False
         self.committing = False
         self.committed = False
 
     async def rows(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
+        await self._send_waiting()
         try:
             return await self.loan.rows(statement, parameters)
         except BaseException:
@@ -38,11 +40,34 @@ class Transaction:
             self.failed = True
             raise TryAgain("another unit of work was first")
 
+    async def change_soon(self, statement: ClauseElement, parameters: Parameters) -> None:
+        """As change(), but where the engine can do that in one statement with the changes that follow."""
+        if self.dialect != "postgresql":
+            await self.change(statement, parameters)
+            return
+        if statement in self.waiting:
+            await self._send_waiting()
+        self.waiting[statement] = parameters
+
+    async def _send_waiting(self) -> None:
+        changes, self.waiting = self.waiting, {}
+        if not changes:
+            return
+        try:
+            changed = await self.loan.count(changes)
+        except BaseException:
+            self.failed = True
+            raise
+        if changed != len(changes):
+            self.failed = True
+            raise TryAgain("another unit of work was first")
+
     async def commit(self) -> None:
         if self.failed:
             raise RuntimeError("after an error a unit of work can only be left")
         if self.loan.is_closed:
             raise TryAgain("the connection was lost before the commit")
+        await self._send_waiting()
         self.committing = True
         try:
             await self.loan.command("COMMIT")
