@@ -1,12 +1,12 @@
 """Items over HTTP: registering, finding, changing and removing them."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-from fastapi import Depends, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from application.items import ChangeItem, CreateItem, DeleteItem
@@ -21,7 +21,7 @@ from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
 from interfaces.http.dependencies import use
 from interfaces.http.fields import Description, Price, SpeltPrice
 from interfaces.http.openapi import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging import SORT, Pages, Rows, sorted_by
+from interfaces.http.paging import SORT, PageQuery, Rows, sorted_by
 from interfaces.http.retry import Retry
 from interfaces.http.routing import new_router
 from interfaces.http.validation import LEFT_OUT, In, rule
@@ -103,14 +103,22 @@ async def create_item(body: ItemIn, retry: Retry, create: Annotated[CreateItem, 
     return await retry(creating, answer=created_item, body=body)
 
 
-async def price_range(min_price: SpeltPrice | None = None, max_price: SpeltPrice | None = None) -> ItemFilter:
-    if min_price is not None and max_price is not None and min_price > max_price:
-        raise Invalid("invalid-request", "at least min_price", "max_price")
-    return ItemFilter(min_price=min_price, max_price=max_price)
-
-
-PriceRange = Annotated[ItemFilter, Depends(price_range)]
 ItemSort = Annotated[Literal["created_at", "-created_at", "price", "-price", "name", "-name"] | None, SORT]
+
+
+class ItemQuery(PageQuery):
+    min_price: SpeltPrice | None = None
+    max_price: SpeltPrice | None = None
+    sort: ItemSort = None
+
+    def filter(self, owner_id: UserId | None) -> ItemFilter:
+        if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
+            raise Invalid("invalid-request", "at least min_price", "max_price")
+        return ItemFilter(owner_id, self.min_price, self.max_price)
+
+
+class OwnedItemQuery(ItemQuery):
+    owner_id: UUID | None = None
 
 
 @router.get(
@@ -120,14 +128,12 @@ ItemSort = Annotated[Literal["created_at", "-created_at", "price", "-price", "na
     summary="Find items",
 )
 async def list_items(
-    prices: PriceRange,
-    pages: Pages,
+    request: Request,
+    query: Annotated[OwnedItemQuery, Query()],
     items: Annotated[ItemReader, Depends(use(ItemReader))],
-    owner_id: UUID | None = None,
-    sort: ItemSort = None,
 ) -> Response:
-    wanted = prices if owner_id is None else replace(prices, owner_id=UserId(owner_id))
-    listing = pages.of(ITEMS, sorted_by(sort), **asdict(wanted))
+    wanted = query.filter(query.owner_id and UserId(query.owner_id))
+    listing = query.listing(request, ITEMS, sorted_by(query.sort), **asdict(wanted))
     return listing.answer(await items.page(wanted, listing.sort, listing.window))
 
 
@@ -139,15 +145,14 @@ async def list_items(
 )
 async def list_items_of_user(
     *,
+    request: Request,
     user_id: UUID,
-    prices: PriceRange,
-    pages: Pages,
+    query: Annotated[ItemQuery, Query()],
     items: Annotated[ItemReader, Depends(use(ItemReader))],
     users: Annotated[UserReader, Depends(use(UserReader))],
-    sort: ItemSort = None,
 ) -> Response:
-    wanted = replace(prices, owner_id=UserId(user_id))
-    listing = pages.of(ITEMS, sorted_by(sort), **asdict(wanted))
+    wanted = query.filter(UserId(user_id))
+    listing = query.listing(request, ITEMS, sorted_by(query.sort), **asdict(wanted))
     page = await items.page(wanted, listing.sort, listing.window)
     if not page.items:
         await users.get(UserId(user_id))  # who owns something exists, so that only an empty page costs a second query

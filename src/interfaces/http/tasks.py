@@ -19,7 +19,7 @@ from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
 from interfaces.http.dependencies import use
 from interfaces.http.fields import Description, SpeltTime
 from interfaces.http.openapi import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging import SORT, Pages, Rows, sorted_by
+from interfaces.http.paging import SORT, PageQuery, Paging, Rows, sorted_by
 from interfaces.http.retry import Retry
 from interfaces.http.routing import new_router
 from interfaces.http.validation import LEFT_OUT, In, rule
@@ -83,6 +83,17 @@ TASKS = Rows({"id": UUID, "created_at": datetime, "title": str}, task_out)
 Tasks = Annotated[TaskReader, Depends(use(TaskReader))]
 CHANGED = {**headers(200, ETag=ETAG), **problems("account-inactive", "task-not-found")}
 
+
+class TaskQuery(PageQuery):
+    status: TaskStatus | None = None
+    created_after: SpeltTime | None = None
+    sort: Annotated[Literal["created_at", "-created_at", "title", "-title"] | None, SORT] = None
+
+
+class RecentTaskQuery(PageQuery):
+    days: int = Field(7, ge=1, le=365, description="How many days back.")
+
+
 router = new_router("tasks")
 
 
@@ -101,17 +112,9 @@ async def create_task(body: TaskIn, retry: Retry, create: Annotated[CreateTask, 
 @router.get(
     "/tasks", response_model=PageOut[TaskOut], responses=headers(200, Link=NEXT_PAGE), summary="Find one's tasks"
 )
-async def list_tasks(
-    *,
-    caller: Caller,
-    pages: Pages,
-    tasks: Tasks,
-    status: TaskStatus | None = None,
-    created_after: SpeltTime | None = None,
-    sort: Annotated[Literal["created_at", "-created_at", "title", "-title"] | None, SORT] = None,
-) -> Response:
-    wanted = TaskFilter(caller, status, created_after)
-    listing = pages.of(TASKS, sorted_by(sort), **asdict(wanted))
+async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuery, Query()], tasks: Tasks) -> Response:
+    wanted = TaskFilter(caller, query.status, query.created_after)
+    listing = query.listing(request, TASKS, sorted_by(query.sort), **asdict(wanted))
     return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
 
 
@@ -121,9 +124,11 @@ async def list_tasks(
     responses=headers(200, Link=NEXT_PAGE),
     summary="One's tasks of a status",
 )
-async def list_tasks_by_status(status: TaskStatus, caller: Caller, pages: Pages, tasks: Tasks) -> Response:
+async def list_tasks_by_status(
+    request: Request, status: TaskStatus, caller: Caller, paging: Paging, tasks: Tasks
+) -> Response:
     wanted = TaskFilter(caller, status)
-    listing = pages.of(TASKS, Sort("id"), **asdict(wanted))
+    listing = paging.listing(request, TASKS, Sort("id"), **asdict(wanted))
     return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
 
 
@@ -134,14 +139,12 @@ async def list_tasks_by_status(status: TaskStatus, caller: Caller, pages: Pages,
     summary="One's tasks of the last few days",
 )
 async def list_recent_tasks(
-    request: Request,
-    caller: Caller,
-    pages: Pages,
-    tasks: Tasks,
-    days: Annotated[int, Query(ge=1, le=365, description="How many days back.")] = 7,
+    request: Request, caller: Caller, query: Annotated[RecentTaskQuery, Query()], tasks: Tasks
 ) -> Response:
-    listing = pages.of(TASKS, Sort("id"), owner_id=caller, days=days)  # not the cut-off, which moves with the clock
-    wanted = TaskFilter(caller, created_after=request.app.state.now() - timedelta(days=days))
+    listing = query.listing(  # named by the days and not by the cut-off, which moves with the clock
+        request, TASKS, Sort("id"), owner_id=caller, days=query.days
+    )
+    wanted = TaskFilter(caller, created_after=request.app.state.now() - timedelta(days=query.days))
     return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field, Strict
 
 from application.items import TransferItem
@@ -16,7 +16,7 @@ from interfaces.http.conditional import IfMatch
 from interfaces.http.dependencies import use
 from interfaces.http.items import ItemOut, item_answer
 from interfaces.http.openapi import ETAG, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging import Pages, Rows
+from interfaces.http.paging import Paging, Rows
 from interfaces.http.retry import Retry
 from interfaces.http.routing import new_router
 from interfaces.http.validation import In
@@ -88,7 +88,10 @@ async def transfer_item(
     summary="An item's chain of ownership, oldest first",
 )
 async def list_transfers(
-    item_id: UUID, pages: Pages, transfers: Annotated[TransferReader, Depends(use(TransferReader))]
+    request: Request,
+    item_id: UUID,
+    paging: Paging,
+    transfers: Annotated[TransferReader, Depends(use(TransferReader))],
 ) -> Response:
-    listing = pages.of(TRANSFERS, Sort("number"), item_id=item_id)
+    listing = paging.listing(request, TRANSFERS, Sort("number"), item_id=item_id)
     return listing.answer(await transfers.of_item(ItemId(item_id), listing.window))

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
 from application.paging import Sort
@@ -23,7 +23,7 @@ from interfaces.http.answers import answer, timestamp
 from interfaces.http.auth import OPEN, Address, Caller
 from interfaces.http.dependencies import use
 from interfaces.http.openapi import NEXT_PAGE, TEXT, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging import Pages, Rows
+from interfaces.http.paging import Paging, Rows
 from interfaces.http.routing import new_router
 from interfaces.http.validation import LEFT_OUT, In, rule
 
@@ -126,8 +126,8 @@ async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(
     responses=headers(200, Link=NEXT_PAGE),
     summary="All users, as everybody may know them",
 )
-async def list_users(pages: Pages, users: Users) -> Response:
-    listing = pages.of(PROFILES, Sort("id"))
+async def list_users(request: Request, paging: Paging, users: Users) -> Response:
+    listing = paging.listing(request, PROFILES, Sort("id"))
     return listing.answer(await users.page(listing.window))
 
 

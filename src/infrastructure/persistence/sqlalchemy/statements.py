@@ -68,5 +68,5 @@ def together(changes: Sequence[Prepared]) -> str:
         sql = PLACE.sub(lambda place, before=places: f"${before + int(place[1])}", change.sql)  # type: ignore[misc]
         parts.append(f"change_{number} AS ({sql})")
         places += len(change.parameters)
-    counts = (f"(SELECT count(*) FROM change_{number})" for number in range(len(parts)))
+    counts = (f"(SELECT count(*) FROM change_{number})" for number in range(len(parts)))  # noqa: S608 - of our own names
     return f"WITH {', '.join(parts)} SELECT {' + '.join(counts)}"
