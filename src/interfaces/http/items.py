@@ -132,7 +132,7 @@ async def list_items(
     query: Annotated[OwnedItemQuery, Query()],
     items: Annotated[ItemReader, Depends(use(ItemReader))],
 ) -> Response:
-    wanted = query.filter(query.owner_id and UserId(query.owner_id))
+    wanted = query.filter(UserId(query.owner_id) if query.owner_id else None)
     listing = query.listing(request, ITEMS, sorted_by(query.sort), **asdict(wanted))
     return listing.answer(await items.page(wanted, listing.sort, listing.window))
 
