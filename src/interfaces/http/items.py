@@ -1,6 +1,5 @@
 """Items over HTTP: registering, finding, changing and removing them."""
 
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, cast
@@ -21,7 +20,7 @@ from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
 from interfaces.http.dependencies import use
 from interfaces.http.fields import Description, Price, SpeltPrice
 from interfaces.http.openapi import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging import SORT, PageQuery, Rows, sorted_by
+from interfaces.http.paging import SORT, Listing, PageQuery, Rows, sorted_by
 from interfaces.http.retry import Retry
 from interfaces.http.routing import new_router
 from interfaces.http.validation import LEFT_OUT, In, rule
@@ -116,6 +115,16 @@ class ItemQuery(PageQuery):
             raise Invalid("invalid-request", "at least min_price", "max_price")
         return ItemFilter(owner_id, self.min_price, self.max_price)
 
+    def list_of_items(self, request: Request, wanted: ItemFilter) -> Listing[OwnedItem]:
+        return self.listing(
+            request,
+            ITEMS,
+            sorted_by(self.sort),
+            owner_id=wanted.owner_id,
+            min_price=wanted.min_price,
+            max_price=wanted.max_price,
+        )
+
 
 class OwnedItemQuery(ItemQuery):
     owner_id: UUID | None = None
@@ -133,7 +142,7 @@ async def list_items(
     items: Annotated[ItemReader, Depends(use(ItemReader))],
 ) -> Response:
     wanted = query.filter(UserId(query.owner_id) if query.owner_id else None)
-    listing = query.listing(request, ITEMS, sorted_by(query.sort), **asdict(wanted))
+    listing = query.list_of_items(request, wanted)
     return listing.answer(await items.page(wanted, listing.sort, listing.window))
 
 
@@ -152,7 +161,7 @@ async def list_items_of_user(
     users: Annotated[UserReader, Depends(use(UserReader))],
 ) -> Response:
     wanted = query.filter(UserId(user_id))
-    listing = query.listing(request, ITEMS, sorted_by(query.sort), **asdict(wanted))
+    listing = query.list_of_items(request, wanted)
     page = await items.page(wanted, listing.sort, listing.window)
     if not page.items:
         await users.get(UserId(user_id))  # who owns something exists, so that only an empty page costs a second query

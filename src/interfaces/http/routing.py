@@ -9,13 +9,16 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from interfaces.http.auth import authenticate, is_open
 from interfaces.http.body import FORM, JSON, LimitedRequest, check_announced
+from interfaces.http.dependencies import asked_directly
 
 
 class Route(APIRoute):
     """FastAPI reads the body before it asks any dependency; here no body is read before it is known whose it is."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        declared, self.dependant = self.dependant, asked_directly(self.dependant)
         handle = super().get_route_handler()
+        self.dependant = declared  # the document tells of all that it asks for
         closed, media_type = not is_open(self), self._media_type()
 
         async def judge(request: Request) -> Response:
