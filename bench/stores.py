@@ -67,12 +67,12 @@ async def fill_handover(engine: Engine, name: str, stock: Stock) -> None:
     await create(engine, name)
     settings = Settings(database_url=engine.url(name), _env_file=None)
     store = (beanie if engine.name == "mongodb" else sqlalchemy).open_store(settings)
+    await store.open()
     await store.upgrade()
-    if engine.name == "mongodb":
+    if isinstance(store, SqlStore):
+        await _fill_sql(store.database, stock)
+    else:
         await _fill_mongodb(engine, name, stock)
-        return
-    assert isinstance(store, SqlStore)
-    await _fill_sql(store.database, stock)
     await store.close()
     await analyse(engine, name)
 
