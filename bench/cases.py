@@ -29,7 +29,7 @@ Requests = Iterator[bytes]
 
 
 class Peer(Protocol):
-    """The requests of each case, by the case's name. Runs that change something have a number, and items of their own."""
+    """The requests of each case, by its name. Runs of transfers have a number, and items of their own."""
 
     def item(self) -> Requests: ...
     def known(self) -> Requests: ...
@@ -122,7 +122,7 @@ class Handover:
 
 
 class Textbook:
-    """Its ids are numbers, its callers say who they are, and it knows no cursors: it gets first pages, where it is best."""
+    """Its ids are numbers, callers say who they are, and there are no cursors: it gets first pages, its best."""
 
     def __init__(self, stock: Stock) -> None:
         self.stock = stock

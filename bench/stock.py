@@ -4,7 +4,6 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from uuid import UUID
 
 from uuid_utils.compat import uuid7
 

@@ -79,12 +79,13 @@ async def fill_handover(engine: Engine, name: str, stock: Stock) -> None:
 
 async def _fill_sql(database: Database, stock: Stock) -> None:
     loan = await database.begun()
+    connection: Any = loan.connection
     rows = [(users, [*map(row_from_user, stock.users)]), (items, [*map(row_from_item, stock.items)])]
     for table, all_rows in rows:
         statement = database.prepared(insert(table))
         arguments = [statement.arguments(row) for row in all_rows]
         for start in range(0, len(arguments), BATCH):
-            await loan.connection.executemany(statement.sql, arguments[start : start + BATCH])
+            await connection.executemany(statement.sql, arguments[start : start + BATCH])
     await loan.command("COMMIT")
     loan.give_back()
 

@@ -102,7 +102,7 @@ async def test_the_statements_of_a_transfer(store: SqlStore) -> None:
         await uow.commit()
     clock = SetClock()
     transfer = TransferItem(Transact(store.begin, clock), new_id, clock)
-    async with store.database.writers.connect() as connection:  # of which there is one
+    async with store.database.writers.engine.connect() as connection:  # of which there is one
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         await driver.set_trace_callback(note)

@@ -95,9 +95,9 @@ def shown(row: Row) -> Row:
 
 
 async def body_of(receive: Receive) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         body += message["body"]
         if not message["more_body"]:
-            return body
+            return bytes(body)

@@ -14,6 +14,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.security import OAuth2PasswordRequestForm
 from pydantic import Field
 from pymongo import AsyncMongoClient, IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
 
 from bench.peers.textbook import ItemCreate, ItemPage, ItemResponse, Sides, log_in
 
@@ -55,7 +56,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 def shown(item: Item) -> dict[str, Any]:
-    return item.model_dump(exclude={"owner"}) | {"owner_id": item.owner.ref.id}
+    return {**item.model_dump(exclude={"owner"}), "owner_id": item.owner.ref.id}
 
 
 async def get_item(item_id: int) -> Item:
@@ -115,7 +116,7 @@ async def token(form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> dict[s
 async def fill(users: list[dict[str, Any]], items: list[dict[str, Any]]) -> None:
     client: AsyncMongoClient[dict[str, Any]]
     async with AsyncMongoClient(os.environ["BENCH_URL"]) as client:
-        database = client.get_default_database()
+        database: AsyncDatabase[dict[str, Any]] = client.get_default_database()
         await init_beanie(database, document_models=[User, Item])
         await database["users"].insert_many([{"_id": user.pop("id")} | user for user in users])
         rows = [{"_id": item["id"], "owner": {"$ref": "users", "$id": item["owner_id"]}} | item for item in items]

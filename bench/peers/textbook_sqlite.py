@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.security import OAuth2PasswordRequestForm
 from sqlalchemy import create_engine, insert
-from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.orm import Query as Selection
+from sqlalchemy.orm import Session, sessionmaker
 
 from bench.peers.textbook import ItemCreate, ItemPage, ItemResponse, Sides, log_in
 from bench.peers.textbook_models import Base, Item, User
