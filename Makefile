@@ -1,6 +1,6 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-long check format lock clean
+.PHONY: help setup serve test test-long check format bench lock clean
 .NOTPARALLEL:
 
 BIN := .venv/bin
@@ -52,10 +52,14 @@ format: .venv/dev.installed ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
+bench: .venv/bench.installed ## measure it beside its peers, with wrk; ENGINE=sqlite or mongodb; WHAT=scale, workers, servers or rest instead
+	@PYTHONPATH=. $(BIN)/python -m bench $(or $(WHAT),compare) $(if $(ENGINE),--engine $(ENGINE)) $(OPTIONS)
+
 lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
 	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv on the PATH: install it with 'pip install uv'." >&2; exit 1; }
-	@$(call compile,requirements.lock) --extra mongodb --group build
-	@$(call compile,requirements-dev.lock) --all-extras --group build --group dev --constraint requirements.lock
+	@$(call compile,requirements.lock) pyproject.toml --extra mongodb --group build
+	@$(call compile,requirements-dev.lock) pyproject.toml --all-extras --group build --group dev --constraint requirements.lock
+	@$(call compile,requirements-bench.lock) --group pyproject.toml:bench --constraint requirements-dev.lock
 
 clean: ## remove the environment and all caches, but no data
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
@@ -63,7 +67,7 @@ clean: ## remove the environment and all caches, but no data
 
 # uv is told the interpreter, or it may download one; --no-emit-index-url, so that a lock file names no host.
 compile = echo "Locking $(1) ..."; uv pip compile --quiet --python $(BIN)/python --universal --python-version 3.11 --upgrade \
-	--generate-hashes --no-emit-index-url --no-header pyproject.toml --output-file $(1)
+	--generate-hashes --no-emit-index-url --no-header --output-file $(1)
 
 $(BIN)/python:
 	@for name in $(PYTHON); do \
@@ -79,6 +83,12 @@ $(BIN)/python:
 .venv/dev.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(call installed,development environment)
 	@touch .venv/runtime.installed
+
+# On top of the environment of development.
+.venv/bench.installed: requirements-bench.lock .venv/dev.installed
+	@echo "Installing what measuring needs from $< with $(installer) ..."
+	@$(install) --require-hashes -r $<
+	@touch $@
 
 .venv/runtime.installed: requirements.lock pyproject.toml | $(BIN)/python
 	$(call installed,server)
