@@ -89,7 +89,7 @@ class Handover:
     def add(self) -> Requests:
         for item in sample(self.stock):
             body = {"name": item.name, "description": item.description, "price": float(item.price)}
-            yield request("POST", "/items", token=self.token, body=json.dumps(body))
+            yield request("POST", "/items", token=self.tokens[item.owner_id], body=json.dumps(body))
 
     def transfer(self, run: int) -> Requests:
         return (self._transfer(*handing) for handing in there_and_back(self.stock, run))
@@ -232,7 +232,8 @@ def there_and_back(stock: Stock, run: int) -> Iterator[Handing]:
     items = stock.items[run * MOVED : (run + 1) * MOVED]
     if len(items) < MOVED:
         raise ValueError("so many runs take more items")
-    takers = [stock.users[(stock.rank[item.owner_id] + 1) % len(stock.users)].id for item in items]
+    # Far from the giver, so that those who are under way at the same time have no users in common either.
+    takers = [stock.users[stock.rank[item.owner_id] - len(stock.users) // 2].id for item in items]
     for item, taker in zip(items, takers, strict=True):
         yield item, item.owner_id, taker
     for item, taker in zip(items, takers, strict=True):

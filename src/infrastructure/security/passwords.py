@@ -1,7 +1,6 @@
 """Password hashes: Argon2id, computed by threads of their own, so that the event loop goes on."""
 
 import asyncio
-import os
 import secrets
 from base64 import b64encode
 from collections.abc import Callable
@@ -12,14 +11,13 @@ from typing import ParamSpec, TypeVar
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from application.errors import Busy
+from infrastructure.machine import CORES
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MEMORY_KIB, PASSES, LANES = 19456, 2, 1
 SALT_LENGTH, DIGEST_LENGTH = 16, 32
-# Those that we may run on, where the system tells; os.process_cpu_count() comes with Python 3.13.
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 WAITING_PER_CORE = 32
 """At about 20 ms each the last in the queue waits well under a second, far within the deadline of its request."""
 

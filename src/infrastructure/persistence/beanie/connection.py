@@ -14,7 +14,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
-from application.errors import Unavailable
+from application.errors import Busy, Unavailable
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from infrastructure.persistence.beanie.errors import translated
 from infrastructure.settings import Settings
@@ -33,6 +33,20 @@ OLDEST_WIRE_VERSION = 17
 """MongoDB 6.0."""
 
 
+@asynccontextmanager
+async def room(places: asyncio.Semaphore, patience: float) -> AsyncIterator[None]:
+    """For as many at once as there are connections: to wait in the driver's pool is dear."""
+    try:
+        async with asyncio.timeout(patience if places.locked() else None):
+            await places.acquire()
+    except TimeoutError:
+        raise Busy("all connections to MongoDB are in use") from None
+    try:
+        yield
+    finally:
+        places.release()
+
+
 class Connection:
     """A client with its pool, its database and its collections.
 
@@ -42,6 +56,7 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._room = asyncio.Semaphore(settings.pool_size)
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._collections: dict[type[Document], Rows] = {}
 
@@ -64,7 +79,7 @@ class Connection:
     async def reading(self) -> AsyncIterator[None]:
         """The driver's own limits are for one step each; a read may take several, and has the time of one request."""
         try:
-            async with asyncio.timeout(self._settings.request_deadline):
+            async with asyncio.timeout(self._settings.request_deadline), room(self._room, self._settings.pool_timeout):
                 with translated():
                     yield
         except TimeoutError:

@@ -41,8 +41,9 @@ class BeanieUsers:
         return self._known(user_from(row))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        """Costs a write and a round trip each. Of units that hold the same user at the same time one goes on, and the
-        others get TryAgain at once."""
+        """Costs a write and a round trip each. Of units that hold the same user at the same time one goes on. Those of
+        the same process wait for their turn if they have done nothing yet; the others get TryAgain at once."""
+        await self._users.wait_for(*user_ids)
         rows = [await self._users.lock(user_id) for user_id in sorted(set(user_ids))]
         return {user.id: self._known(user) for user in map(user_from, filter(None, rows))}
 
@@ -180,6 +181,7 @@ class BeanieAttempts:
     async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
         """What is missing cannot be locked, so it is made."""
         found: dict[bytes, Attempts] = {}
+        await self._attempts.wait_for(*subjects)
         for subject in sorted(set(subjects)):
             row = await self._attempts.lock_or_insert(document_of_attempts(Attempts(subject=subject)))
             found[subject] = attempts_from(row)

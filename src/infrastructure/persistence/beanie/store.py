@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 
 import pymongo
@@ -12,10 +12,10 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
-from application.errors import Busy
 from application.ports import Schema
+from application.transact import Gate
 from infrastructure.persistence.beanie import schema
-from infrastructure.persistence.beanie.connection import Connection
+from infrastructure.persistence.beanie.connection import Connection, room
 from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
 from infrastructure.persistence.beanie.errors import translated
 from infrastructure.persistence.beanie.readers import (
@@ -24,6 +24,7 @@ from infrastructure.persistence.beanie.readers import (
     BeanieTransferReader,
     BeanieUserReader,
 )
+from infrastructure.persistence.beanie.transacted import Turn
 from infrastructure.persistence.beanie.unit import BeanieUnitOfWork
 from infrastructure.settings import Settings
 
@@ -41,6 +42,7 @@ class BeanieStore:
         self._connection = Connection(settings)
         self._patience = settings.pool_timeout
         self._room = asyncio.Semaphore(settings.pool_size)
+        self._gate = Gate()
         self._aborting: set[asyncio.Task[None]] = set()
         self.users = BeanieUserReader(self._connection)
         self.items = BeanieItemReader(self._connection)
@@ -51,16 +53,8 @@ class BeanieStore:
     async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:
         """As many at once as there are connections. A transaction holds none between its statements, so that more could
         begin; but they would take the connections from those that are ahead, only to meet their locks."""
-        try:
-            async with asyncio.timeout(self._patience):
-                await self._room.acquire()
-        except TimeoutError:
-            raise Busy("too many units of work are under way") from None
-        try:
-            async with self._transaction() as session:
-                yield BeanieUnitOfWork(self._connection, session)
-        finally:
-            self._room.release()
+        async with AsyncExitStack() as turns, room(self._room, self._patience), self._transaction() as session:
+            yield BeanieUnitOfWork(self._connection, session, Turn(self._gate, turns))
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncClientSession]:

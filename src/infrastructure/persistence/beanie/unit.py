@@ -28,15 +28,15 @@ from infrastructure.persistence.beanie.repositories import (
     BeanieTransfers,
     BeanieUsers,
 )
-from infrastructure.persistence.beanie.transacted import Transacted
+from infrastructure.persistence.beanie.transacted import Transacted, Turn
 
 
 class BeanieUnitOfWork:
-    def __init__(self, connection: Connection, session: AsyncClientSession) -> None:
+    def __init__(self, connection: Connection, session: AsyncClientSession, turn: Turn) -> None:
         self._session = session
 
         def within(kind: type[Document]) -> Transacted:
-            return Transacted(connection.collection(kind), session)
+            return Transacted(connection.collection(kind), session, turn)
 
         self.users = BeanieUsers(within(UserDocument), within(ItemDocument))
         self.items = BeanieItems(within(ItemDocument), self.users)
