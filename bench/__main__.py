@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench import report
+from bench import others, report
 from bench.cases import TITLES
 from bench.compare import compare
 from bench.load import NoLoad
@@ -18,6 +18,7 @@ Engine = Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")]
 Cases = Annotated[str, typer.Option(help=f"Some of {', '.join(TITLES)}, with commas between; otherwise all.")]
 Items = Annotated[int, typer.Option(min=10_000, help="How many there are when it begins.")]
 Rounds = Annotated[int, typer.Option(min=1, max=20, help="Times that each is measured, by turns.")]
+FewRounds = Annotated[int, typer.Option(min=1, max=4, help="As for compare; there are items for four.")]
 Seconds = Annotated[float, typer.Option(min=1, max=60, help="That one run takes.")]
 
 
@@ -39,6 +40,38 @@ def compare_command(
     report.show_comparison(results)
     print(report.save(engine, results))
     print(report.draw_comparison(results))
+
+
+@app.command("scale")
+def scale_command(engine: Engine = "postgresql", rounds: FewRounds = 3, seconds: Seconds = 3) -> None:
+    """A hundred times as much data."""
+    results = others.scale(engine, rounds=rounds, seconds=seconds)
+    report.show_scale(results)
+    print(report.save(f"{engine}-scale", results))
+
+
+@app.command("workers")
+def workers_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
+    """One worker and two."""
+    results = others.workers(engine, rounds=rounds, seconds=seconds)
+    report.show_several(results)
+    print(report.save(f"{engine}-workers", results))
+
+
+@app.command("servers")
+def servers_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
+    """uvicorn, as `handover serve` has it, and granian."""
+    results = others.servers(engine, rounds=rounds, seconds=seconds)
+    report.show_several(results)
+    print(report.save(f"{engine}-servers", results))
+
+
+@app.command("rest")
+def rest_command(engine: Engine = "postgresql") -> None:
+    """How long a start takes, and the memory at rest."""
+    results = others.rest(engine)
+    report.show_rest(results)
+    print(report.save(f"{engine}-rest", results))
 
 
 if __name__ == "__main__":

@@ -2,20 +2,25 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.client import HTTPConnection
+from itertools import count
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
 
+from application.paging import Sort
+from application.readers import OwnedItem
 from bench.load import request
 from bench.serving import SECRET
 from bench.stock import HOT, PASSWORD, Stock
 from domain.item import Item
 from domain.user import UserId
 from infrastructure.security.tokens import JwtTokens
+from interfaces.http import cursors
+from interfaces.http.items import ITEMS
+from interfaces.http.paging import list_name
 
 READ = 10_000
 """Different requests of a read."""
@@ -29,7 +34,7 @@ Requests = Iterator[bytes]
 
 
 class Peer(Protocol):
-    """The requests of each case, by its name. Runs of transfers have a number, and items of their own."""
+    """The requests of each case, by its name. Each run of transfers is about items of its own."""
 
     def item(self) -> Requests: ...
     def known(self) -> Requests: ...
@@ -37,7 +42,7 @@ class Peer(Protocol):
     def found(self) -> Requests: ...
     def counted(self) -> Requests: ...
     def add(self) -> Requests: ...
-    def transfer(self, run: int) -> Requests: ...
+    def transfer(self) -> Requests: ...
     def hot(self) -> Requests: ...
     def sign_in(self) -> Requests: ...
 
@@ -55,19 +60,13 @@ TITLES = {
 }
 
 
-def requests(peer: Peer, case: str, run: int) -> Requests:
-    make: Callable[..., Requests] = getattr(peer, case)
-    return make(run) if case == "transfer" else make()
-
-
 class Handover:
-    def __init__(self, stock: Stock, port: int) -> None:
+    def __init__(self, stock: Stock, first_run: int = 0) -> None:
         tokens = JwtTokens(secret=SecretStr(SECRET), previous=None, minutes=24 * 60)
         self.stock = stock
-        self.port = port
+        self.runs = count(first_run)
         self.tokens = {user.id: tokens.issue(user.id, datetime.now(UTC)).token for user in stock.users}
         self.token = self.tokens[stock.users[0].id]
-        self._cursors: dict[str, list[str]] = {}
 
     def item(self) -> Requests:
         return (request("GET", f"/items/{item.id}", token=self.token) for item in sample(self.stock))
@@ -77,7 +76,7 @@ class Handover:
             yield request("GET", f"/items/{item.id}", token=self.token, If_None_Match='"1"')
 
     def page(self) -> Requests:
-        return (request("GET", f"/items?cursor={cursor}", token=self.token) for cursor in self.cursors("/items"))
+        return self.pages(Sort("id"))
 
     def found(self) -> Requests:
         for least in prices():
@@ -91,8 +90,8 @@ class Handover:
             body = {"name": item.name, "description": item.description, "price": float(item.price)}
             yield request("POST", "/items", token=self.tokens[item.owner_id], body=json.dumps(body))
 
-    def transfer(self, run: int) -> Requests:
-        return (self._transfer(*handing) for handing in there_and_back(self.stock, run))
+    def transfer(self) -> Requests:
+        return (self._transfer(*handing) for handing in there_and_back(self.stock, next(self.runs)))
 
     def hot(self) -> Requests:
         return (self._transfer(*handing) for handing in contended(self.stock))
@@ -105,20 +104,14 @@ class Handover:
         for user in self.stock.users:
             yield request("POST", "/auth/token", body=form(user.username), kind=FORM)
 
-    def cursors(self, path: str) -> list[str]:
-        """Of all depths: of every tenth page there is, up to a thousand of them."""
-        if path not in self._cursors:
-            connection = HTTPConnection("127.0.0.1", self.port)
-            separator = "&" if "?" in path else "?"
-            found: list[str] = []
-            after = f"{path}{separator}limit=100&count=false"
-            while after and len(found) < 1000:
-                connection.request("GET", after, headers={"Authorization": f"Bearer {self.token}"})
-                cursor = json.load(connection.getresponse())["next_cursor"]
-                found += [cursor] if cursor else []
-                after = f"{path}{separator}limit=100&cursor={cursor}" if cursor else ""
-            self._cursors[path] = found
-        return self._cursors[path]
+    def pages(self, sort: Sort[Any], **filters: object) -> Requests:
+        """From anywhere in the list."""
+        name = list_name("/items", sort, filters)
+        query = urlencode({**filters, "sort": f"{'-' * sort.descending}{sort.by}"} if sort.by != "id" else filters)
+        within = [item for item in self.stock.items if filters.get("owner_id") in {None, item.owner_id}]
+        for item in random.Random(5).choices(within, k=READ):
+            cursor = cursors.encode(ITEMS.position(OwnedItem(item, ""), sort), ITEMS.fields[sort.by], name)
+            yield request("GET", f"/items?cursor={cursor}&{query}", token=self.token)
 
 
 class Textbook:
@@ -126,6 +119,7 @@ class Textbook:
 
     def __init__(self, stock: Stock) -> None:
         self.stock = stock
+        self.runs = count()
         self.numbers = {item.id: number for number, item in enumerate(stock.items, 1)}
 
     def item(self) -> Requests:
@@ -151,8 +145,8 @@ class Textbook:
             body = {"name": item.name, "description": item.description, "price": float(item.price), "owner_id": owner}
             yield request("POST", "/items", body=json.dumps(body))
 
-    def transfer(self, run: int) -> Requests:
-        return (self._transfer(*handing) for handing in there_and_back(self.stock, run))
+    def transfer(self) -> Requests:
+        return (self._transfer(*handing) for handing in there_and_back(self.stock, next(self.runs)))
 
     def hot(self) -> Requests:
         return (self._transfer(*handing) for handing in contended(self.stock))
@@ -171,6 +165,7 @@ class Textbook:
 class Floor:
     def __init__(self, stock: Stock) -> None:
         self.stock = stock
+        self.runs = count()
 
     def item(self) -> Requests:
         return (request("GET", f"/items/{item.id}") for item in sample(self.stock))
@@ -193,8 +188,8 @@ class Floor:
             body = facts | {"cents": int(item.price * 100), "owner_id": str(item.owner_id)}
             yield request("POST", "/items", body=json.dumps(body))
 
-    def transfer(self, run: int) -> Requests:
-        return (self._transfer(*handing) for handing in there_and_back(self.stock, run))
+    def transfer(self) -> Requests:
+        return (self._transfer(*handing) for handing in there_and_back(self.stock, next(self.runs)))
 
     def hot(self) -> Requests:
         return (self._transfer(*handing) for handing in contended(self.stock))

@@ -41,7 +41,7 @@ def show(title: str, heads: list[str], rows: list[list[str]]) -> None:
         table.add_column(head, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    Console(width=None if Console().is_terminal else 160).print(table)
+    Console(width=None if Console().is_terminal else 180).print(table)
 
 
 def show_comparison(results: dict[str, Any]) -> None:
@@ -64,6 +64,8 @@ def show_comparison(results: dict[str, Any]) -> None:
                 TITLES[case],
                 *(f"{it['half_p50']:.1f} / {it['half_p99']:.1f}" for it in three),
                 f"{ours['half_p99'] / textbook['half_p99']:.2f}",
+                *(f"{it['alike_p50']:.1f} / {it['alike_p99']:.1f}" for it in (ours, floor)),
+                f"{ours['alike_p99'] / textbook['alike_p99']:.2f}",
                 *(f"{it['p50']:.0f} / {it['p99']:.0f}" for it in three),
             ]
         )
@@ -81,8 +83,15 @@ def show_comparison(results: dict[str, Any]) -> None:
         rates,
     )
     show(
-        "p50 / p99 in ms: at half of the load that saturates, and at all of it",
-        ["", *names, "p99 / textbook's", *(f"{name}, all" for name in names)],
+        "p50 / p99 in ms: at half of what saturates each; at half of what saturates the textbook; at all of it",
+        [
+            "",
+            *(f"{name}, half" for name in names),
+            "p99 / textbook's",
+            *(f"{name}, alike" for name in ("Handover", "floor")),
+            "p99 / textbook's",
+            *(f"{name}, all" for name in names),
+        ],
         latencies,
     )
     show(
@@ -91,6 +100,41 @@ def show_comparison(results: dict[str, Any]) -> None:
         costs,
     )
     show("peak memory in MB", names, [[f"{results['peak_mb'][name]:.0f}" for name in CONTENDERS]])
+
+
+def show_scale(results: dict[str, Any]) -> None:
+    few, many = next(iter(results["cases"].values()))
+    rows = [
+        [title, f"{rates[few]:,.0f}", f"{rates[many]:,.0f}", f"{rates[many] / rates[few]:.2f}"]
+        for title, rates in results["cases"].items()
+    ]
+    heads = ["", *(f"{name.removeprefix('with_')} items" for name in (few, many)), "many / few"]
+    show(f"{results['engine']}: successes a second with more data", heads, rows)
+
+
+def show_several(results: dict[str, Any]) -> None:
+    names = [*next(iter(results["cases"].values()))]
+    rows = [
+        [
+            TITLES[case],
+            *(f"{by_name[name]['rate']:,.0f}" for name in names),
+            f"{by_name[names[1]]['rate'] / by_name[names[0]]['rate']:.2f}",
+            *(f"{by_name[name]['p99']:.0f}" for name in names),
+            *(f"{by_name[name]['cpu_us']:,} + {by_name[name]['store_cpu_us']:,}" for name in names),
+        ]
+        for case, by_name in results["cases"].items()
+    ]
+    heads = ["", *names, "second / first", *(f"{it}, p99 ms" for it in names), *(f"{it}, µs + store" for it in names)]
+    show(f"{results['engine']}: successes a second", heads, rows)
+    show("peak memory in MB", names, [[f"{results['peak_mb'][name]:.0f}" for name in names]])
+
+
+def show_rest(results: dict[str, Any]) -> None:
+    rows = [
+        [name, f"{seconds:.2f}", f"{results['resident_mb'][name]:.0f}"]
+        for name, seconds in results["seconds_to_start"].items()
+    ]
+    show(f"{results['engine']}: from nothing", ["", "seconds to the first answer", "MB at rest"], rows)
 
 
 def draw_comparison(results: dict[str, Any]) -> Path:

@@ -81,8 +81,7 @@ class PageQuery(BaseModel):
 
     def listing(self, request: Request, rows: Rows[T], sort: Sort[Any], **filters: object) -> Listing[T]:
         """The list of this route in this order, with these filters."""
-        chosen = sorted((name, str(value)) for name, value in filters.items() if value is not None)
-        name = f"{request.scope['route'].path_format} {sort.by} {sort.descending} {chosen}"
+        name = list_name(request.scope["route"].path_format, sort, filters)
         return Listing(request, name, rows, sort, self._window(rows.fields[sort.by], name))
 
     def _window(self, kind: type, name: str) -> Window:
@@ -91,6 +90,12 @@ class PageQuery(BaseModel):
         if self.skip is not None:
             raise Invalid("invalid-request", "is not allowed together with a cursor", "skip")
         return Window(self.limit, after=cursors.decode(self.cursor, kind, name), count=False)
+
+
+def list_name(path: str, sort: Sort[Any], filters: Mapping[str, object]) -> str:
+    """What a cursor belongs to."""
+    chosen = sorted((name, str(value)) for name, value in filters.items() if value is not None)
+    return f"{path} {sort.by} {sort.descending} {chosen}"
 
 
 Paging = Annotated[PageQuery, Query()]
