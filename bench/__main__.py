@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bench import others, report
+from bench import others, report, tables
 from bench.cases import TITLES
 from bench.compare import compare
 from bench.load import NoLoad
@@ -37,41 +37,44 @@ def compare_command(
         if case not in TITLES:
             raise typer.BadParameter(f"{case}: there are {', '.join(TITLES)}", param_hint="--cases")
     results = compare(engine, chosen, items=items, rounds=rounds, seconds=seconds)
-    report.show_comparison(results)
-    print(report.save(engine, results))
-    print(report.draw_comparison(results))
+    report.report(engine, results)
+    print(report.draw(results))
 
 
 @app.command("scale")
 def scale_command(engine: Engine = "postgresql", rounds: FewRounds = 3, seconds: Seconds = 3) -> None:
     """A hundred times as much data."""
     results = others.scale(engine, rounds=rounds, seconds=seconds)
-    report.show_scale(results)
-    print(report.save(f"{engine}-scale", results))
+    report.report(f"{engine}-scale", results)
 
 
 @app.command("workers")
 def workers_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
     """One worker and two."""
     results = others.workers(engine, rounds=rounds, seconds=seconds)
-    report.show_several(results)
-    print(report.save(f"{engine}-workers", results))
+    report.report(f"{engine}-workers", results)
 
 
 @app.command("servers")
 def servers_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
     """uvicorn, as `handover serve` has it, and granian."""
     results = others.servers(engine, rounds=rounds, seconds=seconds)
-    report.show_several(results)
-    print(report.save(f"{engine}-servers", results))
+    report.report(f"{engine}-servers", results)
 
 
 @app.command("rest")
 def rest_command(engine: Engine = "postgresql") -> None:
     """How long a start takes, and the memory at rest."""
     results = others.rest(engine)
-    report.show_rest(results)
-    print(report.save(f"{engine}-rest", results))
+    report.report(f"{engine}-rest", results)
+
+
+@app.command("tables")
+def tables_command() -> None:
+    """The results that are kept, as the tables of docs/performance.md."""
+    for name, made in tables.saved().items():
+        for table in made:
+            print(f"{name}: {table.title}\n\n{table.markdown()}\n")
 
 
 if __name__ == "__main__":

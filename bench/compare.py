@@ -39,7 +39,7 @@ def compare(engine_name: str, chosen: list[str], *, items: int, rounds: int, sec
             for one in contenders:
                 for case, trips in round_trips(one, chosen, asks[one.name]).items():
                     results[case][one.name]["round_trips"] = trips
-    return {"engine": engine_name, "items": items, "peak_mb": peaks, "cases": results}
+    return {"kind": "compare", "engine": engine_name, "items": items, "peak_mb": peaks, "cases": results}
 
 
 def starts(engine_name: str) -> list[tuple[str, Start]]:

@@ -98,7 +98,9 @@ def at_rate(
     return measured
 
 
-def ask_one_by_one(port: int, requests: Requests, number: int) -> None:
+def ask_one_by_one(port: int, requests: Requests, number: int) -> list[int]:
+    """The statuses of the answers."""
+    statuses = []
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     for _ in range(number):
         if connection.sock is None:
@@ -107,4 +109,6 @@ def ask_one_by_one(port: int, requests: Requests, number: int) -> None:
         response = connection.response_class(connection.sock)
         response.begin()
         response.read()
+        statuses.append(response.status)
     connection.close()
+    return statuses

@@ -45,7 +45,7 @@ def scale(engine_name: str, *, rounds: int, seconds: float) -> dict[str, Any]:
             by_size = {one.name: asked[one.name][title] for one in contenders}
             measured = saturate(by_size, contenders, engine, rounds=rounds, seconds=seconds)
             results[title] = {name: round(it.rate, 1) for name, it in measured.items()}
-    return {"engine": engine_name, "cases": results}
+    return {"kind": "scale", "engine": engine_name, "cases": results}
 
 
 def of_all_lists(filled: Stock) -> dict[str, Ask]:
@@ -103,13 +103,13 @@ def workers(engine_name: str, *, rounds: int, seconds: float) -> dict[str, Any]:
 
     variants: list[tuple[str, Start]] = [(HANDOVER, handover), ("2 workers", two)]
     results, peaks = several(engine_name, variants, rounds=rounds, seconds=seconds)
-    return {"engine": engine_name, "cases": results, "peak_mb": peaks}
+    return {"kind": "several", "engine": engine_name, "cases": results, "peak_mb": peaks}
 
 
 def servers(engine_name: str, *, rounds: int, seconds: float) -> dict[str, Any]:
     variants: list[tuple[str, Start]] = [(HANDOVER, handover), ("granian", handover_on_granian)]
     results, peaks = several(engine_name, variants, rounds=rounds, seconds=seconds)
-    return {"engine": engine_name, "cases": results, "peak_mb": peaks}
+    return {"kind": "several", "engine": engine_name, "cases": results, "peak_mb": peaks}
 
 
 def rest(engine_name: str) -> dict[str, Any]:
@@ -122,6 +122,7 @@ def rest(engine_name: str) -> dict[str, Any]:
                 with served(start, engine.url(name), folder / f"{name}.log") as server:
                     found.setdefault(name, []).append((server.seconds_to_start, server.resident))
         return {
+            "kind": "rest",
             "engine": engine_name,
             "seconds_to_start": {name: round(median(it[0] for it in all_), 2) for name, all_ in found.items()},
             "resident_mb": {name: round(median(it[1] for it in all_), 1) for name, all_ in found.items()},

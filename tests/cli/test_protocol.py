@@ -1,10 +1,11 @@
-"""What no request may have: more headers, or more around its body, than a server should keep."""
+"""What no request may have: more headers, or more around its body, than a server should keep; how answers leave."""
 
 import asyncio
 from pathlib import Path
 
 import pytest
 
+from interfaces.cli.protocol import Gathering
 from tests.served import Served, served
 
 MIB = b"x" * 1024 * 1024
@@ -66,3 +67,37 @@ async def test_so_has_what_is_around_a_body(rest: list[bytes], tmp_path: Path) -
         close = SIGN_UP.replace(b"Host", b"Connection: close\r\nHost")
         assert (await answer(server, close, chunks)).startswith(b"HTTP/1.1 201 ")
         assert (await client.get("/health/live")).status_code == 200
+
+
+class Wire(asyncio.Transport):
+    """Notes what it is told to send, and when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent.append(bytes(data))
+
+    def close(self) -> None:
+        self.sent.append(b"closed")
+
+
+async def test_head_and_body_are_sent_together() -> None:
+    wire = Wire()
+    gathering = Gathering(wire, asyncio.get_running_loop())
+    gathering.write(b"head ")
+    gathering.write(b"body")
+    await asyncio.sleep(0)
+    gathering.write(b"next")
+    await asyncio.sleep(0)
+    assert wire.sent == [b"head body", b"next"]
+
+
+async def test_what_was_written_is_sent_before_the_end() -> None:
+    wire = Wire()
+    gathering = Gathering(wire, asyncio.get_running_loop())
+    gathering.write(b"last")
+    gathering.close()
+    await asyncio.sleep(0)
+    assert wire.sent == [b"last", b"closed"]

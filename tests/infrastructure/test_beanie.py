@@ -15,6 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient
 
 from application.errors import Busy, TryAgain, Unavailable
+from domain.user import User
 from infrastructure.persistence.beanie import open_store
 from infrastructure.persistence.beanie.store import BeanieStore
 from infrastructure.settings import Settings
@@ -207,3 +208,32 @@ async def hanging(server: servers.Mongo) -> AsyncIterator[None]:
         yield
     finally:
         server.resume()
+
+
+# Turns
+
+
+async def test_units_of_one_process_that_hold_the_same_users_wait_for_their_turn(store: BeanieStore) -> None:
+    """MongoDB itself would refuse all of them but one."""
+    ada, grace = a_user(), a_user()
+    await keep(store.begin, ada, grace)
+
+    async def hold(*users: User) -> None:
+        async with store.begin() as uow:
+            await uow.users.hold(*(user.id for user in users))
+            await asyncio.sleep(0.01)
+            await uow.commit()
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(hold(ada, grace) if number % 2 else hold(grace, ada) for number in range(10)))
+
+
+async def test_who_comes_late_in_a_unit_is_told_at_once(store: BeanieStore) -> None:
+    """Its snapshot is older than what it would wait for."""
+    ada, grace = a_user(), a_user()
+    await keep(store.begin, ada, grace)
+    async with asyncio.timeout(2), store.begin() as first, store.begin() as second:
+        await first.users.hold(ada.id)
+        await second.users.hold(grace.id)
+        with pytest.raises(TryAgain):
+            await second.users.hold(ada.id)

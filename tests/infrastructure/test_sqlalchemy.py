@@ -1,18 +1,27 @@
-"""What is the SQL adapter's alone: purging piece by piece, and the belts under its locks."""
+"""What is the SQL adapter's alone: purging piece by piece, and the belts under its locks, and what it sends."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from application.errors import TryAgain
-from application.ports import Store
+from application.errors import Busy, TryAgain
+from application.items import TransferItem
+from application.paging import Window
+from application.ports import Store, UnitOfWork
+from application.transact import Once, Transact, keyed
 from domain.session import Attempts
+from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.purge import PIECE
+from infrastructure.settings import Settings
 from tests import engines
-from tests.builders import NOON, a_session, a_task, a_user
-from tests.contracts.units import keep
+from tests.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
+from tests.contracts.units import TRY_AGAIN, attempt, keep
 from tests.engines import RunningEngines
 
 SELECTED = [name for name in ("sqlite", "postgresql") if name in engines.selected()]
@@ -75,3 +84,59 @@ async def test_tasks_and_sessions_go_with_their_user(store: Store) -> None:
         await uow.commit()
     async with store.begin() as uow:
         assert await uow.sessions.find(session.token_hash) is None
+
+
+@pytest.mark.parametrize("store", [name for name in SELECTED if name == "postgresql"], indirect=True)
+async def test_a_transfer_and_its_key_are_one_statement(store: Store) -> None:
+    assert isinstance(store, SqlStore)
+    sent: list[str] = []
+    loan = await store.database.begun()
+    connection: Any = loan.connection
+    connection.add_query_logger(lambda query: sent.append(query.query))
+    loan.give_back()
+
+    giver, taker = a_user(), a_user()
+    item = an_item(giver)
+    await keep(store.begin, giver, taker, item)
+    transfer = TransferItem(Transact(store.begin, SetClock()), new_id, SetClock())
+    sent.clear()
+    with keyed(Once(a_key(caller=giver.id), b"fingerprint", lambda _: b"answer")):
+        await transfer(item.id, by=giver.id, to=taker.id)
+
+    changes = [" ".join(sorted(re.findall(r"(?:UPDATE|INSERT INTO) \w+", sql))) for sql in sent]
+    assert [change for change in changes if change] == [
+        "INSERT INTO idempotency_keys UPDATE idempotency_keys",  # the claim, which might replace an expired one
+        "INSERT INTO transfers UPDATE idempotency_keys UPDATE items",
+    ]
+    assert len(sent) == 6  # with BEGIN, the users, the item and COMMIT
+
+
+@pytest.mark.parametrize("store", [name for name in SELECTED if name == "postgresql"], indirect=True)
+async def test_what_is_sent_together_is_undone_together(store: Store) -> None:
+    """The one statement makes no history for an item that has changed meanwhile."""
+    giver, taker = a_user(), a_user()
+    item = an_item(giver)
+    await keep(store.begin, giver, taker, item)
+
+    async def hand_over(uow: UnitOfWork) -> None:
+        await uow.items.save(replace(item, version=5, transfers=1, owner_id=taker.id))
+        await uow.transfers.add(a_transfer(item, taker))
+
+    assert await attempt(store.begin, hand_over) == TRY_AGAIN
+    assert (await store.items.get(item.id)).item == item
+    assert (await store.transfers.of_item(item.id, Window())).items == []
+
+
+async def test_waiting_for_a_connection_ends_and_takes_no_place(tmp_path: Path) -> None:
+    settings = Settings(database_url=f"sqlite:///{tmp_path / 'store.db'}", pool_timeout=0.05, _env_file=None)
+    store = SqlStore(settings)
+    await store.upgrade()
+    try:
+        async with store.begin():
+            for _ in range(3):
+                with pytest.raises(Busy):
+                    await store.begin().__aenter__()
+        async with asyncio.timeout(1), store.begin():
+            pass
+    finally:
+        await store.close()
