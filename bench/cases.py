@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 from pydantic import SecretStr
@@ -33,18 +33,42 @@ FORM = "application/x-www-form-urlencoded"
 Requests = Iterator[bytes]
 
 
-class Peer(Protocol):
+class Peer:
     """The requests of each case, by its name. Each run of transfers is about items of its own."""
 
-    def item(self) -> Requests: ...
-    def known(self) -> Requests: ...
-    def page(self) -> Requests: ...
-    def found(self) -> Requests: ...
-    def counted(self) -> Requests: ...
-    def add(self) -> Requests: ...
-    def transfer(self) -> Requests: ...
-    def hot(self) -> Requests: ...
-    def sign_in(self) -> Requests: ...
+    def __init__(self, stock: Stock, first_run: int = 0) -> None:
+        self.stock = stock
+        self.runs = count(first_run)
+
+    def item(self) -> Requests:
+        raise NotImplementedError
+
+    def known(self) -> Requests:
+        raise NotImplementedError
+
+    def page(self) -> Requests:
+        raise NotImplementedError
+
+    def found(self) -> Requests:
+        raise NotImplementedError
+
+    def counted(self) -> Requests:
+        raise NotImplementedError
+
+    def add(self) -> Requests:
+        raise NotImplementedError
+
+    def transfer(self) -> Requests:
+        return (self.handing(*sides) for sides in there_and_back(self.stock, next(self.runs)))
+
+    def hot(self) -> Requests:
+        return (self.handing(*sides) for sides in contended(self.stock))
+
+    def handing(self, item: Item, giver: UserId, taker: UserId) -> bytes:
+        raise NotImplementedError
+
+    def sign_in(self) -> Requests:
+        raise NotImplementedError
 
 
 TITLES = {
@@ -60,11 +84,10 @@ TITLES = {
 }
 
 
-class Handover:
+class Handover(Peer):
     def __init__(self, stock: Stock, first_run: int = 0) -> None:
+        super().__init__(stock, first_run)
         tokens = JwtTokens(secret=SecretStr(SECRET), previous=None, minutes=24 * 60)
-        self.stock = stock
-        self.runs = count(first_run)
         self.tokens = {user.id: tokens.issue(user.id, datetime.now(UTC)).token for user in stock.users}
         self.token = self.tokens[stock.users[0].id]
 
@@ -90,13 +113,7 @@ class Handover:
             body = {"name": item.name, "description": item.description, "price": float(item.price)}
             yield request("POST", "/items", token=self.tokens[item.owner_id], body=json.dumps(body))
 
-    def transfer(self) -> Requests:
-        return (self._transfer(*handing) for handing in there_and_back(self.stock, next(self.runs)))
-
-    def hot(self) -> Requests:
-        return (self._transfer(*handing) for handing in contended(self.stock))
-
-    def _transfer(self, item: Item, giver: UserId, taker: UserId) -> bytes:
+    def handing(self, item: Item, giver: UserId, taker: UserId) -> bytes:
         body = json.dumps({"to_user_id": str(taker)})
         return request("POST", f"/items/{item.id}/transfer", token=self.tokens[giver], body=body)
 
@@ -114,12 +131,11 @@ class Handover:
             yield request("GET", f"/items?cursor={cursor}&{query}", token=self.token)
 
 
-class Textbook:
+class Textbook(Peer):
     """Its ids are numbers, callers say who they are, and there are no cursors: it gets first pages, its best."""
 
     def __init__(self, stock: Stock) -> None:
-        self.stock = stock
-        self.runs = count()
+        super().__init__(stock)
         self.numbers = {item.id: number for number, item in enumerate(stock.items, 1)}
 
     def item(self) -> Requests:
@@ -145,13 +161,7 @@ class Textbook:
             body = {"name": item.name, "description": item.description, "price": float(item.price), "owner_id": owner}
             yield request("POST", "/items", body=json.dumps(body))
 
-    def transfer(self) -> Requests:
-        return (self._transfer(*handing) for handing in there_and_back(self.stock, next(self.runs)))
-
-    def hot(self) -> Requests:
-        return (self._transfer(*handing) for handing in contended(self.stock))
-
-    def _transfer(self, item: Item, giver: UserId, taker: UserId) -> bytes:
+    def handing(self, item: Item, giver: UserId, taker: UserId) -> bytes:
         body = json.dumps({"from_user_id": self._user(giver), "to_user_id": self._user(taker)})
         return request("POST", f"/items/{self.numbers[item.id]}/transfer", body=body)
 
@@ -162,10 +172,8 @@ class Textbook:
         return self.stock.rank[id] + 1
 
 
-class Floor:
-    def __init__(self, stock: Stock) -> None:
-        self.stock = stock
-        self.runs = count()
+class Floor(Peer):
+    """No token is checked here either."""
 
     def item(self) -> Requests:
         return (request("GET", f"/items/{item.id}") for item in sample(self.stock))
@@ -188,13 +196,7 @@ class Floor:
             body = facts | {"cents": int(item.price * 100), "owner_id": str(item.owner_id)}
             yield request("POST", "/items", body=json.dumps(body))
 
-    def transfer(self) -> Requests:
-        return (self._transfer(*handing) for handing in there_and_back(self.stock, next(self.runs)))
-
-    def hot(self) -> Requests:
-        return (self._transfer(*handing) for handing in contended(self.stock))
-
-    def _transfer(self, item: Item, giver: UserId, taker: UserId) -> bytes:
+    def handing(self, item: Item, giver: UserId, taker: UserId) -> bytes:
         body = json.dumps({"from_user_id": str(giver), "to_user_id": str(taker)})
         return request("POST", f"/items/{item.id}/transfer", body=body)
 

@@ -58,9 +58,8 @@ class Envelope:
                 message = {**message, "body": b""}
             await send(message)
 
-        structlog.contextvars.bind_contextvars(
-            request_id=request_id
-        )  # until the end of the task: a request has its own
+        # Until the end of the task, since each request has one of its own.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             await self.app(scope, receive, send_enveloped)
         finally:

@@ -69,8 +69,7 @@ class Listing(Generic[T]):
 
 
 class PageQuery(BaseModel):
-    """Which part of a list is wanted. A list's own filters are in a subclass: one model is validated at once, and costs
-    a third of what as many parameters of a route do."""
+    """Which part of a list is wanted. A list's own filters are in a subclass: one model is validated at once."""
 
     skip: int | None = Field(
         None, ge=0, le=DEEPEST_SKIP, description="How many to leave out; for more, use the cursor."
