@@ -10,6 +10,7 @@ import pytest
 
 from application.items import TransferItem
 from application.transact import Once, Transact, keyed
+from bench import tables
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Settings
 from interfaces.cli.commands import app
@@ -76,6 +77,17 @@ def test_every_command_is_in_the_readme() -> None:
 def test_every_file_that_is_named_is_there(document: Path) -> None:
     named = re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text())
     assert all((document.parent / name).exists() for name in named), named
+
+
+def test_the_tables_of_figures_are_those_that_were_measured() -> None:
+    text = (ROOT / "docs/performance.md").read_text()
+    missing = [
+        f"{name}: {table.title}"
+        for name, made in tables.saved().items()
+        for table in made
+        if table.markdown() not in text
+    ]
+    assert missing == [], "paste what `python -m bench tables` prints"
 
 
 @pytest.fixture

@@ -89,23 +89,26 @@ async def test_tasks_and_sessions_go_with_their_user(store: Store) -> None:
 @pytest.mark.parametrize("store", [name for name in SELECTED if name == "postgresql"], indirect=True)
 async def test_a_transfer_and_its_key_are_one_statement(store: Store) -> None:
     assert isinstance(store, SqlStore)
-    sent: list[str] = []
-    loan = await store.database.begun()
-    connection: Any = loan.connection
-    connection.add_query_logger(lambda query: sent.append(query.query))
-    loan.give_back()
-
     giver, taker = a_user(), a_user()
     item = an_item(giver)
     await keep(store.begin, giver, taker, item)
-    transfer = TransferItem(Transact(store.begin, SetClock()), new_id, SetClock())
-    sent.clear()
-    with keyed(Once(a_key(caller=giver.id), b"fingerprint", lambda _: b"answer")):
-        await transfer(item.id, by=giver.id, to=taker.id)
+    sent: list[str] = []
+    overheard = SqlStore(store.settings.model_copy(update={"pool_size": 1}))
+    try:
+        loan = await overheard.database.begun()
+        connection: Any = loan.connection
+        await loan.command("ROLLBACK")
+        connection.add_query_logger(lambda query: sent.append(query.query))
+        loan.give_back()
+        with keyed(Once(a_key(caller=giver.id), b"fingerprint", lambda _: b"answer")):
+            transfer = TransferItem(Transact(overheard.begin, SetClock()), new_id, SetClock())
+            await transfer(item.id, by=giver.id, to=taker.id)
+    finally:
+        await overheard.close()
 
     changes = [" ".join(sorted(re.findall(r"(?:UPDATE|INSERT INTO) \w+", sql))) for sql in sent]
     assert [change for change in changes if change] == [
-        "INSERT INTO idempotency_keys UPDATE idempotency_keys",  # the claim, which might replace an expired one
+        "INSERT INTO idempotency_keys UPDATE SET",  # the claim, which might replace an expired one
         "INSERT INTO transfers UPDATE idempotency_keys UPDATE items",
     ]
     assert len(sent) == 6  # with BEGIN, the users, the item and COMMIT
