@@ -49,6 +49,10 @@ class Peer:
     def page(self) -> Requests:
         raise NotImplementedError
 
+    def deep(self) -> Requests:
+        """From anywhere in the list; by cursor that is no different."""
+        return self.page()
+
     def found(self) -> Requests:
         raise NotImplementedError
 
@@ -75,6 +79,7 @@ TITLES = {
     "item": "read an item",
     "known": "read an item that is known (304)",
     "page": "a page by cursor",
+    "deep": "a page from anywhere in the list",
     "found": "a page, filtered and sorted",
     "counted": "the same with its total",
     "add": "register an item",
@@ -132,7 +137,7 @@ class Handover(Peer):
 
 
 class Textbook(Peer):
-    """Its ids are numbers, callers say who they are, and there are no cursors: it gets first pages, its best."""
+    """Its ids are numbers, callers say who they are, and there are no cursors."""
 
     def __init__(self, stock: Stock) -> None:
         super().__init__(stock)
@@ -146,7 +151,12 @@ class Textbook(Peer):
         return self.item()
 
     def page(self) -> Requests:
+        """One of the first hundred, where it is best."""
         return (request("GET", f"/items?skip={10 * number}") for number in range(100))
+
+    def deep(self) -> Requests:
+        chance = random.Random(6)
+        return (request("GET", f"/items?skip={chance.randrange(len(self.stock.items))}") for _ in range(READ))
 
     def found(self) -> Requests:
         """It counts in any case."""

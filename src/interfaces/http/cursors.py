@@ -13,6 +13,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from pydantic_core import to_json
+
 from application.paging import Position
 from domain.errors import Invalid
 from domain.item import checked_price
@@ -26,7 +28,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 def encode(position: Position, kind: type, listing: str) -> str:
     """For the list of this name, where positions have values of this kind; the name tells filters and order too."""
     write, _ = _KINDS[kind]
-    payload = json.dumps([write(position.value), position.id.hex], separators=(",", ":")).encode()
+    payload = to_json([write(position.value), position.id.hex])
     return urlsafe_b64encode(_checksum(payload, listing) + payload).rstrip(b"=").decode()
 
 
@@ -45,7 +47,7 @@ def decode(cursor: str, kind: type, listing: str) -> Position:
 
 
 def _checksum(payload: bytes, listing: str) -> bytes:
-    return hashlib.blake2b(json.dumps(listing).encode() + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
+    return hashlib.blake2b(listing.encode() + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
 
 
 def _whole(value: object) -> int:
