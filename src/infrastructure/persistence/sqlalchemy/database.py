@@ -41,7 +41,10 @@ class Driver(Protocol):
         """The statement that begins a transaction."""
         ...
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Any]: ...
+    async def query(self, connection: Any, sql: str, arguments: list[Any], *, brief: bool) -> Sequence[Any]:
+        """The rows. Brief is what reads, or is about one row by its key."""
+        ...
+
     async def command(self, connection: Any, sql: str) -> None: ...
     def is_closed(self, connection: Any) -> bool: ...
     def meaning(self, error: Exception) -> Exception: ...
@@ -57,16 +60,17 @@ class Loan:
         self.driver = database.driver
         self.room = room
 
-    async def rows(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
+    async def rows(self, statement: ClauseElement, parameters: Parameters, *, one: bool = False) -> Sequence[Row]:
         prepared = self.database.prepared(statement)
-        found = await self._ask(self.driver.query(self.connection, prepared.sql, prepared.arguments(parameters)))
+        arguments, brief = prepared.arguments(parameters), one or prepared.reads
+        found = await self._ask(self.driver.query(self.connection, prepared.sql, arguments, brief=brief))
         return found if self.driver.names_columns and not prepared.conversions else [prepared.row(row) for row in found]
 
     async def count(self, changes: Mapping[ClauseElement, Parameters]) -> int:
         """Make them all in one statement, which not every engine can do; how many rows they return."""
         arguments = [it for change, given in changes.items() for it in self.database.prepared(change).arguments(given)]
         sql = self.database.together(tuple(changes))
-        [[number]] = await self._ask(self.driver.query(self.connection, sql, arguments))
+        [[number]] = await self._ask(self.driver.query(self.connection, sql, arguments, brief=True))
         return int(number)
 
     async def command(self, sql: str) -> None:

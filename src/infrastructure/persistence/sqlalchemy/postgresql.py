@@ -249,7 +249,7 @@ class Asyncpg:
     begin: str = "BEGIN"
     names_columns: bool = True
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Any]:
+    async def query(self, connection: Any, sql: str, arguments: list[Any], *, brief: bool) -> Sequence[Any]:
         rows: Sequence[Any] = await connection.fetch(sql, *arguments)
         return rows
 

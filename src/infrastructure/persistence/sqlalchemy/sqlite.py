@@ -2,19 +2,25 @@
 
 Readers and the writer have engines of their own: readers never wait, and a process has one writer, so that its units
 of work queue here, where they can be cancelled, rather than in SQLite.
+
+aiosqlite gives each connection a thread. To go there and back costs ten times what a brief statement does, so that
+those run on the event loop; what waits for a lock or for the disk, or turns out long, runs in the thread.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import get_ident
+from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import URL, NullPool, event
+import aiosqlite
+from sqlalchemy import AsyncAdaptedQueuePool, NullPool, event
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import AdaptedConnection, DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import UniqueConstraint
@@ -29,8 +35,17 @@ from infrastructure.settings import Misconfigured, Settings
 OLDEST = (3, 35)
 """The first version that knows RETURNING."""
 
-PRAGMAS = {"busy_timeout": "5000", "journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
+PATIENCE = 5000
+"""Milliseconds for a lock that another process has."""
+
+PRAGMAS = {"busy_timeout": str(PATIENCE), "journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
 """In this order: changing the journal mode may have to wait."""
+
+LONG = 0.002
+"""Seconds that a read may take on the event loop."""
+
+STEPS = 5_000
+"""Of SQLite's virtual machine, between two looks at the time."""
 
 
 def open_sqlite(settings: Settings) -> Database:
@@ -40,9 +55,11 @@ def open_sqlite(settings: Settings) -> Database:
 
     def pool(size: int, overflow: int) -> Pool:
         engine = create_async_engine(
-            URL.create("sqlite+handover", database=str(path)),
+            "sqlite+handover://",
+            async_creator=connector(path),
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
+            poolclass=AsyncAdaptedQueuePool,
             pool_size=size,
             max_overflow=overflow,
             pool_reset_on_return=None,
@@ -50,21 +67,29 @@ def open_sqlite(settings: Settings) -> Database:
         set_pragmas(engine, PRAGMAS)
         return Pool(engine, asyncio.Semaphore(size + overflow), settings.pool_timeout)
 
-    return Database(
-        Aiosqlite(path),
-        # More threads than cores are only in each other's way: with ten instead of two a page takes a fifth longer.
-        readers=pool(min(settings.pool_size, max(2, CORES)), settings.pool_overflow),
-        writers=pool(1, 0),
-        pre_ping=False,
-    )
+    # More threads than cores are only in each other's way: with ten instead of two a page takes a fifth longer.
+    readers = pool(min(settings.pool_size, max(2, CORES)), settings.pool_overflow)
+    driver = Aiosqlite(path)
+
+    # Never on the writer, whose whole transaction SQLite may undo when it interrupts a statement.
+    @event.listens_for(readers.engine.sync_engine, "connect")
+    def limit(connection: AdaptedConnection, _: ConnectionPoolEntry) -> None:
+        connection.driver_connection._conn.set_progress_handler(driver.stay.is_over, STEPS)
+
+    return Database(driver, readers=readers, writers=pool(1, 0), pre_ping=False)
 
 
 async def migrate(settings: Settings, work: Work) -> None:
     """In one transaction, and with foreign keys off, or what hangs on a table would go when that is rebuilt. SQLite
     does not listen to that pragma inside a transaction."""
     path = path_in(settings.database_url)
-    url = URL.create("sqlite+handover", database=str(path))
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool, hide_parameters=True)
+    engine = create_async_engine(
+        "sqlite+handover://",
+        async_creator=connector(path),
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+        hide_parameters=True,
+    )
     set_pragmas(engine, PRAGMAS | {"foreign_keys": "OFF"})
     try:
         with translated(Aiosqlite(path).meaning):
@@ -76,6 +101,19 @@ async def migrate(settings: Settings, work: Work) -> None:
                 await connection.exec_driver_sql("COMMIT")
     except TryAgain as error:
         raise Busy(str(error)) from None
+
+
+def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
+    async def connect() -> aiosqlite.Connection:
+        connection = aiosqlite.connect(path, check_same_thread=False)
+        connection._thread.daemon = True
+        try:
+            return await connection
+        except sqlite3.Error:
+            connection._thread.join(1)  # it has nothing left to do but to end, and would outlive the event loop
+            raise
+
+    return connect
 
 
 def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
@@ -130,9 +168,25 @@ BY_NAME: dict[str, tuple[type[Exception], str]] = {
 }
 
 
+@dataclass(slots=True)
+class Stay:
+    """Of a statement on the event loop."""
+
+    thread: int = 0
+    until: float = 0.0
+
+    def begin(self) -> None:
+        self.thread, self.until = get_ident(), perf_counter() + LONG
+
+    def is_over(self) -> bool:
+        """Never for those that run in threads of their own meanwhile."""
+        return get_ident() == self.thread and perf_counter() > self.until
+
+
 @dataclass(frozen=True, slots=True)
 class Aiosqlite:
     path: Path
+    stay: Stay = field(default_factory=Stay)
     begin: str = "BEGIN IMMEDIATE"
     names_columns: bool = False
 
@@ -140,12 +194,19 @@ class Aiosqlite:
     def place(self) -> str:
         return f"the SQLite file {self.path}"
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any]) -> Sequence[Any]:
+    async def query(self, connection: Any, sql: str, arguments: list[Any], *, brief: bool) -> Sequence[Any]:
+        if brief:
+            try:
+                self.stay.begin()
+                return at_once(connection._conn, sql, arguments)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode not in IN_THE_THREAD:
+                    raise
         rows: Sequence[Any] = await connection.execute_fetchall(sql, arguments)
         return rows
 
     async def command(self, connection: Any, sql: str) -> None:
-        await connection.execute_fetchall(sql)
+        await self.query(connection, sql, [], brief=sql == self.begin)
 
     def is_closed(self, connection: Any) -> bool:
         return False  # there is no other end that could close it
@@ -163,6 +224,21 @@ class Aiosqlite:
         if kind:
             return kind(f"{self.place} {what}")
         return Unexpected(f"{self.place}: {cause}") if isinstance(cause, sqlite3.Error) else error
+
+
+IN_THE_THREAD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY, sqlite3.SQLITE_INTERRUPT}
+"""What says that a statement has to wait, or is long."""
+
+
+def at_once(connection: sqlite3.Connection, sql: str, arguments: list[Any]) -> Sequence[Any]:
+    """Without waiting, for which there is no need in a transaction: it has its lock from the beginning."""
+    if connection.in_transaction:
+        return connection.execute(sql, arguments).fetchall()
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        return connection.execute(sql, arguments).fetchall()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {PATIENCE}")
 
 
 def why_not_opened(path: Path) -> str:

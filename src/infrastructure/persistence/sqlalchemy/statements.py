@@ -25,6 +25,8 @@ class Prepared:
     constants: Parameters
     columns: list[str]
     conversions: list[tuple[str, Callable[[Any], Any]]]
+    reads: bool
+    """And changes nothing."""
 
     def arguments(self, parameters: Parameters) -> list[Any]:
         values = self.constants | parameters if self.constants else parameters
@@ -52,6 +54,7 @@ def prepare(statement: ClauseElement, dialect: Dialect) -> Prepared:
         constants={name: bind.value for name, bind in compiled.binds.items() if not bind.required},
         columns=[name for name, _ in results],
         conversions=[(name, convert) for name, convert in results if convert],
+        reads=isinstance(statement, Select),
     )
 
 

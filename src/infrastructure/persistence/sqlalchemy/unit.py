@@ -22,16 +22,17 @@ class Transaction:
         self.committing = False
         self.committed = False
 
-    async def rows(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
+    async def rows(self, statement: ClauseElement, parameters: Parameters, *, one: bool = False) -> Sequence[Row]:
         await self._send_waiting()
         try:
-            return await self.loan.rows(statement, parameters)
+            return await self.loan.rows(statement, parameters, one=one)
         except BaseException:
             self.failed = True
             raise
 
     async def row(self, statement: ClauseElement, parameters: Parameters) -> Row | None:
-        rows = await self.rows(statement, parameters)
+        """By its key."""
+        rows = await self.rows(statement, parameters, one=True)
         return rows[0] if rows else None
 
     async def change(self, statement: ClauseElement, parameters: Parameters) -> None:
