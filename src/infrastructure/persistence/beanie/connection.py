@@ -14,9 +14,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
-from application.errors import Busy, Unavailable
+from application.errors import Unavailable
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from infrastructure.persistence.beanie.errors import translated
+from infrastructure.places import enter
 from infrastructure.settings import Settings
 
 Rows = AsyncCollection[dict[str, Any]]
@@ -31,20 +32,6 @@ CLOSING = 1.0
 
 OLDEST_WIRE_VERSION = 17
 """MongoDB 6.0."""
-
-
-@asynccontextmanager
-async def room(places: asyncio.Semaphore, patience: float) -> AsyncIterator[None]:
-    """For as many at once as there are connections: to wait in the driver's pool is dear."""
-    try:
-        async with asyncio.timeout(patience if places.locked() else None):
-            await places.acquire()
-    except TimeoutError:
-        raise Busy("all connections to MongoDB are in use") from None
-    try:
-        yield
-    finally:
-        places.release()
 
 
 class Connection:
@@ -79,9 +66,13 @@ class Connection:
     async def reading(self) -> AsyncIterator[None]:
         """The driver's own limits are for one step each; a read may take several, and has the time of one request."""
         try:
-            async with asyncio.timeout(self._settings.request_deadline), room(self._room, self._settings.pool_timeout):
-                with translated():
-                    yield
+            async with asyncio.timeout(self._settings.request_deadline):
+                await enter(self._room, self._settings.pool_timeout)
+                try:
+                    with translated():
+                        yield
+                finally:
+                    self._room.release()
         except TimeoutError:
             raise Unavailable("MongoDB does not answer") from None
 

@@ -15,7 +15,7 @@ from pymongo.write_concern import WriteConcern
 from application.ports import Schema
 from application.transact import Gate
 from infrastructure.persistence.beanie import schema
-from infrastructure.persistence.beanie.connection import Connection, room
+from infrastructure.persistence.beanie.connection import Connection
 from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
 from infrastructure.persistence.beanie.errors import translated
 from infrastructure.persistence.beanie.readers import (
@@ -26,6 +26,7 @@ from infrastructure.persistence.beanie.readers import (
 )
 from infrastructure.persistence.beanie.transacted import Turn
 from infrastructure.persistence.beanie.unit import BeanieUnitOfWork
+from infrastructure.places import enter
 from infrastructure.settings import Settings
 
 SNAPSHOT, MAJORITY = ReadConcern("snapshot"), WriteConcern("majority")
@@ -53,8 +54,12 @@ class BeanieStore:
     async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:
         """As many at once as there are connections. A transaction holds none between its statements, so that more could
         begin; but they would take the connections from those that are ahead, only to meet their locks."""
-        async with AsyncExitStack() as turns, room(self._room, self._patience), self._transaction() as session:
-            yield BeanieUnitOfWork(self._connection, session, Turn(self._gate, turns))
+        await enter(self._room, self._patience)
+        try:
+            async with AsyncExitStack() as turns, self._transaction() as session:
+                yield BeanieUnitOfWork(self._connection, session, Turn(self._gate, turns))
+        finally:
+            self._room.release()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncClientSession]:

@@ -15,6 +15,7 @@ from application.errors import Busy, TryAgain
 from infrastructure.persistence.sqlalchemy.errors import ConnectionLost, translated
 from infrastructure.persistence.sqlalchemy.rows import Row
 from infrastructure.persistence.sqlalchemy.statements import Parameters, Prepared, prepare, together
+from infrastructure.places import enter
 
 registry.register("postgresql.handover", "infrastructure.persistence.sqlalchemy.postgresql", "PostgresDialect")
 registry.register("sqlite.handover", "infrastructure.persistence.sqlalchemy.sqlite", "SqliteDialect")
@@ -111,22 +112,12 @@ class Loan:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """An engine's pool, and room for as many at once as it has connections: to wait in the pool itself is dear."""
+    """An engine's pool, and room for as many at once as it has connections."""
 
     engine: AsyncEngine
     room: asyncio.Semaphore
     patience: float
     """Seconds."""
-
-    async def enter(self) -> None:
-        if not self.room.locked():
-            await self.room.acquire()  # at once
-            return
-        try:
-            async with asyncio.timeout(self.patience):
-                await self.room.acquire()
-        except TimeoutError:
-            raise Busy("all connections to the store are in use") from None
 
 
 class Database:
@@ -184,7 +175,7 @@ class Database:
 
     async def _lend(self, pool: Pool) -> Loan:
         while True:
-            await pool.enter()
+            await enter(pool.room, pool.patience)
             try:
                 with translated(self.driver.meaning):
                     loan = Loan(await self._check_out(pool.engine), self, pool.room)
