@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Integer, Select, column, func, literal, select
 
 from application.errors import Unavailable
-from infrastructure.persistence.sqlalchemy import SqlStore
-from infrastructure.persistence.sqlalchemy.sqlite import PATIENCE
-from infrastructure.settings import Settings
-from tests.builders import a_user
+from infrastructure.persistence.sqlalchemy import SqlStore, sqlite
+from infrastructure.persistence.sqlalchemy.errors import Unexpected
+from infrastructure.settings import Misconfigured, Settings
+from tests.builders import NOON, a_user
 from tests.contracts.units import keep
 
 
@@ -58,6 +58,61 @@ async def test_a_long_read_does_not_keep_the_event_loop(store: SqlStore) -> None
     assert turns > 10  # on the loop it would be 1
 
 
+async def test_a_unit_of_work_is_never_interrupted(store: SqlStore) -> None:
+    """SQLite might undo the whole transaction with a statement."""
+    loan = await store.database.begun()
+    with pytest.raises(StopIteration) as end:
+        loan.rows(numbers(100_000), {}).send(None)
+    assert [row["number"] for row in end.value.value] == [100_000]
+    await loan.command("ROLLBACK")
+    loan.give_back()
+
+
+async def test_what_waits_for_the_disk_or_is_about_many_rows_leaves_the_event_loop(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stayed: list[str] = []
+
+    def note(connection: sqlite3.Connection, sql: str, arguments: list[Any]) -> Any:
+        stayed.append(sql.split(maxsplit=1)[0])
+        return real(connection, sql, arguments)
+
+    real = sqlite.at_once
+    monkeypatch.setattr(sqlite, "at_once", note)
+    user = a_user()
+    async with store.begin() as uow:
+        await uow.users.add(user)
+        await uow.users.hold(user.id)
+        await uow.tasks.remove_of(user.id)
+        await uow.commit()
+    await store.purge(NOON)
+    assert stayed == ["BEGIN", "INSERT", "SELECT"]
+
+
+async def test_a_value_that_is_no_text_is_an_error_of_the_store(store: SqlStore, path: Path) -> None:
+    """It is Python's own error, which has no code."""
+    user = a_user()
+    await keep(store.begin, user)
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE users SET username = cast(x'ff41' AS text)")
+    other.close()
+    with pytest.raises(Unexpected, match="UTF-8"):
+        await store.users.get(user.id)
+
+
+async def test_a_read_that_is_interrupted_at_once_leaves_the_patience_as_it_was(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LONG", -1)
+    monkeypatch.setattr(sqlite, "STEPS", 1)
+    for _ in range(100):
+        assert [row["number"] for row in await store.database.fetch(numbers(10), {})] == [10]
+        loan = await store.database._lend(store.database.readers)
+        [(milliseconds,)] = await loan.driver.query(loan.connection, "PRAGMA busy_timeout", [], brief=False)
+        loan.give_back()
+        assert milliseconds == sqlite.PATIENCE
+
+
 async def test_a_unit_of_work_does_not_keep_the_event_loop_when_another_process_has_the_lock(
     store: SqlStore, path: Path
 ) -> None:
@@ -67,7 +122,7 @@ async def test_a_unit_of_work_does_not_keep_the_event_loop_when_another_process_
     waiting = asyncio.create_task(keep(store.begin, user))
     began = asyncio.get_running_loop().time()
     await asyncio.sleep(0.1)
-    assert asyncio.get_running_loop().time() - began < PATIENCE / 1000  # for so long SQLite would wait
+    assert asyncio.get_running_loop().time() - began < sqlite.PATIENCE / 1000  # for so long SQLite would wait
     assert not waiting.done()
     other.execute("COMMIT")
     await waiting
@@ -75,9 +130,31 @@ async def test_a_unit_of_work_does_not_keep_the_event_loop_when_another_process_
     assert await store.users.get(user.id) == user
 
 
-async def test_a_file_that_cannot_be_opened_leaves_no_thread_behind(tmp_path: Path) -> None:
+async def test_files_that_cannot_be_opened_leave_no_thread_behind(tmp_path: Path) -> None:
     before = threading.active_count()
-    store = SqlStore(Settings(database_url=f"sqlite:///{tmp_path}/no/such/folder/x.db", _env_file=None))
-    with pytest.raises(Unavailable):
-        await store.open()
-    assert threading.active_count() == before
+    for _ in range(30):
+        store = SqlStore(Settings(database_url=f"sqlite:///{tmp_path}/no/such/folder/x.db", _env_file=None))
+        with pytest.raises(Unavailable):
+            await store.open()
+        assert threading.active_count() == before
+
+
+async def test_the_file_stays_the_same_wherever_the_process_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its name is not taken for a URI, as a SQLite might that is built so."""
+    monkeypatch.chdir(tmp_path)
+    store = SqlStore(Settings(database_url="sqlite:///file:store.db", _env_file=None))
+    await store.upgrade()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    await keep(store.begin, a_user())
+    await store.close()
+    assert (tmp_path / "file:store.db").exists()
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+
+
+@pytest.mark.parametrize("name", [":memory:", "./:memory:", "folder/:memory:", ""])
+def test_a_store_in_memory_is_not_this_one(name: str) -> None:
+    with pytest.raises(Misconfigured, match="memory://"):
+        SqlStore(Settings(database_url=f"sqlite:///{name}", _env_file=None))

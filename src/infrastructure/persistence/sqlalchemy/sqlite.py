@@ -4,7 +4,9 @@ Readers and the writer have engines of their own: readers never wait, and a proc
 of work queue here, where they can be cancelled, rather than in SQLite.
 
 aiosqlite gives each connection a thread. To go there and back costs ten times what a brief statement does, so that
-those run on the event loop; what waits for a lock or for the disk, or turns out long, runs in the thread.
+those run on the event loop: reads, BEGIN, and changes of one row, which are on disk no sooner than with COMMIT. What
+has to wait for a lock, or turns out long, starts again in the thread; COMMIT and all other changes run there from the
+beginning. A row that is not in memory is read from the file all the same, so keep the file on a disk of this machine.
 """
 
 import asyncio
@@ -44,8 +46,8 @@ PRAGMAS = {"busy_timeout": str(PATIENCE), "journal_mode": "WAL", "synchronous": 
 LONG = 0.002
 """Seconds that a read may take on the event loop."""
 
-STEPS = 5_000
-"""Of SQLite's virtual machine, between two looks at the time."""
+STEPS = 500
+"""Of SQLite's virtual machine, between two looks at the time: with none of the rows in memory, about twenty reads."""
 
 
 def open_sqlite(settings: Settings) -> Database:
@@ -104,8 +106,10 @@ async def migrate(settings: Settings, work: Work) -> None:
 
 
 def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
+    file = path.absolute()  # whatever folder is the current one later, and never taken for a file: URI
+
     async def connect() -> aiosqlite.Connection:
-        connection = aiosqlite.connect(path, check_same_thread=False)
+        connection = aiosqlite.connect(file, check_same_thread=False)
         connection._thread.daemon = True
         try:
             return await connection
@@ -131,7 +135,7 @@ def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
 
 def path_in(url: str) -> Path:
     parts = urlsplit(url)
-    if parts.netloc or parts.path in {"", "/", "/:memory:"}:
+    if parts.netloc or Path(parts.path).name in {"", ":memory:"}:
         raise Misconfigured(
             "HANDOVER_DATABASE_URL: must be sqlite:///file or sqlite:////folder/file; in memory alone is memory://"
         )
@@ -200,7 +204,7 @@ class Aiosqlite:
                 self.stay.begin()
                 return at_once(connection._conn, sql, arguments)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode not in IN_THE_THREAD:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in IN_THE_THREAD:
                     raise
         rows: Sequence[Any] = await connection.execute_fetchall(sql, arguments)
         return rows
@@ -226,16 +230,16 @@ class Aiosqlite:
         return Unexpected(f"{self.place}: {cause}") if isinstance(cause, sqlite3.Error) else error
 
 
-IN_THE_THREAD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_RECOVERY, sqlite3.SQLITE_INTERRUPT}
-"""What says that a statement has to wait, or is long."""
+IN_THE_THREAD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT}
+"""What says that a statement has to wait, or is long. Neither has done anything."""
 
 
 def at_once(connection: sqlite3.Connection, sql: str, arguments: list[Any]) -> Sequence[Any]:
     """Without waiting, for which there is no need in a transaction: it has its lock from the beginning."""
     if connection.in_transaction:
         return connection.execute(sql, arguments).fetchall()
-    connection.execute("PRAGMA busy_timeout = 0")
     try:
+        connection.execute("PRAGMA busy_timeout = 0")
         return connection.execute(sql, arguments).fetchall()
     finally:
         connection.execute(f"PRAGMA busy_timeout = {PATIENCE}")
