@@ -1,5 +1,6 @@
 """The measurements: `python -m bench --help`."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -78,6 +79,7 @@ def tables_command() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that servers and stores end with it even then
     try:
         app()
     except (NoLoad, ServerNotStarted) as missing:

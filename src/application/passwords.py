@@ -1,15 +1,20 @@
 """Proving a password, and how often one may try."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import TypeVar
 
 from application.errors import Busy
 from application.ports import Clock, PasswordHasher, UnitOfWork
-from application.transact import Gate, Transact
+from application.transact import Gate, Transact, Work
 from domain.user import User
+
+T = TypeVar("T")
 
 PAUSE = 0.02
 """Seconds; about as long as it takes to judge one."""
@@ -20,8 +25,10 @@ class Attempt:
     """A password that was judged, and that counts until it is settled: in the same unit as what it allows."""
 
     right: bool
-    subjects: tuple[bytes, ...]
+    subjects: tuple[bytes, bytes]
+    """The account and the address."""
     at: datetime
+    gate: Gate
 
     async def settle(self, uow: UnitOfWork, *, failed: bool) -> None:
         counted = await uow.attempts.get_for_update(*self.subjects)
@@ -29,9 +36,15 @@ class Attempt:
             attempts.settle(self.at, failed=failed)
         await uow.attempts.save(*counted)
 
+    async def conclude(self, transact: Transact, work: Work[T]) -> T:
+        """What settles it, in its turn: of this process one at a time, as when it was admitted."""
+        with unless_late():
+            async with asyncio.timeout(transact.deadline), self.gate(self.subjects[1]):
+                return await transact(work)
+
     async def withdraw(self, transact: Transact) -> None:
         """It came to nothing, and not because of the password."""
-        await transact(lambda uow: self.settle(uow, failed=False))
+        await self.conclude(transact, lambda uow: self.settle(uow, failed=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +71,9 @@ class ProvePassword:
         try:
             right = await self.passwords.verify(password, user.password_hash if user else None)
         except Busy:
-            await Attempt(False, subjects, at).withdraw(self.transact)
+            await Attempt(False, subjects, at, self.gate).withdraw(self.transact)
             raise
-        return Attempt(right, subjects, at)
+        return Attempt(right, subjects, at, self.gate)
 
     async def _admitted(self, account: bytes, address: bytes) -> datetime:
         """When; one of this process asks at a time, where each would only be in the others' way."""
@@ -73,7 +86,7 @@ class ProvePassword:
                 await uow.attempts.save(*counted)
             return all(admitted)
 
-        try:
+        with unless_late():
             async with asyncio.timeout(self.transact.deadline), self.gate(account):
                 while True:
                     at = self.now()
@@ -81,8 +94,14 @@ class ProvePassword:
                         if await self.transact(admit):
                             return at
                     await asyncio.sleep(PAUSE)
-        except TimeoutError:
-            raise Busy("others are still being judged") from None
+
+
+@contextmanager
+def unless_late() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise Busy("others are still being judged") from None
 
 
 def network(address: str) -> str:

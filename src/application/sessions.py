@@ -71,7 +71,7 @@ class SignIn:
             return user
 
         seen_hash = seen.password_hash if seen else None
-        user = await self.transact(work)
+        user = await attempt.conclude(self.transact, work)
         if user is None:
             raise Unauthenticated("wrong-credentials", "no active account has this name and password")
         if user.password_hash != seen_hash:  # meanwhile it was changed, or only made anew: judge it again

@@ -100,7 +100,7 @@ class ChangeAccount:
 
         try:
             new_hash = await self.passwords.hash(password) if attempt.right and password is not None else None
-            changed = await self.transact(work)
+            changed = await attempt.conclude(self.transact, work)
         except (Busy, Conflict):
             await attempt.withdraw(self.transact)
             raise

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -147,6 +148,29 @@ async def test_many_guesses_at_once_get_no_further(sign_in: SignIn, ada: User, p
 async def test_many_right_log_ins_at_once_all_succeed(sign_in: SignIn, ada: User) -> None:
     async with asyncio.timeout(5):
         await asyncio.gather(*(sign_in(login="ada", password="correct horse", address="::1") for _ in range(30)))
+
+
+async def test_who_signs_in_from_one_address_at_once_is_not_in_the_others_way(
+    sign_in: SignIn, transact: Transact, passwords: FakePasswords, ids: Ids, clock: SetClock
+) -> None:
+    """Two units of work each, none of which had to be run again."""
+    create_user = CreateUser(transact, passwords, ids, clock)
+    names = [f"user{number}" for number in range(8)]
+    for name in names:
+        await create_user(email=f"{name}@example.org", username=name, password="correct horse")
+    begun = 0
+
+    @asynccontextmanager
+    async def begin() -> AsyncIterator[UnitOfWork]:
+        nonlocal begun
+        begun += 1
+        async with transact.begin() as uow:
+            yield uow
+
+    counting = replace(transact, begin=begin)
+    sign_in = replace(sign_in, transact=counting, prove=replace(sign_in.prove, transact=counting))
+    await asyncio.gather(*(sign_in(login=name, password="correct horse", address="::1") for name in names))
+    assert begun == 2 * len(names)
 
 
 async def test_who_could_not_be_judged_has_not_failed(sign_in: SignIn, ada: User, passwords: FakePasswords) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,19 @@ async def test_a_long_read_does_not_keep_the_event_loop(store: SqlStore) -> None
         turns += 1
     assert [row["number"] for row in await reading] == [3_000_000]
     assert turns > 10  # on the loop it would be 1
+
+
+async def test_in_its_thread_nobody_looks_at_the_time(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look takes the interpreter's lock, for which a busy event loop lets it wait."""
+    looking: list[int] = []
+
+    def look() -> float:
+        looking.append(threading.get_ident())
+        return time.perf_counter()
+
+    monkeypatch.setattr(sqlite, "perf_counter", look)
+    await store.database.fetch(numbers(1_000_000), {})
+    assert set(looking) == {threading.get_ident()}
 
 
 async def test_a_unit_of_work_is_never_interrupted(store: SqlStore) -> None:

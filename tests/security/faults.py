@@ -88,7 +88,7 @@ def each_worker_has_a_throttle_of_its_own(patch: pytest.MonkeyPatch) -> None:
             own = Transact(MemoryStore().begin, self.now)
             workers.append((self, own))
         judged = await prove(replace(self, transact=own), *arguments)
-        attempt = OwnAttempt(judged.right, judged.subjects, judged.at)
+        attempt = OwnAttempt(judged.right, judged.subjects, judged.at, judged.gate)
         object.__setattr__(attempt, "own", own)
         return attempt
 

@@ -12,9 +12,8 @@ beginning. A row that is not in memory is read from the file all the same, so ke
 import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from threading import get_ident
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +21,7 @@ from urllib.parse import urlsplit
 import aiosqlite
 from sqlalchemy import AsyncAdaptedQueuePool, NullPool, event
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
-from sqlalchemy.engine.interfaces import AdaptedConnection, DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import UniqueConstraint
@@ -71,14 +70,7 @@ def open_sqlite(settings: Settings) -> Database:
 
     # More threads than cores are only in each other's way: with ten instead of two a page takes a fifth longer.
     readers = pool(min(settings.pool_size, max(2, CORES)), settings.pool_overflow)
-    driver = Aiosqlite(path)
-
-    # Never on the writer, whose whole transaction SQLite may undo when it interrupts a statement.
-    @event.listens_for(readers.engine.sync_engine, "connect")
-    def limit(connection: AdaptedConnection, _: ConnectionPoolEntry) -> None:
-        connection.driver_connection._conn.set_progress_handler(driver.stay.is_over, STEPS)
-
-    return Database(driver, readers=readers, writers=pool(1, 0), pre_ping=False)
+    return Database(Aiosqlite(path), readers=readers, writers=pool(1, 0), pre_ping=False)
 
 
 async def migrate(settings: Settings, work: Work) -> None:
@@ -172,25 +164,9 @@ BY_NAME: dict[str, tuple[type[Exception], str]] = {
 }
 
 
-@dataclass(slots=True)
-class Stay:
-    """Of a statement on the event loop."""
-
-    thread: int = 0
-    until: float = 0.0
-
-    def begin(self) -> None:
-        self.thread, self.until = get_ident(), perf_counter() + LONG
-
-    def is_over(self) -> bool:
-        """Never for those that run in threads of their own meanwhile."""
-        return get_ident() == self.thread and perf_counter() > self.until
-
-
 @dataclass(frozen=True, slots=True)
 class Aiosqlite:
     path: Path
-    stay: Stay = field(default_factory=Stay)
     begin: str = "BEGIN IMMEDIATE"
     names_columns: bool = False
 
@@ -201,7 +177,6 @@ class Aiosqlite:
     async def query(self, connection: Any, sql: str, arguments: list[Any], *, brief: bool) -> Sequence[Any]:
         if brief:
             try:
-                self.stay.begin()
                 return at_once(connection._conn, sql, arguments)
             except sqlite3.OperationalError as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF not in IN_THE_THREAD:
@@ -235,13 +210,17 @@ IN_THE_THREAD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT}
 
 
 def at_once(connection: sqlite3.Connection, sql: str, arguments: list[Any]) -> Sequence[Any]:
-    """Without waiting, for which there is no need in a transaction: it has its lock from the beginning."""
+    """Without waiting, and not for long. In a transaction there is nothing to wait for, since it has its lock from the
+    beginning, and SQLite might undo it with a statement that is interrupted; but what is brief there is so for sure."""
     if connection.in_transaction:
         return connection.execute(sql, arguments).fetchall()
     try:
         connection.execute("PRAGMA busy_timeout = 0")
+        end = perf_counter() + LONG
+        connection.set_progress_handler(lambda: perf_counter() > end, STEPS)
         return connection.execute(sql, arguments).fetchall()
     finally:
+        connection.set_progress_handler(None, 0)  # in the thread each look would take the interpreter's lock
         connection.execute(f"PRAGMA busy_timeout = {PATIENCE}")
 
 
