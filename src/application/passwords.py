@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -38,9 +38,11 @@ class Attempt:
 
     async def conclude(self, transact: Transact, work: Work[T]) -> T:
         """What settles it, in its turn: of this process one at a time, as when it was admitted."""
-        with unless_late():
-            async with asyncio.timeout(transact.deadline), self.gate(self.subjects[1]):
-                return await transact(work)
+        async with AsyncExitStack() as turn:
+            with unless_late():
+                async with asyncio.timeout(transact.deadline):
+                    await turn.enter_async_context(self.gate(self.subjects[1]))
+            return await transact(work)
 
     async def withdraw(self, transact: Transact) -> None:
         """It came to nothing, and not because of the password."""
@@ -90,7 +92,8 @@ class ProvePassword:
             async with asyncio.timeout(self.transact.deadline), self.gate(account):
                 while True:
                     at = self.now()
-                    async with self.gate(address):
+                    # Of these one at a time: those that settle, and so make room, do not wait behind them.
+                    async with self.gate(("admission", address)), self.gate(address):
                         if await self.transact(admit):
                             return at
                     await asyncio.sleep(PAUSE)

@@ -168,8 +168,11 @@ class Database:
         loan = await self._lend(self.writers)
         try:
             await loan.command(self.driver.begin)
-        except BaseException:
+        except TryAgain:
             loan.give_back()
+            raise
+        except BaseException:
+            await loan.drop()  # nobody knows whether it has begun
             raise
         return loan
 

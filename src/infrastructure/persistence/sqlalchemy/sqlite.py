@@ -42,6 +42,8 @@ PATIENCE = 5000
 PRAGMAS = {"busy_timeout": str(PATIENCE), "journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
 """In this order: changing the journal mode may have to wait."""
 
+BEGIN = "BEGIN IMMEDIATE"
+
 LONG = 0.002
 """Seconds that a read may take on the event loop."""
 
@@ -167,7 +169,7 @@ BY_NAME: dict[str, tuple[type[Exception], str]] = {
 @dataclass(frozen=True, slots=True)
 class Aiosqlite:
     path: Path
-    begin: str = "BEGIN IMMEDIATE"
+    begin: str = BEGIN
     names_columns: bool = False
 
     @property
@@ -216,8 +218,9 @@ def at_once(connection: sqlite3.Connection, sql: str, arguments: list[Any]) -> S
         return connection.execute(sql, arguments).fetchall()
     try:
         connection.execute("PRAGMA busy_timeout = 0")
-        end = perf_counter() + LONG
-        connection.set_progress_handler(lambda: perf_counter() > end, STEPS)
+        if sql != BEGIN:  # interrupted at its end, it would have begun
+            end = perf_counter() + LONG
+            connection.set_progress_handler(lambda: perf_counter() > end, STEPS)
         return connection.execute(sql, arguments).fetchall()
     finally:
         connection.set_progress_handler(None, 0)  # in the thread each look would take the interpreter's lock
