@@ -58,6 +58,22 @@ async def test_nothing_is_too_late_to_begin(store: SqlStore, monkeypatch: pytest
             pass
 
 
+async def test_a_connection_that_may_have_begun_is_not_used_again(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin_and_fail(*statement: Any) -> Any:
+        real(*statement)
+        raise sqlite3.OperationalError("cut off")
+
+    real = sqlite.at_once
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "at_once", begin_and_fail)
+        with pytest.raises(Unexpected, match="cut off"):
+            async with store.begin():
+                pass
+    await keep(store.begin, a_user())
+
+
 async def test_a_long_read_does_not_keep_the_event_loop(store: SqlStore) -> None:
     await store.open()
     reading = asyncio.create_task(store.database.fetch(numbers(3_000_000), {}))
