@@ -57,17 +57,14 @@ def open_sqlite(settings: Settings) -> Database:
     path = path_in(settings.database_url)
 
     def pool(size: int, overflow: int) -> Pool:
-        engine = create_async_engine(
-            "sqlite+handover://",
-            async_creator=connector(path),
-            isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
+        engine = engine_on(
+            path,
+            PRAGMAS,
             poolclass=AsyncAdaptedQueuePool,
             pool_size=size,
             max_overflow=overflow,
             pool_reset_on_return=None,
         )
-        set_pragmas(engine, PRAGMAS)
         return Pool(engine, asyncio.Semaphore(size + overflow), settings.pool_timeout)
 
     # More threads than cores are only in each other's way: with ten instead of two a page takes a fifth longer.
@@ -79,24 +76,29 @@ async def migrate(settings: Settings, work: Work) -> None:
     """In one transaction, and with foreign keys off, or what hangs on a table would go when that is rebuilt. SQLite
     does not listen to that pragma inside a transaction."""
     path = path_in(settings.database_url)
-    engine = create_async_engine(
-        "sqlite+handover://",
-        async_creator=connector(path),
-        isolation_level="AUTOCOMMIT",
-        poolclass=NullPool,
-        hide_parameters=True,
-    )
-    set_pragmas(engine, PRAGMAS | {"foreign_keys": "OFF"})
+    engine = engine_on(path, PRAGMAS | {"foreign_keys": "OFF"}, poolclass=NullPool)
     try:
         with translated(Aiosqlite(path).meaning):
             async with engine.connect() as connection:
-                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                await connection.exec_driver_sql(BEGIN)
                 await connection.run_sync(work)  # whatever it raises, the end of the connection undoes it
                 if (await connection.exec_driver_sql("PRAGMA foreign_key_check")).first():
                     raise Unavailable(f"the SQLite file {path} would have rows that refer to nothing: left as it was")
                 await connection.exec_driver_sql("COMMIT")
     except TryAgain as error:
         raise Busy(str(error)) from None
+
+
+def engine_on(path: Path, pragmas: dict[str, str], **pooling: Any) -> AsyncEngine:
+    engine = create_async_engine(
+        "sqlite+handover://",
+        async_creator=connector(path),
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+        **pooling,
+    )
+    set_pragmas(engine, pragmas)
+    return engine
 
 
 def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
