@@ -135,7 +135,7 @@ async def test_waiting_for_a_connection_ends_and_takes_no_place(tmp_path: Path) 
     store = SqlStore(settings)
     await store.upgrade()
     try:
-        async with store.begin():
+        async with asyncio.timeout(5), store.begin():
             for _ in range(3):
                 with pytest.raises(Busy):
                     await store.begin().__aenter__()
