@@ -11,9 +11,12 @@ import matplotlib as mpl
 from matplotlib import pyplot
 
 from bench.cases import TITLES
-from bench.tables import NAMES, RESULTS, tables
+from bench.tables import NAMES, tables
 
 COLOURS = {"handover": "#2f6f4f", "textbook": "#c27a3a", "floor": "#9aa5b1"}
+WRITTEN = Path("build/bench")
+"""Copy it to bench/results to keep it."""
+
 PACKAGES = ("fastapi", "uvicorn", "sqlalchemy", "asyncpg", "aiosqlite", "pymongo", "beanie")
 
 
@@ -21,8 +24,8 @@ def report(name: str, results: dict[str, Any]) -> None:
     for table in tables(results):
         table.show()
     machine = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    WRITTEN.mkdir(parents=True, exist_ok=True)
+    path = WRITTEN / f"{name}.json"
     path.write_text(json.dumps(results | {"machine": machine | {it: version(it) for it in PACKAGES}}, indent=1) + "\n")
     print(path)
 
@@ -43,7 +46,7 @@ def draw(results: dict[str, Any]) -> Path:
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
     axes.legend(loc="lower right", frameon=False)
-    path = RESULTS / f"{results['engine']}.svg"
+    path = WRITTEN / f"{results['engine']}.svg"
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
     return path

@@ -10,7 +10,9 @@ from rich.table import Table as RichTable
 
 from bench.cases import TITLES
 
-RESULTS = Path(__file__).with_name("results")
+KEPT = Path(__file__).with_name("results")
+"""What docs/performance.md shows."""
+
 NAMES = {"handover": "Handover", "textbook": "textbook", "floor": "floor"}
 
 
@@ -41,7 +43,7 @@ def tables(results: dict[str, Any]) -> list[Table]:
 
 def saved() -> dict[str, list[Table]]:
     """All results that are kept, by the name of their file."""
-    return {path.stem: tables(json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))}
+    return {path.stem: tables(json.loads(path.read_text())) for path in sorted(KEPT.glob("*.json"))}
 
 
 def comparison(results: dict[str, Any]) -> list[Table]:

@@ -87,7 +87,7 @@ def test_the_tables_of_figures_are_those_that_were_measured() -> None:
         for table in made
         if table.markdown() not in text
     ]
-    assert missing == [], "paste what `python -m bench tables` prints"
+    assert missing == [], "paste what `python -m bench tables` prints of bench/results"
 
 
 @pytest.fixture
