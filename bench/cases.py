@@ -2,6 +2,7 @@
 
 import json
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import count
@@ -33,34 +34,34 @@ FORM = "application/x-www-form-urlencoded"
 Requests = Iterator[bytes]
 
 
-class Peer:
+class Peer(ABC):
     """The requests of each case, by its name. Each run of transfers is about items of its own."""
 
     def __init__(self, stock: Stock, first_run: int = 0) -> None:
         self.stock = stock
         self.runs = count(first_run)
 
-    def item(self) -> Requests:
-        raise NotImplementedError
+    @abstractmethod
+    def item(self) -> Requests: ...
 
-    def known(self) -> Requests:
-        raise NotImplementedError
+    @abstractmethod
+    def known(self) -> Requests: ...
 
-    def page(self) -> Requests:
-        raise NotImplementedError
+    @abstractmethod
+    def page(self) -> Requests: ...
 
     def deep(self) -> Requests:
         """From anywhere in the list; by cursor that is no different."""
         return self.page()
 
-    def found(self) -> Requests:
-        raise NotImplementedError
+    @abstractmethod
+    def found(self) -> Requests: ...
 
-    def counted(self) -> Requests:
-        raise NotImplementedError
+    @abstractmethod
+    def counted(self) -> Requests: ...
 
-    def add(self) -> Requests:
-        raise NotImplementedError
+    @abstractmethod
+    def add(self) -> Requests: ...
 
     def transfer(self) -> Requests:
         return (self.handing(*sides) for sides in there_and_back(self.stock, next(self.runs)))
@@ -68,11 +69,11 @@ class Peer:
     def hot(self) -> Requests:
         return (self.handing(*sides) for sides in contended(self.stock))
 
-    def handing(self, item: Item, giver: UserId, taker: UserId) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def handing(self, item: Item, giver: UserId, taker: UserId) -> bytes: ...
 
-    def sign_in(self) -> Requests:
-        raise NotImplementedError
+    @abstractmethod
+    def sign_in(self) -> Requests: ...
 
 
 TITLES = {

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -14,36 +15,36 @@ Row = dict[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 
 
-class Floor:
-    """On one engine, whose driver fulfils what is not implemented here. Prices are in cents."""
+class Floor(ABC):
+    """On one engine, whose driver fulfils what is abstract here. Prices are in cents."""
 
-    async def open(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    async def open(self) -> None: ...
 
-    async def item(self, id: str) -> Row:
-        raise NotImplementedError
+    @abstractmethod
+    async def item(self, id: str) -> Row: ...
 
+    @abstractmethod
     async def after(self, id: str) -> list[Row]:
         """Up to 11, by id."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def dearest(self, least: int, most: int) -> list[Row]:
         """Up to 11 with prices in this range, by price and id, the highest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def count(self, least: int, most: int) -> int:
         """Up to 10,000."""
-        raise NotImplementedError
 
-    async def add(self, item: Row) -> Row:
-        raise NotImplementedError
+    @abstractmethod
+    async def add(self, item: Row) -> Row: ...
 
+    @abstractmethod
     async def transfer(self, id: str, giver: str, taker: str) -> Row | None:
         """None if it is not the giver's."""
-        raise NotImplementedError
 
-    async def user(self, username: str) -> Row:
-        raise NotImplementedError
+    @abstractmethod
+    async def user(self, username: str) -> Row: ...
 
     async def answer(self, scope: Any, receive: Receive) -> tuple[int, bytes]:
         match scope["method"], scope["path"].split("/")[1:]:
