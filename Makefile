@@ -8,6 +8,9 @@ BIN := .venv/bin
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
+# What `make test-long` draws its random inputs from; `make test` always uses the same ones.
+SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
+
 # Run it rather than look for it: what a version switcher puts on the PATH may be there and yet fail.
 UV := $(shell uv --version 2>/dev/null)
 ifdef UV
@@ -36,10 +39,12 @@ serve: .venv/runtime.installed ## run the server on http://127.0.0.1:8000, with 
 	@exec $(BIN)/handover serve
 
 test: .venv/dev.installed ## run all tests on all engines; ENGINES="memory sqlite" narrows them
-	@ENGINES="$(ENGINES)" $(BIN)/pytest $(PARALLEL)
+	@ENGINES="$(ENGINES)" SEED= EXAMPLES= $(BIN)/pytest $(PARALLEL)
 
-test-long: .venv/dev.installed ## compare the engines with memory for minutes, on new examples each time; ENGINES as for test
-	@ENGINES="$(ENGINES)" $(BIN)/pytest --hypothesis-profile=long tests/differential
+test-long: .venv/dev.installed ## try many new random inputs for minutes; SEED repeats a run, ENGINES as for test
+	@echo "Random inputs from seed $(SEED); to repeat this run: make test-long SEED=$(SEED)"
+	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=200 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
+		tests/differential tests/http/test_pages.py tests/http/test_fuzzing.py
 
 check: .venv/dev.installed ## format, lint, types, import rules and the fast tests
 	@$(BIN)/ruff format --check

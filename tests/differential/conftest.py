@@ -1,26 +1,19 @@
-"""How much is tried: a little in every run and always the same, or `long`, which is much and new each time."""
+"""The event loop of the stores, an emptied store, and the number of examples."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
 from application.ports import Store
+from tests import profiles
 from tests.engines import Database
-
-LONG = settings(
-    max_examples=200, stateful_step_count=50, deadline=None, print_blob=True, suppress_health_check=list(HealthCheck)
-)
-SHORT = settings(LONG, max_examples=10, stateful_step_count=30, derandomize=True, database=None)
-
-settings.register_profile("long", LONG)
-
 
 @pytest.fixture
 def effort() -> settings:
-    """`make test-long` chooses the profile."""
-    return LONG if settings.get_current_profile_name() == "long" else SHORT
+    """How many examples are tried; `make test-long` chooses more."""
+    return profiles.on_a_store()
 
 
 @pytest.fixture

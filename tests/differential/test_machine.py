@@ -1,7 +1,7 @@
 """Every engine answers as memory does, whatever it is asked, and the comparison notices one that does not.
 
-A failure prints the shortest program that shows it. To see it again run the same test: what it tries is always the
-same, but under `make test-long`, which keeps what failed in .hypothesis and tries that first.
+A failure prints the shortest program that shows it. To see it again run the same test, which always tries the same
+examples; after `make test-long`, run that with the seed that it printed.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from application.ports import Store
 from infrastructure.persistence.memory import MemoryStore
-from tests.differential.conftest import SHORT
 from tests.differential.faults import FAULTS
 from tests.differential.machine import Differential
 from tests.differential.sides import Different
+from tests.profiles import SHORT_ON_A_STORE
 
 ENOUGH = settings(
-    SHORT,
+    SHORT_ON_A_STORE,
     max_examples=70,
     stateful_step_count=40,
     derandomize=False,

@@ -11,6 +11,7 @@ from httpx2 import AsyncClient
 from application.ports import Store
 from infrastructure.container import Container
 from infrastructure.security.passwords import Argon2Passwords
+from tests import profiles  # noqa: F401 - importing it fixes the seeds
 from tests.builders import SetClock, a_user
 from tests.engines import ENGINES, Database
 from tests.http.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on
