@@ -89,4 +89,4 @@ def ids() -> Ids:
 
 @pytest.fixture
 def transact(begin: Begin, clock: SetClock) -> Transact:
-    return Transact(begin, clock)
+    return Transact(begin, clock, deadline=60)  # on a busy machine, too

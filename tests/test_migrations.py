@@ -220,12 +220,12 @@ async def test_a_migration_lets_others_pass_while_it_waits_for_a_lock(migrated: 
         async with reading.transaction():
             await reading.execute("SELECT FROM items")  # keeps others from altering the table
             migrating = asyncio.create_task(exclusively(migrated.settings, change))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 for _ in range(5):
                     await migrated.store.items.get(item.id)
                     await asyncio.sleep(0.1)
             assert not migrating.done()
-        await asyncio.wait_for(migrating, 10)
+        await asyncio.wait_for(migrating, 60)
     finally:
         await reading.close()
     assert (await migrated.store.items.get(item.id)).item == item
@@ -244,13 +244,13 @@ async def test_indexes_that_were_cut_short_are_made_anew_while_others_write(migr
         async with server.transaction():
             await server.execute("LOCK TABLE items IN ROW EXCLUSIVE MODE")  # as everybody who writes has it
             upgrading = asyncio.create_task(store.upgrade())
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not await server.fetchval(half_made):
                     await keep(store.begin, an_item(owner))
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(1.2)
             assert not upgrading.done()
-        await asyncio.wait_for(upgrading, 20)
+        await asyncio.wait_for(upgrading, 60)
         assert await server.fetchval(half_made) == 0
     finally:
         await server.close()

@@ -121,7 +121,7 @@ async def test_a_hung_server_holds_nobody_up(at: str, store: SqlStore, user: Use
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await ask()
-        assert time.monotonic() - started < 0.3 + 0.3
+        assert time.monotonic() - started < 15  # it hangs for as long as this test lets it
     finally:
         server.resume()
     await all_is_well(store, user)
@@ -135,7 +135,7 @@ async def test_a_commit_that_hangs_is_left_in_time(store: SqlStore, user: User) 
     started = time.monotonic()
     with pytest.raises(Busy):
         await transact(lambda uow: uow.users.add(a_user()))
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4  # the commit takes 5 seconds
 
     await all_is_well(store, user)
 
@@ -155,12 +155,13 @@ async def test_a_commit_that_fails_keeps_nothing(store: SqlStore, user: User) ->
 async def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(store: SqlStore, user: User) -> None:
     await execute(store, SLOW_COMMIT)
     committing = asyncio.create_task(keep(store.begin, a_user()))
-    await asyncio.sleep(0.3)
-    await execute(
-        store,
+    terminate = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'",
+        " WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'"
     )
+    while not committing.done():
+        await execute(store, terminate)  # nothing, until the commit has begun
+        await asyncio.sleep(0.05)
     with pytest.raises(OutcomeUnknown):
         await committing
     await all_is_well(store, user)
@@ -209,14 +210,19 @@ async def test_a_connection_lost_within_a_unit(store: SqlStore, user: User, serv
 
 @needs_postgresql
 async def test_saturation_is_busy_and_passes(store: SqlStore, user: User) -> None:
+    begun, end = asyncio.Semaphore(0), asyncio.Event()
+
     async def hog() -> None:
         async with store.begin():
-            await asyncio.sleep(1.3)
+            begun.release()
+            await end.wait()
 
     hogs = [asyncio.create_task(hog()) for _ in range(POOL_SIZE)]
-    await asyncio.sleep(0.1)
+    for _ in hogs:
+        await begun.acquire()
     with pytest.raises(Busy):
         await store.users.get(user.id)
+    end.set()
     await asyncio.gather(*hogs)
     await all_is_well(store, user)
 
@@ -331,7 +337,7 @@ async def test_waiting_for_another_process_on_sqlite_can_be_cut_short(tmp_path: 
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await keep(store.begin, user)
-        assert time.monotonic() - started < 0.3 + 0.3
+        assert time.monotonic() - started < 4  # SQLite itself would wait for 5 seconds
 
         other.execute("ROLLBACK")
         await asyncio.sleep(0.2)  # the thread that waited for the lock has had it by now, and given it back

@@ -146,7 +146,7 @@ async def test_many_guesses_at_once_get_no_further(sign_in: SignIn, ada: User, p
 
 
 async def test_many_right_log_ins_at_once_all_succeed(sign_in: SignIn, ada: User) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*(sign_in(login="ada", password="correct horse", address="::1") for _ in range(30)))
 
 

@@ -15,7 +15,7 @@ import pytest
 from tests import engines, servers
 from tests.served import Served, served
 
-DRAIN = 3.0
+DRAIN = 5.0
 CLIENTS = 8
 BODY = b'{"email": "ann@example.org", "username": "ann", "password": "correct horse battery"}'
 SERVERS: dict[str, Callable[[], AbstractContextManager[servers.Postgres | servers.Mongo]]] = {
@@ -57,7 +57,7 @@ async def status(server: Served, path: str) -> int:
 
 async def closed_after(server: Served, since: float) -> float:
     while await is_open(server):
-        assert time.monotonic() - since < 10
+        assert time.monotonic() - since < 60
         await asyncio.sleep(0.02)
     return time.monotonic() - since
 
@@ -70,8 +70,10 @@ async def test_sigterm_drains(workers: str, tmp_path: Path) -> None:
 
         server.process.send_signal(signal.SIGTERM)
         asked = time.monotonic()
-        await asyncio.sleep(0.1)
-        for _ in range(10):  # whichever worker answers
+        refused = 0
+        while refused < 10:  # in a row, so that each worker was most likely asked
+            refused = refused + 1 if await status(server, "/health/ready") == 503 else 0
+        for _ in range(5):
             assert await status(server, "/health/ready") == 503
             assert await status(server, "/health/live") == 200
         assert time.monotonic() - asked < DRAIN  # or the above has shown nothing
@@ -136,7 +138,7 @@ async def test_an_interrupt_ends_it_promptly(workers: str, tmp_path: Path) -> No
         server.process.send_signal(signal.SIGINT)
         asked = time.monotonic()
         assert await server.wait() == 0
-        assert time.monotonic() - asked < 10
+        assert time.monotonic() - asked < 18
         assert "Traceback" not in server.said
 
 

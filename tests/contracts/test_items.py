@@ -18,7 +18,7 @@ from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User
 from tests.builders import a_user, an_item, new_id
-from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, keep, overlap
+from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, keep, overlap
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ async def test_of_many_who_transfer_one_item_one_wins(
     people = [a_user() for _ in range(20)]
     await keep(begin, *people)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         outcomes = await asyncio.gather(
             *(transfer_item(lamp.id, by=ada.id, to=user.id) for user in people), return_exceptions=True
         )
@@ -258,7 +258,7 @@ async def test_an_item_handed_around_by_all_keeps_its_whole_history(
                 succeeded += 1
         return succeeded
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(LIMIT):
         succeeded = sum(await asyncio.gather(*(client() for _ in range(4))))
 
     item = (await store.items.get(lamp.id)).item
@@ -275,7 +275,7 @@ async def test_two_who_give_to_each_other_do_not_lock_each_other_out(
 ) -> None:
     other = an_item(grace)
     await keep(begin, other)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         for _ in range(3):
             await asyncio.gather(
                 transfer_item(lamp.id, by=ada.id, to=grace.id), transfer_item(other.id, by=grace.id, to=ada.id)

@@ -13,7 +13,7 @@ from domain.errors import NotFound
 from domain.item import Item, ItemId
 from domain.user import User, UserId
 from tests.builders import a_transfer, a_user, new_id
-from tests.contracts.units import keep
+from tests.contracts.units import LIMIT, keep
 
 
 async def test_no_such_user(users: UserReader) -> None:
@@ -61,7 +61,7 @@ async def test_readers_neither_see_an_open_unit_nor_wait_for_it(
         user = await uow.users.get_for_update(ada.id)
         await uow.users.save(replace(user, email="new@example.org", version=2))
 
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(LIMIT):
             owned = await store.items.get(lamp.id)
             assert (owned.item, owned.owner_username) == (lamp, ada.username)
             assert (await store.transfers.of_item(lamp.id, Window())).items == []
@@ -88,11 +88,11 @@ async def test_readers_do_not_wait_for_the_first_of_many_units(
 
     waiting = [asyncio.create_task(stay()) for _ in range(4)]
     await asyncio.sleep(0.05)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(LIMIT):
         await asyncio.gather(*(store.items.get(lamp.id) for _ in range(20)))
         await store.users.get(ada.id)
     end.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT):
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
@@ -108,7 +108,7 @@ async def test_readers_see_each_transfer_whole(
             await transfer_item(lamp.id, by=ada.id, to=grace.id)
             await transfer_item(lamp.id, by=grace.id, to=ada.id)
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as tasks:
         writing = tasks.create_task(hand_around())
         while not writing.done():
             before = await store.transfers.of_item(lamp.id, Window(limit=100))

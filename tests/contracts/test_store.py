@@ -7,6 +7,7 @@ import pytest
 from application.ports import Begin, Store
 from domain.errors import NotFound
 from tests.builders import a_user
+from tests.contracts.units import LIMIT
 from tests.engines import Database, NewDatabase
 
 
@@ -28,7 +29,7 @@ async def test_upgrading_again_changes_nothing(store: Store, begin: Begin) -> No
 
 
 async def test_two_may_upgrade_at_once(new_database: NewDatabase) -> None:
-    async with new_database() as database, asyncio.timeout(20):
+    async with new_database() as database, asyncio.timeout(LIMIT):
         await asyncio.gather(database.store.upgrade(), database.store.upgrade())
         assert (await database.store.schema()).is_current
 

@@ -16,7 +16,7 @@ from domain.errors import Conflict, NotFound
 from domain.item import Item
 from domain.user import User, UserId, acting
 from tests.builders import NOON, a_transfer, a_user, an_item, new_id
-from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, keep, overlap
+from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, keep, overlap
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ async def test_many_may_hold_one_user(ada: User, transact: Transact) -> None:
         await uow.users.hold(ada.id)
         await asyncio.sleep(0.02)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LIMIT):
         await asyncio.gather(*(transact(hold) for _ in range(8)))
 
 

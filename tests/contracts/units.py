@@ -12,7 +12,7 @@ from domain.session import Session
 from domain.task import Task
 from domain.user import User
 
-LIMIT = 10.0
+LIMIT = 30.0
 """Seconds after which something hangs that should not."""
 PAUSE = 0.15
 """Seconds that a unit gives another one to get in its way."""

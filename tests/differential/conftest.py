@@ -10,6 +10,7 @@ from application.ports import Store
 from tests import profiles
 from tests.engines import Database
 
+
 @pytest.fixture
 def effort() -> settings:
     """How many examples are tried; `make test-long` chooses more."""

@@ -26,7 +26,7 @@ from tests.builders import SetClock
 
 T = TypeVar("T")
 
-LIMIT = 10.0
+LIMIT = 60.0
 """Seconds after which something hangs that should not."""
 FAILURES = 3
 LIFETIME = timedelta(days=30)

@@ -225,7 +225,7 @@ async def through_deadline(app: Any, receive: Any = None, seconds: float = 0.05)
 
 async def test_what_takes_too_long_is_busy() -> None:
     async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(10)
+        await asyncio.sleep(100)
 
     start, body = await through_deadline(slow)
     assert start["status"] == 503
@@ -235,7 +235,7 @@ async def test_what_takes_too_long_is_busy() -> None:
 
 async def test_waiting_for_the_body_does_not_count() -> None:
     async def receive() -> Message:
-        await asyncio.sleep(0.04)
+        await asyncio.sleep(0.3)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
     async def reads(scope: Any, receive: Any, send: Any) -> None:
@@ -243,7 +243,7 @@ async def test_waiting_for_the_body_does_not_count() -> None:
             await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    assert (await through_deadline(reads, receive))[0]["status"] == 200
+    assert (await through_deadline(reads, receive, seconds=1))[0]["status"] == 200
 
 
 async def test_what_comes_after_the_body_counts_again() -> None:
@@ -252,7 +252,7 @@ async def test_what_comes_after_the_body_counts_again() -> None:
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         await receive()
-        await asyncio.sleep(10)
+        await asyncio.sleep(100)
 
     assert (await through_deadline(slow, receive))[0]["status"] == 503
 
@@ -261,13 +261,13 @@ async def test_a_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(middleware, "BODY_PATIENCE", 0.05)
 
     async def receive() -> Message:
-        await asyncio.sleep(10)
+        await asyncio.sleep(100)
         raise AssertionError
 
     async def reads(scope: Any, receive: Any, send: Any) -> None:
         await receive()
 
-    start, body = await through_deadline(reads, receive, seconds=10)
+    start, body = await through_deadline(reads, receive, seconds=100)
     assert start["status"] == 408
     assert json.loads(body["body"])["type"] == "/problems/request-timeout"
 
@@ -275,10 +275,10 @@ async def test_a_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_answer_that_has_begun_is_not_cut_off() -> None:
     async def streams(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1.5)
         await send({"type": "http.response.body"})
 
-    assert [message["type"] for message in await through_deadline(streams)] == [
+    assert [message["type"] for message in await through_deadline(streams, seconds=1)] == [
         "http.response.start",
         "http.response.body",
     ]

