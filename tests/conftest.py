@@ -9,6 +9,7 @@ from application.readers import ItemReader, TaskReader, TransferReader, UserRead
 from application.transact import Transact
 from tests import engines
 from tests.builders import SetClock, new_id
+from tests.contracts.units import LIMIT
 from tests.engines import Database, NewDatabase, RunningEngines
 
 
@@ -89,4 +90,4 @@ def ids() -> Ids:
 
 @pytest.fixture
 def transact(begin: Begin, clock: SetClock) -> Transact:
-    return Transact(begin, clock, deadline=60)  # on a busy machine, too
+    return Transact(begin, clock, deadline=LIMIT)

@@ -10,10 +10,13 @@ import pytest
 
 from application.ports import Store
 from tests.broken.faults import BROKEN_ADAPTERS, Spoil, noticing
+from tests.contracts import units
 from tests.engines import ENGINES, Engine, OpenStore, selected
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
+
+units.LIMIT = 5.0  # some faults make a unit of work hang, which takes this long to notice
 
 outcomes: dict[str, dict[str, list[str]]] = {}
 

@@ -29,7 +29,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
         | {"ENGINES": "memory", "PLANTED_OUTCOMES": str(written), "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
