@@ -179,6 +179,37 @@ async def test_files_that_cannot_be_opened_leave_no_thread_behind(tmp_path: Path
         assert threading.active_count() == before
 
 
+async def test_a_connection_whose_opening_is_cancelled_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[sqlite3.Connection] = []
+    may_open = threading.Event()
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        may_open.wait(60)
+        opened.append(open_file(*arguments, **options))
+        return opened[-1]
+
+    def is_closed(connection: sqlite3.Connection) -> bool:
+        try:
+            connection.execute("SELECT 1")
+        except sqlite3.ProgrammingError:
+            return True
+        return False
+
+    open_file = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    threads = threading.active_count()
+    opening = asyncio.ensure_future(sqlite.connector(path)())
+    await asyncio.sleep(0.05)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    may_open.set()
+    async with asyncio.timeout(60):
+        while threading.active_count() > threads:  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.01)
+    assert [is_closed(connection) for connection in opened] == [True]
+
+
 async def test_the_file_stays_the_same_wherever_the_process_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,8 +107,18 @@ def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
     async def connect() -> aiosqlite.Connection:
         connection = aiosqlite.connect(file, check_same_thread=False)
         connection._thread.daemon = True
+        opening = asyncio.ensure_future(connection)
+
+        def close_unused(opened: asyncio.Future[aiosqlite.Connection]) -> None:
+            if not opened.cancelled() and opened.exception() is None:
+                connection.stop()
+
         try:
-            return await connection
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # aiosqlite would leave the file open: its thread cannot be interrupted, and nobody takes what it returns.
+            opening.add_done_callback(close_unused)
+            raise
         except sqlite3.Error:
             connection._thread.join(1)  # it has nothing left to do but to end, and would outlive the event loop
             raise
