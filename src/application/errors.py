@@ -23,6 +23,10 @@ class Unavailable(Exception):
     """The store cannot be used now; the text says why in one line, and nothing secret."""
 
 
+class NoSpace(Unavailable):
+    """The store has no disk space left for what a unit of work would write. Nothing of it is kept; reads go on."""
+
+
 class Busy(Unavailable):
     """The store answers, but not within the time that this request has."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain
+from application.errors import Busy, KeyInFlight, NoSpace, OutcomeUnknown, RequestInProgress, TryAgain
 from application.ports import Begin, Clock, KeyId, UnitOfWork
 
 T = TypeVar("T")
@@ -77,6 +77,13 @@ class Gate:
             self.held.pop(key).set()
 
 
+@dataclass(slots=True)
+class WriteStatus:
+    """Whether the last unit of work of this process that could tell found disk space for its changes."""
+
+    out_of_space: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Transact:
     """Run a piece of work in a unit of work of its own and commit it, as often as it takes within the deadline.
@@ -89,6 +96,7 @@ class Transact:
     deadline: float = 4.5
     """Seconds, for connections, locks, keys, statements and repetitions together."""
     gate: Gate = field(default_factory=Gate)
+    writes: WriteStatus = field(default_factory=WriteStatus)
 
     async def __call__(self, work: Work[T]) -> T:
         once = _once.get()
@@ -113,9 +121,13 @@ class Transact:
                 async with self.begin() as uow:
                     result = await work(uow)
                     await _commit(uow)
+                    self.writes.out_of_space = False
                     return result
             except obstacles:
                 continue
+            except NoSpace:
+                self.writes.out_of_space = True
+                raise
         raise AssertionError("the pauses are endless")
 
     def _guarded(self, work: Work[T], once: Once, impatient: float) -> Work[T]:

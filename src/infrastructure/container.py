@@ -5,6 +5,7 @@ from importlib.metadata import entry_points
 
 from dependency_injector import containers, providers
 
+from application.health import CheckWritable
 from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from application.passwords import ProvePassword
 from application.ports import Store, Tokens
@@ -100,6 +101,7 @@ class Container(containers.DeclarativeContainer):
             CreateTask: providers.Singleton(CreateTask, transact, ids, now),
             ChangeTask: providers.Singleton(ChangeTask, transact),
             DeleteTask: providers.Singleton(DeleteTask, transact),
+            CheckWritable: providers.Singleton(CheckWritable, transact, ids, now),
             UserReader: store.provided.users,
             ItemReader: store.provided.items,
             TransferReader: store.provided.transfers,

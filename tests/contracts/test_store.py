@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
-from application.ports import Begin, Store
+from application.health import CheckWritable
+from application.ports import Begin, Ids, Store
+from application.transact import Transact
 from domain.errors import NotFound
-from tests.builders import a_user
+from tests.builders import SetClock, a_user
 from tests.contracts.units import LIMIT
 from tests.engines import Database, NewDatabase
 
@@ -48,3 +50,12 @@ async def test_two_stores_share_nothing(database: Database, new_database: NewDat
             assert await uow.users.hold(user.id) == {}
             await uow.users.add(user)
             await uow.commit()
+
+
+async def test_the_write_that_looks_for_disk_space_succeeds_and_is_purged(
+    store: Store, transact: Transact, ids: Ids, clock: SetClock
+) -> None:
+    transact.writes.out_of_space = True
+    assert await CheckWritable(transact, ids, clock)()
+    assert not transact.writes.out_of_space
+    assert await store.purge(clock()) == 1

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request, Response
 
+from application.health import CheckWritable
 from application.ports import Store
 from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
@@ -19,8 +20,12 @@ async def live() -> Response:
     return answer({"status": "alive"}).response()
 
 
-@router.get("/health/ready", openapi_extra=OPEN, summary="The store answers, and its schema is current")
-async def ready(request: Request, store: Annotated[Store, Depends(use(Store))]) -> Response:
+@router.get("/health/ready", openapi_extra=OPEN, summary="The store answers, has room, and its schema is current")
+async def ready(
+    request: Request,
+    store: Annotated[Store, Depends(use(Store))],
+    check_writable: Annotated[CheckWritable, Depends(use(CheckWritable))],
+) -> Response:
     if request.app.state.draining:
         raise NotReady("the server is about to stop")
     schema = await store.schema()
@@ -28,4 +33,6 @@ async def ready(request: Request, store: Annotated[Store, Depends(use(Store))]) 
         raise NotReady(
             f"the store's schema is {schema.found or 'missing'} and not {schema.needed}: run handover migrate up"
         )
+    if not await check_writable():
+        raise NotReady("the store has no disk space left for writes: free some")
     return answer({"status": "ready"}).response()

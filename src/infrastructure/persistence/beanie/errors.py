@@ -15,10 +15,11 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from application.errors import Busy, TryAgain, Unavailable
+from application.errors import Busy, NoSpace, TryAgain, Unavailable
 from domain.errors import Conflict
 
 WRITE_CONFLICT = 112
+OUT_OF_DISK_SPACE = 14031
 REFUSALS = {13, 18, 8000}
 """Unauthorized, AuthenticationFailed, and what Atlas says instead."""
 
@@ -58,6 +59,8 @@ def _meaning_of(error: PyMongoError) -> Exception | None:
             meaning = Unavailable("MongoDB does not answer")
         case OperationFailure(code=code) if code == WRITE_CONFLICT:
             meaning = WriteConflict("another unit of work was first")
+        case OperationFailure(code=code) if code == OUT_OF_DISK_SPACE:
+            meaning = NoSpace("MongoDB has no disk space left: free some")
         case _ if error.has_error_label("TransientTransactionError"):
             meaning = TryAgain("MongoDB has given the transaction up")
         case ExecutionTimeout():

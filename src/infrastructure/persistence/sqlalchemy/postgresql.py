@@ -18,7 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.util.concurrency import await_, in_greenlet
 
-from application.errors import Busy, TryAgain, Unavailable
+from application.errors import Busy, NoSpace, TryAgain, Unavailable
 from infrastructure.persistence.sqlalchemy.database import Database, Pool, Work
 from infrastructure.persistence.sqlalchemy.errors import (
     LockNotHad,
@@ -213,6 +213,7 @@ BY_STATE: dict[str, tuple[type[Exception], str]] = {
     "40P01": (TryAgain, "met a deadlock with another unit of work"),
     "55P03": (LockNotHad, "gave no lock in time"),
     "57014": (Busy, "took too long over a statement"),
+    "53100": (NoSpace, "has no disk space left: free some"),
     "53300": (Busy, "has no connection left: lower HANDOVER_POOL_SIZE or HANDOVER_WORKERS, or raise max_connections"),
     "25006": (Unavailable, "takes no writes: it is a standby, or set to read-only"),
     "28000": (Unavailable, "refuses this user: check HANDOVER_DATABASE_URL and the server's pg_hba.conf"),
@@ -225,7 +226,7 @@ BY_STATE: dict[str, tuple[type[Exception], str]] = {
 }
 BY_CLASS: dict[str, tuple[type[Exception], str]] = {
     "08": (Unavailable, "cannot be reached: the connection failed"),
-    "53": (Unavailable, "is out of disk space or memory: look into its log"),
+    "53": (Unavailable, "is out of memory or of another resource: look into its log"),
     "57": (Unavailable, "is starting or stopping: try again in a moment"),
     "58": (Unavailable, "has trouble with its machine: look into its log"),
 }

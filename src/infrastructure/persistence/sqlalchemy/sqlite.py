@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.schema import UniqueConstraint
 
-from application.errors import Busy, TryAgain, Unavailable
+from application.errors import Busy, NoSpace, TryAgain, Unavailable
 from infrastructure.machine import CORES
 from infrastructure.persistence.sqlalchemy.database import Database, Pool, Work
 from infrastructure.persistence.sqlalchemy.errors import SchemaMissing, Unexpected, driver_error, refusal, translated
@@ -170,7 +170,7 @@ BY_NAME: dict[str, tuple[type[Exception], str]] = {
     "SQLITE_LOCKED": (TryAgain, "is locked by another connection"),
     "SQLITE_CORRUPT": (Unavailable, "is damaged: bring back a copy of it"),
     "SQLITE_NOTADB": (Unavailable, "is not a SQLite database: name another in HANDOVER_DATABASE_URL"),
-    "SQLITE_FULL": (Unavailable, "cannot grow: free some disk space"),
+    "SQLITE_FULL": (NoSpace, "cannot grow: free some disk space"),
     "SQLITE_IOERR": (Unavailable, "cannot be read or written: look after its disk"),
     "SQLITE_READONLY": (Unavailable, "cannot be written: give this user the right to write to it and to its folder"),
     "SQLITE_PERM": (Unavailable, "cannot be opened: give this user the right to read and write it"),
