@@ -1,9 +1,11 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
+# VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-long check format bench lock clean
+.PHONY: help setup serve test test-core test-long smoke check format bench lock clean
 .NOTPARALLEL:
 
-BIN := .venv/bin
+VENV := .venv
+BIN := $(VENV)/bin
 # Each file whole on one of the processes, which start servers of their own.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
@@ -16,48 +18,62 @@ UV := $(shell uv --version 2>/dev/null)
 ifdef UV
 installer := uv
 needed := sys
-create = uv venv --quiet --python $(1) .venv
+create = uv venv --quiet --python $(1) $(VENV)
 install := uv pip install --quiet --python $(BIN)/python
 else
 installer := pip
 needed := sys, venv, ensurepip
-create = $(1) -m venv .venv
+create = $(1) -m venv $(VENV)
 # Python compiles what is imported; compiling everything beforehand is a quarter of the installation.
 install := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-compile
 endif
 
+# PYTHON=newest: of those on the PATH, and those that pyenv keeps beside it, the newest that can make an environment.
+ifeq ($(PYTHON),newest)
+found := python3.14 python3.13 python3.12 python3.11 $(wildcard $(HOME)/.pyenv/versions/3.1[1-9]*/bin/python3)
+override PYTHON := $(shell for python in $(found); do \
+	$$python -c 'import $(needed); print(*sys.version_info[:3], sep=".", end=" "); print(sys.executable)' 2>/dev/null; \
+	done | sort --version-sort | tail --lines 1 | cut --delimiter ' ' --fields 2)
+endif
+
 # Installed scripts name the folder that they were made in: a clone that was moved or copied installs afresh.
-$(shell [ -x $(BIN)/python ] && grep -qsxF "$$(pwd)" .venv/place || rm -f .venv/*.installed $(BIN)/python)
+$(shell [ -x $(BIN)/python ] && grep -qsxF "$$(pwd)" $(VENV)/place || rm -f $(VENV)/*.installed $(BIN)/python)
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-setup: .venv/dev.installed ## install everything, run nothing
+setup: $(VENV)/dev.installed ## install everything, run nothing
 	@:
 
-serve: .venv/runtime.installed ## run the server on http://127.0.0.1:8000, with SQLite unless HANDOVER_DATABASE_URL says otherwise
+serve: $(VENV)/runtime.installed ## run the server on http://127.0.0.1:8000, with SQLite unless HANDOVER_DATABASE_URL says otherwise
 	@exec $(BIN)/handover serve
 
-test: .venv/dev.installed ## run all tests on all engines; ENGINES="memory sqlite" narrows them
+test: $(VENV)/dev.installed ## run all tests on all engines; ENGINES="memory sqlite" narrows them
 	@ENGINES="$(ENGINES)" SEED= EXAMPLES= $(BIN)/pytest $(PARALLEL)
 
-test-long: .venv/dev.installed ## try many new random inputs for minutes; SEED repeats a run, ENGINES as for test
+test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED repeats a run, ENGINES as for test
 	@echo "Random inputs from seed $(SEED); to repeat this run: make test-long SEED=$(SEED)"
 	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=200 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
 		tests/differential tests/http/test_pages.py tests/http/test_fuzzing.py
 
-check: .venv/dev.installed ## format, lint, types, import rules and the fast tests
+check: $(VENV)/dev.installed ## format, lint, types, import rules and the fast tests
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(MAKE) --no-print-directory test-core
+
+test-core: $(VENV)/dev.installed ## run the fast tests, those of the rules and use cases
 	@ENGINES=memory $(BIN)/pytest tests/domain tests/application tests/test_architecture.py
 
-format: .venv/dev.installed ## format the code, and mend what the linter can
+smoke: $(VENV)/dev.installed ## build the wheel, install it in an empty environment, and hand an item over
+	@$(BIN)/python tests/package/smoke.py
+
+format: $(VENV)/dev.installed ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
-bench: .venv/bench.installed ## measure it beside its peers, with wrk; ENGINE=sqlite or mongodb; WHAT=scale, workers, servers or rest instead
+bench: $(VENV)/bench.installed ## measure it beside its peers, with wrk; ENGINE=sqlite or mongodb; WHAT=scale, workers, servers or rest instead
 	@PYTHONPATH=. $(BIN)/python -m bench $(or $(WHAT),compare) $(if $(ENGINE),--engine $(ENGINE)) $(OPTIONS)
 
 lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
@@ -67,7 +83,7 @@ lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
 	@$(call compile,requirements-bench.lock) --group pyproject.toml:bench --constraint requirements-dev.lock
 
 clean: ## remove the environment and all caches, but no data
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv is told the interpreter, or it may download one; --no-emit-index-url, so that a lock file names no host.
@@ -81,21 +97,21 @@ $(BIN)/python:
 	if [ -z "$$python" ]; then \
 		echo "Handover needs Python 3.11 or newer with its venv module; tried: $(PYTHON)." >&2; exit 1; \
 	fi; \
-	rm -rf .venv; \
+	rm -rf $(VENV); \
 	$(call create,"$$python")
 
 # The environment of development holds that of the server too, at the same versions.
-.venv/dev.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
+$(VENV)/dev.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(call installed,development environment)
-	@touch .venv/runtime.installed
+	@touch $(VENV)/runtime.installed
 
 # On top of the environment of development.
-.venv/bench.installed: requirements-bench.lock .venv/dev.installed
+$(VENV)/bench.installed: requirements-bench.lock $(VENV)/dev.installed
 	@echo "Installing what measuring needs from $< with $(installer) ..."
 	@$(install) --require-hashes -r $<
 	@touch $@
 
-.venv/runtime.installed: requirements.lock pyproject.toml | $(BIN)/python
+$(VENV)/runtime.installed: requirements.lock pyproject.toml | $(BIN)/python
 	$(call installed,server)
 
 # No build isolation: that would fetch a build backend anew, past the lock file.
@@ -104,6 +120,6 @@ define installed
 	@[ -n "$(UV)" ] || $(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip >/dev/null
 	@$(install) --require-hashes -r $<
 	@$(install) --no-deps --no-build-isolation -e .
-	@pwd > .venv/place
+	@pwd > $(VENV)/place
 	@touch $@
 endef
