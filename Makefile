@@ -1,7 +1,7 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long smoke check format bench lock clean
+.PHONY: help setup serve test test-core test-long smoke check openapi format bench lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -68,6 +68,9 @@ test-core: $(VENV)/dev.installed ## run the fast tests, those of the rules and u
 
 smoke: $(VENV)/dev.installed ## build the wheel, install it in an empty environment, and hand an item over
 	@$(BIN)/python tests/package/smoke.py
+
+openapi: $(VENV)/runtime.installed ## write the API's document to openapi.json
+	@$(BIN)/handover openapi > openapi.json
 
 format: $(VENV)/dev.installed ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --fix-only

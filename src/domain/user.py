@@ -13,6 +13,11 @@ from domain.text import caseless, checked_text
 UserId = NewType("UserId", UUID)
 
 EMAIL_LENGTH = 254
+_UNSEEN = (
+    r"\u0000- \u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb"
+)
+EMAIL_PATTERN = rf"^[^{_UNSEEN}]+@[^@{_UNSEEN}]+$"
+"""Anything on both sides of an at sign, but for white space, control characters and invisible ones."""
 USERNAME_PATTERN = r"^[A-Za-z0-9_.-]{3,50}$"
 PASSWORD_LENGTHS = 8, 128
 
@@ -55,8 +60,7 @@ class User:
 
 def checked_email(email: str) -> str:
     email = caseless(checked_text("email", email, at_most=EMAIL_LENGTH))
-    local, at, host = email.rpartition("@")
-    if not (local and at and host) or not email.isprintable() or " " in email:
+    if not re.fullmatch(EMAIL_PATTERN, email):
         raise Invalid("invalid-email", "not an e-mail address", "email")
     return checked_text("email", email, at_most=EMAIL_LENGTH)  # again: folding case can make it longer
 

@@ -139,6 +139,8 @@ class Story:
         for method in ("GET", "HEAD"):
             await self.ask(200, Ask(method, "/health/live"))
             await self.ask(200, Ask(method, "/health/ready"))
+        await self.ask(200, Ask("GET", "/"))
+        await self.ask(200, Ask("GET", "/").having(Accept="text/html"))
         await self.ask(200, Ask("GET", "/problems/version-mismatch"))
         await self.ask("not-found", Ask("GET", "/problems/nope"))
         await self.ask("not-signed-in", Ask("GET", "/metrics"))
@@ -270,6 +272,7 @@ class Story:
         ada, bob = (self.accounts[name]["id"] for name in ("ada", "bob"))
         user = f"/users/{ada}"
         asks = {
+            "start": Ask("GET", "/"),
             "live": Ask("GET", "/health/live"),
             "ready": Ask("GET", "/health/ready"),
             "explain_problem": Ask("GET", "/problems/busy"),
@@ -307,7 +310,7 @@ class Story:
 
     async def refusals_of_every_operation(self) -> None:
         """What follows from what an operation takes and needs, whatever it does."""
-        storeless = {"live", "explain_problem"}
+        storeless = {"start", "live", "explain_problem"}
         for name, ask in self.right().items():
             if ask.by is not None:
                 await self.ask("not-signed-in", ask, by=None)

@@ -21,6 +21,7 @@ from tests.builders import SetClock
 from tests.http.client import Person, assert_problem
 
 OPEN = {
+    ("GET", "/"),
     ("POST", "/users"),
     ("POST", "/auth/token"),
     ("POST", "/auth/refresh"),

@@ -1,12 +1,15 @@
 """Nothing that is sent gives a 500, each refusal names the field, and none repeats what was sent."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 from httpx2 import AsyncClient, Response
 
 from tests.http.client import Person, assert_faults, assert_problem
+from tests.http.document import document
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 64 * 1024
@@ -56,6 +59,27 @@ async def register(person: Person, content: bytes | str) -> Response:
 )
 async def test_what_is_no_json_object(ada: Person, content: bytes) -> None:
     assert_faults(await register(ada, content), "")
+
+
+JSON_TYPES = [b"null", b"true", b'"x"', b"0", b"-1", b"1.5", b"-1.4e-275", b"[]", b"[{}]", b"[[1.5]]"]
+TAKE_JSON = {
+    name: (method.upper(), re.sub("{status}", "pending", re.sub(r"{\w+_id}", str(UUID(int=7)), path)))
+    for path, methods in document()["paths"].items()
+    for method, operation in methods.items()
+    for name in [operation["operationId"]]
+    if "application/json" in operation.get("requestBody", {}).get("content", {})
+}
+
+
+@pytest.mark.parametrize("operation", TAKE_JSON)
+async def test_no_operation_takes_anything_but_an_object(ada: Person, operation: str) -> None:
+    for content in JSON_TYPES:
+        assert_faults(await ada.call(*TAKE_JSON[operation], content=content, headers=JSON), "")
+
+
+def test_every_operation_that_takes_json_was_tried() -> None:
+    assert {"create_user", "change_account", "change_item", "change_task", "put_task", "transfer_item"} < set(TAKE_JSON)
+    assert len(TAKE_JSON) >= 10
 
 
 @pytest.mark.parametrize(

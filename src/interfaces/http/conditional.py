@@ -4,6 +4,7 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
+from pydantic import WithJsonSchema
 
 from domain.version import Expected
 from interfaces.http.answers import Answer
@@ -40,8 +41,9 @@ async def expected(
 
 IfMatch = Annotated[Expected, Depends(expected)]
 IfNoneMatch = Annotated[
-    list[str] | None,
-    Header(alias="If-None-Match", description="Versions known already: 304 if it is one of them.", examples=[['"3"']]),
+    list[str] | None,  # of as many lines as it is sent in, although it is one list, and documented as one string
+    WithJsonSchema({"type": "string", "examples": ['"3"']}),
+    Header(alias="If-None-Match", description="Versions known already: 304 if it is one of them."),
 ]
 
 

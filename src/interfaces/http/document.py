@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from interfaces.http import problems as table
 from interfaces.http.body import FORM
 from interfaces.http.dependencies import used
-from interfaces.http.openapi import MARK
+from interfaces.http.openapi import EXAMPLE_ID, MARK
 
 CONVENTIONS = """\
 JSON in and out, UTF-8; unknown fields are refused. Times are RFC 3339 in UTC with milliseconds, ids are UUIDs.
@@ -39,6 +39,15 @@ key.
 slash at its end is redirected to the one without.
 """
 
+TAGS = [
+    {"name": "items", "description": "What is owned: register, find, change and remove items, and hand them over."},
+    {"name": "users", "description": "Accounts: sign up, look others up, change or delete one's own."},
+    {"name": "tasks", "description": "The caller's own to-do list, which nobody else can see."},
+    {"name": "signing in", "description": "Access and refresh tokens."},
+    {"name": "health", "description": "For operators: whether the server lives and can serve, and its metrics."},
+    {"name": "documentation", "description": "Where to start, and what each problem type means."},
+]
+
 _PASSWORD, _TOKEN = "password", "token"
 _PROBLEM: dict[str, Any] = {
     "type": "object",
@@ -65,7 +74,15 @@ _PROBLEM: dict[str, Any] = {
 
 def document(app: FastAPI) -> dict[str, Any]:
     schema = get_openapi(
-        title=app.title, version=app.version, summary=app.summary, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=TAGS,
+        servers=[{"url": "/"}],
+        contact={"name": "The Handover authors"},
+        license_info={"name": "MIT", "identifier": "MIT"},
     )
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -78,7 +95,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     }
     schema["security"] = [{_PASSWORD: []}, {_TOKEN: []}]  # either
     storeless = {route.unique_id for route in app.routes if isinstance(route, APIRoute) and not used(route.dependant)}
-    for operations in schema["paths"].values():
+    for path, operations in schema["paths"].items():
         for method, operation in operations.items():
             for parameter in operation.get("parameters", []):
                 _drop_null(parameter["schema"])
@@ -88,7 +105,7 @@ def document(app: FastAPI) -> dict[str, Any]:
                 for field in schemas[name]["properties"].values():
                     _drop_null(field)
                     field.setdefault("minLength", 1)  # FastAPI takes an empty field of a form for a missing one
-            _add_problems(method, operation, uses_store=operation["operationId"] not in storeless)
+            _add_problems(path, method, operation, uses_store=operation["operationId"] not in storeless)
     _add_links(schema["paths"])
     return schema
 
@@ -115,7 +132,7 @@ def _drop_null(schema: dict[str, Any]) -> None:
             schema.update(kind)
 
 
-def _add_problems(method: str, operation: dict[str, Any], *, uses_store: bool) -> None:
+def _add_problems(path: str, method: str, operation: dict[str, Any], *, uses_store: bool) -> None:
     responses = operation["responses"]
     slugs = _implied(method, operation, uses_store)
     for response in responses.values():
@@ -125,7 +142,15 @@ def _add_problems(method: str, operation: dict[str, Any], *, uses_store: bool) -
     for slug in slugs:
         by_status.setdefault(table.PROBLEMS[slug].status, []).append(slug)
     for status, these in sorted(by_status.items()):
-        responses[str(status)] = _response(status, these)
+        responses[str(status)] = _response(status, these, instance=_example_of(path))
+
+
+def _example_of(path: str) -> str:
+    """The path with an example in place of each parameter."""
+    return re.sub(r"\{(\w+)\}", lambda parameter: _EXAMPLES.get(parameter[1], EXAMPLE_ID), path)
+
+
+_EXAMPLES = {"slug": "version-mismatch", "status": "pending"}
 
 
 def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
@@ -166,7 +191,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 """By one problem of each status that has them."""
 
 
-def _response(status: int, slugs: list[str]) -> dict[str, Any]:
+def _response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
     examples = {
         slug: {
             "summary": table.PROBLEMS[slug].title,
@@ -175,7 +200,7 @@ def _response(status: int, slugs: list[str]) -> dict[str, Any]:
                 "title": table.PROBLEMS[slug].title,
                 "status": status,
                 "detail": table.PROBLEMS[slug].explanation,
-                "instance": "/…",
+                "instance": instance,
                 "request_id": "0f8fad5bd9cb469fa165708867728950",
             },
         }

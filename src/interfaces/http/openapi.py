@@ -8,9 +8,8 @@ from interfaces.http import problems as table
 
 T = TypeVar("T")
 
-Id = Annotated[
-    str, WithJsonSchema({"type": "string", "format": "uuid", "examples": ["019a9d4c-5f2e-7c11-9a51-3d4f0e6b7a21"]})
-]
+EXAMPLE_ID = "019a9d4c-5f2e-7c11-9a51-3d4f0e6b7a21"
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid", "examples": [EXAMPLE_ID]})]
 Timestamp = Annotated[
     str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T09:30:00.123Z"]})
 ]
@@ -28,9 +27,12 @@ class PageOut(BaseModel, Generic[T]):
     next_cursor: str | None
 
 
+BLANK = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""The characters that str.strip() removes, for a character class. `\\s` has others in JavaScript than in Python."""
 TEXT = {"pattern": r"^[^\u0000]*$"}
-NAME = {"pattern": r"^[^\u0000]*\S[^\u0000]*$"}
-"""As `json_schema_extra`: which characters a text may have, and that a name is not blank."""
+"""For `json_schema_extra`: a text of any characters but NUL."""
+NAME = {"pattern": rf"^[^\u0000]*[^\u0000{BLANK}][^\u0000]*$"}
+"""For `json_schema_extra`: a text of any characters but NUL that is not blank."""
 ETAG = "The version, for If-Match and If-None-Match."
 NEXT_PAGE = "The next page, if there is one."
 

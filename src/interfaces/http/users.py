@@ -13,7 +13,9 @@ from application.users import ChangeAccount, CreateUser, DeleteAccount, ReadAcco
 from domain.text import checked_text
 from domain.user import (
     EMAIL_LENGTH,
+    EMAIL_PATTERN,
     PASSWORD_LENGTHS,
+    USERNAME_PATTERN,
     User,
     UserId,
     checked_email,
@@ -31,12 +33,16 @@ log = structlog.get_logger()
 
 Email = Annotated[
     str,
-    Field(max_length=EMAIL_LENGTH, examples=["ada@example.org"], json_schema_extra={"format": "email"}),
+    Field(
+        max_length=EMAIL_LENGTH,
+        examples=["ada@example.org"],
+        json_schema_extra={"format": "email", "pattern": EMAIL_PATTERN},
+    ),
     AfterValidator(rule(checked_email)),
 ]
 Username = Annotated[
     str,
-    Field(examples=["ada"], json_schema_extra={"pattern": "^[A-Za-z0-9_.-]{3,50}$"}),
+    Field(examples=["ada"], json_schema_extra={"pattern": USERNAME_PATTERN}),
     AfterValidator(rule(checked_username)),
 ]
 Password = Annotated[

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import MISSING, BaseModel, ConfigDict
+from pydantic import MISSING, BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
 from domain.errors import Invalid
@@ -44,9 +44,21 @@ _TEXTS = {
 
 
 class In(BaseModel):
-    """A request body: nothing converted, nothing unknown."""
+    """Base of all request bodies: a JSON object in which no value is converted and no field is unknown."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def refuse_other_types(cls, value: object) -> object:
+        """Accept an object only.
+
+        FastAPI validates bodies with `from_attributes=True`, so that anything with attributes would pass for a model
+        whose fields are all optional: a JSON number with a fraction, for instance, which is a Decimal here.
+        """
+        if isinstance(value, dict):
+            return value
+        raise PydanticCustomError(RULE, "{detail}", {"detail": "must be an object"})
 
 
 def rule(check: Callable[..., T], *args: Any, **kwargs: Any) -> Callable[[Any], T]:
