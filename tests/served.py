@@ -81,12 +81,15 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, **settings: str) -> AsyncIterator[Served]:
-    """A server that is ready, on a free port unless told otherwise; it is killed if it has not ended at the end."""
+async def served(folder: Path, *, wrapper: str = "", **settings: str) -> AsyncIterator[Served]:
+    """A server that is ready, on a free port unless told otherwise; it is killed if it has not ended at the end.
+
+    `wrapper` is the beginning of a command line that starts what follows, such as `prlimit --nofile=256:1024`.
+    """
     log = folder / "log"
     with log.open("w") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "interfaces.cli.main", "serve"),
+            *(*wrapper.split(), sys.executable, "-m", "interfaces.cli.main", "serve"),
             cwd=folder,
             env=environment({"PORT": "0"} | settings),
             stdout=file,

@@ -1,6 +1,7 @@
 """What no request may have: more headers, or more around its body, than a server should keep; how answers leave."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,88 @@ async def test_so_has_what_is_around_a_body(rest: list[bytes], tmp_path: Path) -
         close = SIGN_UP.replace(b"Host", b"Connection: close\r\nHost")
         assert (await answer(server, close, chunks)).startswith(b"HTTP/1.1 201 ")
         assert (await client.get("/health/live")).status_code == 200
+
+
+def assert_refused(answered: bytes, status: int, slug: str) -> None:
+    """One answer, and it is this problem, with the headers that all answers have."""
+    head, _, body = answered.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    assert status_line.startswith(f"HTTP/1.1 {status} "), answered
+    problem = json.loads(body)
+    assert (problem["type"], problem["status"]) == (f"/problems/{slug}", status)
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["content-length"] == str(len(body))
+    assert headers["x-request-id"] == problem["request_id"]
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["connection"] == "close"
+
+
+UNREADABLE = {
+    "no HTTP": b"what is this?\r\n\r\n",
+    "no method": b"/health/live HTTP/1.1\r\n" + HOST + b"\r\n",
+    "no version": b"GET /health/live HTTP/9.9\r\n" + HOST + b"\r\n",
+    "no address": b"GET  HTTP/1.1\r\n" + HOST + b"\r\n",
+    "an address of other characters": b"GET /\xff HTTP/1.1\r\n" + HOST + b"\r\n",
+    "no header": HEALTH + b"what is this?\r\n\r\n",
+    "two lengths": HEALTH + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "no length": HEALTH + b"Content-Length: x\r\n\r\n",
+    "no chunk": SIGN_UP + b"what is this?\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+WITHOUT_A_HOST = {
+    "no host": b"GET /health/live HTTP/1.1\r\n\r\n",
+    "two hosts": HEALTH + HOST + b"\r\n",
+    "a host with a path": b"GET /health/live HTTP/1.1\r\nHost: handover.test/x\r\n\r\n",
+    "a host with a user": b"GET /health/live HTTP/1.1\r\nHost: ada@handover.test\r\n\r\n",
+    "a host with a space": b"GET /health/live HTTP/1.1\r\nHost: handover test\r\n\r\n",
+}
+
+
+async def test_what_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
+    async with served(tmp_path, DATABASE_URL="memory://") as server, server.client() as client:
+        for sent in {**UNREADABLE, **WITHOUT_A_HOST}.values():
+            assert_refused(await answer(server, sent), 400, "bad-request")
+        assert_refused(await answer(server, HEALTH, MIB), 431, "headers-too-large")
+        assert (await client.get("/health/live")).status_code == 200
+        assert "Traceback" not in server.said
+
+
+async def test_http_1_0_needs_no_host(tmp_path: Path) -> None:
+    async with served(tmp_path, DATABASE_URL="memory://") as server:
+        assert (await answer(server, b"GET /health/live HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert_refused(await answer(server, b"GET /health/live HTTP/1.0\r\n" + HOST * 2 + b"\r\n"), 400, "bad-request")
+
+
+async def test_garbage_behind_a_request_does_not_garble_its_answer(tmp_path: Path) -> None:
+    async with served(tmp_path, DATABASE_URL="memory://") as server:
+        answered = await answer(server, HEALTH + b"\r\n" + b"what is this?\r\n\r\n")
+        assert answered.count(b"HTTP/1.1 ") <= 1
+        assert b"bad-request" not in answered
+        first, second = await two_answers(server, HEALTH + b"\r\n", b"what is this?\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 200 ")
+        assert_refused(second, 400, "bad-request")
+
+
+async def two_answers(server: Served, first: bytes, second: bytes) -> tuple[bytes, bytes]:
+    """The answer to what is sent first, and then, on the same connection, to what is sent second."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(60):
+        writer.write(first)
+        answered = await reader.readuntil(b"}")
+        writer.write(second)
+        rest = await reader.read()
+    writer.close()
+    return answered, rest
+
+
+async def test_an_upgrade_that_is_not_supported_is_ignored(tmp_path: Path) -> None:
+    upgrade = HEALTH + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    async with served(tmp_path, DATABASE_URL="memory://") as server:
+        first, second = await two_answers(server, upgrade, HEALTH + b"Connection: close\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 200 ")
+        assert second.startswith(b"HTTP/1.1 200 "), second
 
 
 class Wire(asyncio.Transport):

@@ -6,13 +6,14 @@ readiness fails first, everything is served for a while longer, and a stop that 
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,15 +28,23 @@ DRAIN, STOP = b"d", b"s"
 
 PATIENCE = 25.0
 """Seconds from the signal until requests that still have not ended are cut off: orchestrators kill after 30."""
-INTERRUPTED_PATIENCE = 5.0
+INTERRUPTED_PATIENCE = 3.0
 LAST_CALL = 0.2
 """Seconds for requests on their way over idle connections when the port closes."""
 CLOSE = (b"connection", b"close")
+
+RESERVED_FILES = 64
+"""File descriptors that connections of clients leave for everything else but the store."""
+FILES_PER_STORE_CONNECTION = 4
+"""A connection of SQLite has the database, its log and its index open; those of other stores have one socket."""
+TICKS_PER_SECOND = 10
+"""How often uvicorn calls on_tick()."""
 
 
 def serve(listener: socket.socket, *, parent: socket.socket | None = None, started: Callable[[], None]) -> int:
     """Serve on a socket that listens already, with settings from the environment, until it is told to end."""
     settings = load_settings()
+    BoundedProtocol.most_connections = most_connections(settings)
     app = create_app(build(settings))
     try:
         Server(app, settings, parent, started).run([listener])
@@ -44,7 +53,19 @@ def serve(listener: socket.socket, *, parent: socket.socket | None = None, start
     return STOPPED
 
 
+def most_connections(settings: Settings) -> int:
+    """Raise the process's limit of open files as far as it goes; return how many connections of clients it allows."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return BoundedProtocol.most_connections
+    of_the_store = FILES_PER_STORE_CONNECTION * (settings.pool_size + settings.pool_overflow)
+    return max(hard - RESERVED_FILES - of_the_store, 1)
+
+
 class Server(uvicorn.Server):
+    """uvicorn's server, which drains before it stops and closes connections that are late with their heads."""
+
     def __init__(
         self, app: FastAPI, settings: Settings, parent: socket.socket | None, started: Callable[[], None]
     ) -> None:
@@ -107,15 +128,21 @@ class Server(uvicorn.Server):
         self.tell_started()
 
     def obey(self, parent: socket.socket) -> None:
-        order = parent.recv(1)
+        order = b""
+        with suppress(ConnectionError):
+            order = parent.recv(1)
         if order == DRAIN:
             self.drain(self.drain_seconds, PATIENCE)
-        else:
+        elif order == STOP:
             self.drain(0, INTERRUPTED_PATIENCE)
-        if not order:  # the parent is gone, however that came: the port has to be free for its successor
+        else:  # the parent is gone; worker.py notices that too, and ends this process
             asyncio.get_running_loop().remove_reader(parent)
 
     async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_PER_SECOND == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                cast(BoundedProtocol, connection).end_late_head(now)
         return time.monotonic() >= self.closes_at or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -147,13 +174,3 @@ class Server(uvicorn.Server):
                 ),
                 connection,
             )
-
-
-def main() -> int:
-    """A worker: its parent hands it the socket to serve on, and one that ends with the parent."""
-    listener, parent = (socket.socket(fileno=int(number)) for number in sys.argv[1:])
-    return serve(listener, parent=parent, started=lambda: parent.sendall(b"!"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,10 +6,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from tempfile import TemporaryDirectory
 
 from application.errors import Unavailable
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from interfaces.cli.metrics_folder import metrics_folder
 from interfaces.cli.server import STOPPED, serve
 from interfaces.cli.workers import Workers
 from interfaces.http.metrics import SHARED_FOLDER
@@ -28,9 +28,9 @@ def start() -> None:
         if settings.workers == 1:
             code = serve(listener, started=started)
         else:
-            with TemporaryDirectory(prefix="handover-metrics-") as folder:
-                os.environ[SHARED_FOLDER] = folder  # before a worker imports the library
-                code = asyncio.run(Workers(settings.workers, listener, started).run())
+            with metrics_folder() as (folder, in_use):
+                os.environ[SHARED_FOLDER] = str(folder)  # before a worker imports the library
+                code = asyncio.run(Workers(settings.workers, listener, started, inherited=in_use).run())
     if code != STOPPED:
         raise Unavailable("the server did not start; what is above says why")
 

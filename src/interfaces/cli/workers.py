@@ -1,6 +1,7 @@
 """Several processes that serve on one socket. They end with the process that started them, even if that is killed."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -14,14 +15,16 @@ PAUSE = 1.0
 
 
 class Workers:
-    def __init__(self, count: int, listener: socket.socket, started: Callable[[], None]) -> None:
+    def __init__(self, count: int, listener: socket.socket, started: Callable[[], None], *, inherited: int) -> None:
+        """`inherited` is the file descriptor of a lock that lasts as long as a worker has it."""
         self.count = count
         self.listener = listener
+        self.inherited = inherited
         self.started = started
         self.have_started = 0
         self.exit_code: int | None = None
         self.lines: set[socket.socket] = set()
-        """To each worker, for orders; a worker that finds the other end closed has lost its parent, and stops."""
+        """To each worker, for orders."""
 
     async def run(self) -> int:
         """Keep them all until a signal, of which they are told at once; return when the last has ended."""
@@ -56,8 +59,8 @@ class Workers:
             with theirs:
                 files = self.listener.fileno(), theirs.fileno()
                 worker = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "interfaces.cli.server", *map(str, files)),
-                    pass_fds=files,
+                    *(sys.executable, "-P", "-m", "interfaces.cli.worker", *map(str, [*files, os.getpid()])),
+                    pass_fds=[*files, self.inherited],
                     process_group=0,  # an interrupt at the terminal is for us, and we pass it on
                 )
             self.lines.add(ours)

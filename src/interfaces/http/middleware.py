@@ -19,6 +19,8 @@ from interfaces.http.problems import SOON, problem
 log = structlog.get_logger()
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_VALID_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+"""The characters of a host and a port (RFC 3986, section 3.2)."""
 _HOST = re.compile(rb"^https?://[^/]*")
 BODY_PATIENCE = 10.0
 """Seconds that a client has to send its body; they do not count as ours."""
@@ -53,7 +55,7 @@ class Envelope:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = message["headers"] if status != HTTPStatus.TEMPORARY_REDIRECT else _here(message["headers"])
-                message = {**message, "headers": [*headers, *_headers(message, request_id)]}
+                message = {**message, "headers": [*headers, *common_headers(headers, request_id)]}
             elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)
@@ -61,7 +63,12 @@ class Envelope:
         # Until the end of the task, since each request has one of its own.
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
-            await self.app(scope, receive, send_enveloped)
+            if _has_valid_host(scope):
+                await self.app(scope, receive, send_enveloped)
+            else:
+                detail = "HTTP/1.1 needs the header Host, once, with a host and perhaps a port."
+                refusal = problem(scope, "bad-request", detail=detail, headers={"Connection": "close"})
+                await refusal(scope, receive, send_enveloped)
         finally:
             route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
             self.observe(method, route, status, seconds)
@@ -75,13 +82,22 @@ def _request_id(scope: Scope) -> str:
     return secrets.token_hex(16)
 
 
+def _has_valid_host(scope: Scope) -> bool:
+    """Whether the request names its host as RFC 9112, section 3.2, demands; HTTP/1.0 need not."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) == 1:
+        return _VALID_HOST.fullmatch(hosts[0]) is not None
+    return not hosts and scope["http_version"] == "1.0"
+
+
 def _here(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """We redirect to nowhere else, whatever host and scheme a request makes the framework believe in."""
     return [(name, _HOST.sub(b"", value) if name == b"location" else value) for name, value in headers]
 
 
-def _headers(start: Message, request_id: str) -> list[tuple[bytes, bytes]]:
-    present = {name.lower() for name, _ in start["headers"]}
+def common_headers(sent: Iterable[tuple[bytes, bytes]], request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every answer has besides those that are sent already."""
+    present = {name.lower() for name, _ in sent}
     headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
     if b"cache-control" not in present:
         headers.append((b"cache-control", b"private, no-cache" if b"etag" in present else b"no-store"))

@@ -83,7 +83,7 @@ PROBLEMS = {
     "task-not-found": Problem(404, "Task not found", "There is no task with this id on your list."),
     "user-not-found": Problem(404, "User not found", "There is no user with this id, or no longer."),
     "method-not-allowed": Problem(405, "Method not allowed", "The header Allow names the methods of this address."),
-    "request-timeout": Problem(408, "Request timeout", "The body of the request took too long to arrive."),
+    "request-timeout": Problem(408, "Request timeout", "The request took too long to arrive."),
     "email-taken": Problem(409, "E-mail address taken", "There is an account with this e-mail address already."),
     "username-taken": Problem(409, "Username taken", "There is an account with this username already."),
     "user-owns-items": Problem(409, "User owns items", "Hand the items over or delete them first."),
@@ -99,6 +99,9 @@ PROBLEMS = {
         415,
         "Unsupported media type",
         "Send application/json; to POST /auth/token application/x-www-form-urlencoded.",
+    ),
+    "headers-too-large": Problem(
+        431, "Headers too large", "The address and the headers of a request have at most 512 KiB together."
     ),
     "invalid-request": Problem(422, "Invalid request", "The member `errors` names each field that is wrong, and why."),
     "invalid-text": Problem(422, "Invalid text", "A text is too long, blank, or has characters that cannot be kept."),
