@@ -107,7 +107,7 @@ PARENT = """if True:
     import os, subprocess, sys, time
     files = [int(number) for number in sys.argv[1:]]
     command = [sys.executable, "-P", "-m", "interfaces.cli.worker", *sys.argv[1:], str(os.getpid())]
-    print(subprocess.Popen(command, pass_fds=files).pid, flush=True)
+    print(subprocess.Popen(command, pass_fds=files, stdout=subprocess.DEVNULL).pid, flush=True)
     time.sleep(600)
 """
 """A parent that does nothing but start a worker, and so costs next to nothing."""
@@ -137,9 +137,13 @@ async def end_of_worker(folder: Path, seconds: float | None) -> None:
     parent.kill()
     ours.close()  # with what is unread in it, if the worker has started: its end is reset
     await parent.wait()
-    async with asyncio.timeout(SLOWLY):
-        while is_running(worker):  # noqa: ASYNC110 - it is not our child
-            await asyncio.sleep(0.05)
+    try:
+        async with asyncio.timeout(SLOWLY):
+            while is_running(worker):  # noqa: ASYNC110 - it is not our child
+                await asyncio.sleep(0.05)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
 
 
 async def test_a_worker_ends_although_its_end_of_the_line_is_reset(tmp_path: Path) -> None:

@@ -137,9 +137,10 @@ class Story:
 
     async def health_and_documents(self) -> None:
         for method in ("GET", "HEAD"):
-            await self.ask(200, Ask(method, "/health/live"))
-            await self.ask(200, Ask(method, "/health/ready"))
-        await self.ask(200, Ask("GET", "/"))
+            for path in ("/", "/health/live", "/health/ready"):
+                await self.ask(200, Ask(method, path))
+                if method == "GET":
+                    await self.ask("bad-request", Ask(method, path).having(Host="not a host"))
         await self.ask(200, Ask("GET", "/").having(Accept="text/html"))
         await self.ask(200, Ask("GET", "/problems/version-mismatch"))
         await self.ask("not-found", Ask("GET", "/problems/nope"))

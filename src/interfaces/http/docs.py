@@ -73,7 +73,7 @@ class StartOut(BaseModel):
     "/",
     openapi_extra=OPEN,
     response_model=StartOut,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problems("bad-request")},
     summary="Where to start; a page for browsers",
 )
 async def start(request: Request) -> Response:

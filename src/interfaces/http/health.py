@@ -9,18 +9,24 @@ from application.ports import Store
 from interfaces.http.answers import answer
 from interfaces.http.auth import OPEN
 from interfaces.http.dependencies import use
+from interfaces.http.openapi import problems
 from interfaces.http.problems import NotReady
 from interfaces.http.routing import new_router
 
 router = new_router("health")
 
 
-@router.get("/health/live", openapi_extra=OPEN, summary="The process answers")
+@router.get("/health/live", openapi_extra=OPEN, responses=problems("bad-request"), summary="The process answers")
 async def live() -> Response:
     return answer({"status": "alive"}).response()
 
 
-@router.get("/health/ready", openapi_extra=OPEN, summary="The store answers, has room, and its schema is current")
+@router.get(
+    "/health/ready",
+    openapi_extra=OPEN,
+    responses=problems("bad-request"),
+    summary="The store answers, has room, and its schema is current",
+)
 async def ready(
     request: Request,
     store: Annotated[Store, Depends(use(Store))],
