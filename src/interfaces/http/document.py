@@ -104,7 +104,8 @@ def document(app: FastAPI) -> dict[str, Any]:
                 name = form["schema"]["$ref"].rpartition("/")[2]
                 for field in schemas[name]["properties"].values():
                     _drop_null(field)
-                    field.setdefault("minLength", 1)  # FastAPI takes an empty field of a form for a missing one
+                for required in schemas[name]["required"]:  # an empty field of a form is a missing one (RFC 6749, 3.2)
+                    schemas[name]["properties"][required].setdefault("minLength", 1)
             _add_problems(path, method, operation, uses_store=operation["operationId"] not in storeless)
     _add_links(schema["paths"])
     return schema
