@@ -7,12 +7,8 @@ from uuid import UUID
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
-from schemathesis.core.failures import Failure
-from schemathesis.openapi.checks import (
-    AcceptedNegativeData,
-    ObjectLevelAuthorizationViolation,
-    RejectedPositiveData,
-)
+from schemathesis.core.failures import AcceptedNegativeData, Failure
+from schemathesis.openapi.checks import ObjectLevelAuthorizationViolation, RejectedPositiveData
 
 RULES = {
     "version-mismatch",  # an If-Match that is well formed fits or does not
