@@ -53,7 +53,7 @@ test: $(VENV)/dev.installed ## run all tests on all engines; ENGINES="memory sql
 
 test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED repeats a run, ENGINES as for test
 	@echo "Random inputs from seed $(SEED); to repeat this run: make test-long SEED=$(SEED)"
-	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=200 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
+	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=100 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
 		tests/differential tests/http/test_pages.py tests/http/test_fuzzing.py tests/cli/test_killed_parents.py
 
 check: $(VENV)/dev.installed ## format, lint, types, import rules and the fast tests
