@@ -1,7 +1,7 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long smoke check openapi format bench lock clean
+.PHONY: help setup serve test test-core test-long test-clients smoke check openapi format bench lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -56,6 +56,9 @@ test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED
 	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=100 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
 		tests/differential tests/http/test_pages.py tests/http/test_fuzzing.py tests/cli/test_killed_parents.py
 
+test-clients: $(VENV)/runtime.installed ## generate clients from openapi.json, compile and use them (needs node and npm)
+	@$(BIN)/python tests/clients/run.py
+
 check: $(VENV)/dev.installed ## format, lint, types, import rules and the fast tests
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
@@ -83,6 +86,7 @@ lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
 	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv on the PATH: install it with 'pip install uv'." >&2; exit 1; }
 	@$(call compile,requirements.lock) pyproject.toml --extra mongodb --group build
 	@$(call compile,requirements-dev.lock) pyproject.toml --all-extras --group build --group dev --constraint requirements.lock
+	@$(call compile,requirements-clients.lock) --group pyproject.toml:clients
 	@$(call compile,requirements-bench.lock) --group pyproject.toml:bench --constraint requirements-dev.lock
 
 clean: ## remove the environment and all caches, but no data

@@ -45,8 +45,19 @@ _PAGE = """\
 router = new_router("documentation")
 
 
+class ExplanationOut(BaseModel):
+    type: str
+    title: str
+    status: int
+    explanation: str
+
+
 @router.get(
-    "/problems/{slug}", openapi_extra=OPEN, responses=problems("not-found"), summary="What a problem type means"
+    "/problems/{slug}",
+    openapi_extra=OPEN,
+    response_model=ExplanationOut,
+    responses=problems("not-found"),
+    summary="What a problem type means",
 )
 async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch", "invalid-request"])]) -> Response:
     if slug not in PROBLEMS:

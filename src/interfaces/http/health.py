@@ -1,8 +1,9 @@
 """Whether the process lives, and whether it can serve."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Response
+from pydantic import BaseModel
 
 from application.health import CheckWritable
 from application.ports import Store
@@ -16,7 +17,21 @@ from interfaces.http.routing import new_router
 router = new_router("health")
 
 
-@router.get("/health/live", openapi_extra=OPEN, responses=problems("bad-request"), summary="The process answers")
+class AliveOut(BaseModel):
+    status: Literal["alive"]
+
+
+class ReadyOut(BaseModel):
+    status: Literal["ready"]
+
+
+@router.get(
+    "/health/live",
+    openapi_extra=OPEN,
+    response_model=AliveOut,
+    responses=problems("bad-request"),
+    summary="The process answers",
+)
 async def live() -> Response:
     return answer({"status": "alive"}).response()
 
@@ -24,6 +39,7 @@ async def live() -> Response:
 @router.get(
     "/health/ready",
     openapi_extra=OPEN,
+    response_model=ReadyOut,
     responses=problems("bad-request"),
     summary="The store answers, has room, and its schema is current",
 )
