@@ -140,8 +140,9 @@ async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None
     async def send(message: Message) -> None:
         assert message["type"] == "http.response.start"
 
+    scope = {"type": "http", "http_version": "1.0", "method": "GET", "headers": []}
     with pytest.raises(RuntimeError):
-        await Envelope(Faults(breaks), lambda *_: None)({"type": "http", "method": "GET", "headers": []}, None, send)  # type: ignore[arg-type]
+        await Envelope(Faults(breaks), lambda *_: None)(scope, None, send)  # type: ignore[arg-type]
     assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
     assert SECRET not in logged.getvalue()
 

@@ -24,6 +24,7 @@ SRC = Path(__file__).parents[2] / "src"
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 OPEN = {
+    "start",
     "create_user",
     "sign_in",
     "refresh_session",

@@ -17,10 +17,10 @@ from interfaces.http.validation import RULE, rule
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _HOUR = "([01][0-9]|2[0-3])"
 _TIME = (
-    "^(?!0000|0001-01-01|9999-12-31)[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    "^(?!0000|(0001-01-01|9999-12-31).*[+-][0-9]{2}:)[0-9]{4}-[0-9]{2}-[0-9]{2}"
     rf"[Tt]{_HOUR}(:[0-5][0-9]){{2}}(\.[0-9]+)?([Zz]|[+-]{_HOUR}:[0-5][0-9])$"
 )
-"""RFC 3339, without leap seconds and the first and last days that there are: Python has no such times."""
+"""RFC 3339 without what Python has no times for: leap seconds, the year 0, and offsets on the first and last days."""
 
 
 def _number(value: object) -> Decimal:

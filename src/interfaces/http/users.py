@@ -36,7 +36,7 @@ Email = Annotated[
     Field(
         max_length=EMAIL_LENGTH,
         examples=["ada@example.org"],
-        json_schema_extra={"format": "email", "pattern": EMAIL_PATTERN},
+        json_schema_extra={"pattern": EMAIL_PATTERN},
     ),
     AfterValidator(rule(checked_email)),
 ]
