@@ -34,7 +34,7 @@ async def handover(*words: str, folder: Path, typed: str = "", **settings: str) 
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "interfaces.cli.main", *words),
         cwd=folder,
-        env=environment(settings),
+        env=environment(({"PORT": "0"} if "serve" in words else {}) | settings),  # 8000 may be taken on this machine
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

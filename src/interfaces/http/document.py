@@ -1,7 +1,6 @@
 """The OpenAPI document: FastAPI's, with the problems that each operation can answer, and where its answers lead."""
 
 import re
-from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
@@ -208,7 +207,7 @@ def _response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
         for slug in slugs
     }
     response: dict[str, Any] = {
-        "description": f"{HTTPStatus(status).phrase}: {', '.join(f'`{slug}`' for slug in slugs)}",
+        "description": f"Problem {', '.join(f'`{slug}`' for slug in slugs)}",
         "content": {table.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
     }
     for slug in slugs:
