@@ -35,7 +35,7 @@ CLOSE = (b"connection", b"close")
 
 RESERVED_FILES = 64
 """File descriptors that connections of clients leave for everything else but the store."""
-FILES_PER_STORE_CONNECTION = 4
+FILES_PER_SQLITE_CONNECTION = 4
 """A connection of SQLite has the database, its log and its index open; those of other stores have one socket."""
 TICKS_PER_SECOND = 10
 """How often uvicorn calls on_tick()."""
@@ -54,13 +54,17 @@ def serve(listener: socket.socket, *, parent: socket.socket | None = None, start
 
 
 def most_connections(settings: Settings) -> int:
-    """Raise the process's limit of open files as far as it goes; return how many connections of clients it allows."""
+    """Raise the process's limit of open files as far as it goes; return how many connections of clients it allows.
+
+    However many connections to the store are set, half of the files are for clients.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
         return BoundedProtocol.most_connections
-    of_the_store = FILES_PER_STORE_CONNECTION * (settings.pool_size + settings.pool_overflow)
-    return max(hard - RESERVED_FILES - of_the_store, 1)
+    files = FILES_PER_SQLITE_CONNECTION if settings.scheme == "sqlite" else 1
+    of_the_store = files * (settings.pool_size + settings.pool_overflow)
+    return max(hard - RESERVED_FILES - of_the_store, hard // 2)
 
 
 class Server(uvicorn.Server):

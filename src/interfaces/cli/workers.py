@@ -52,7 +52,7 @@ class Workers:
                 await self.one()
 
     async def one(self) -> bool:
-        """From its start to its end; whether it got as far as to serve."""
+        """Run one worker from its start to its end; return whether it began to serve."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:

@@ -111,7 +111,7 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 
 def _add_links(paths: dict[str, dict[str, Any]]) -> None:
-    """From what was made to all that can be done with it, by its id."""
+    """Link each answer 201 to the operations that take the new id in their path (OpenAPI links)."""
     for path, operations in paths.items():
         created = operations.get("post", {}).get("responses", {}).get("201")
         if created is None:
@@ -125,7 +125,7 @@ def _add_links(paths: dict[str, dict[str, Any]]) -> None:
 
 
 def _drop_null(schema: dict[str, Any]) -> None:
-    """What is optional in an address or in a form is left out; unlike a field of JSON it cannot be null."""
+    """Remove null from the schema of a parameter or form field, which can be left out but cannot be null."""
     match schema:
         case {"anyOf": [dict(kind), {"type": "null"}]}:
             del schema["anyOf"]
@@ -154,7 +154,7 @@ _EXAMPLES = {"slug": "version-mismatch", "status": "pending"}
 
 
 def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
-    """What follows from who may call it, what it takes and what it needs."""
+    """Return the slugs of the problems that follow from an operation's sign-in, input and use of the store."""
     parameters = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", [])}
     slugs = []
     if "security" not in operation:

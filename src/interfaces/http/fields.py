@@ -31,14 +31,14 @@ def _number(value: object) -> Decimal:
 
 
 def _spelt_number(value: object) -> Decimal:
-    """As JSON spells it: Decimal would take more, underscores and other scripts' digits among it."""
+    """Parse a number in JSON's notation. Decimal() would also accept underscores and digits of other scripts."""
     if not (isinstance(value, str) and _NUMBER.fullmatch(value)):
         raise PydanticCustomError(RULE, "must be a number")
     return Decimal(value)
 
 
 def _spelt_time(value: object) -> datetime:
-    """As RFC 3339 spells it, cut to milliseconds as all times are: pydantic would take numbers for times."""
+    """Parse an RFC 3339 time into UTC and truncate it to milliseconds. Pydantic would also accept numbers as times."""
     if isinstance(value, str) and re.fullmatch(_TIME, value):
         with suppress(ValueError):  # no such day in that month
             at = datetime.fromisoformat(value.upper()).astimezone(UTC)

@@ -105,7 +105,7 @@ def common_headers(sent: Iterable[tuple[bytes, bytes]], request_id: str) -> list
 
 
 class Cors(CORSMiddleware):
-    """Without credentials: whoever calls from a page sends a token, and no browser does that by itself."""
+    """CORS without credentials, since callers send a token in a header, which browsers never add by themselves."""
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         super().__init__(app, origins, CORS_METHODS, CORS_SENT, expose_headers=CORS_SHOWN)
