@@ -13,6 +13,9 @@ PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 # What `make test-long` draws its random inputs from; `make test` always uses the same ones.
 SEED := $(or $(SEED),$(shell od -An -N3 -tu4 /dev/urandom | tr -d ' '))
 
+# The tests start hundreds of processes. Where this is set, as some containers do, each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Run it rather than look for it: what a version switcher puts on the PATH may be there and yet fail.
 UV := $(shell uv --version 2>/dev/null)
 ifdef UV
