@@ -19,9 +19,9 @@ from bench.stock import HOT, PASSWORD, Stock
 from domain.item import Item
 from domain.user import UserId
 from infrastructure.security.tokens import JwtTokens
-from interfaces.http import cursors
-from interfaces.http.items import ITEMS
-from interfaces.http.paging import list_name
+from interfaces.http.paging import cursors
+from interfaces.http.paging.listing import list_name
+from interfaces.http.routes.items import ITEMS
 
 READ = 10_000
 """Different requests of a read."""

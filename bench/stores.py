@@ -18,7 +18,7 @@ from bench.stock import Stock
 from infrastructure.persistence import beanie, sqlalchemy
 from infrastructure.persistence.beanie.rows import document_of_item, document_of_user
 from infrastructure.persistence.sqlalchemy import SqlStore
-from infrastructure.persistence.sqlalchemy.database import Database
+from infrastructure.persistence.sqlalchemy.engines.database import Database
 from infrastructure.persistence.sqlalchemy.rows import row_from_item, row_from_user
 from infrastructure.persistence.sqlalchemy.tables import items, users
 from infrastructure.settings import Settings

@@ -23,10 +23,10 @@ from application.readers import ItemFilter, OwnedItem, TaskFilter
 from domain.item import ItemId
 from domain.task import Task, TaskStatus
 from domain.user import UserId
-from infrastructure.persistence.sqlalchemy.database import Loan
+from infrastructure.persistence.sqlalchemy.engines.compiled import Parameters
+from infrastructure.persistence.sqlalchemy.engines.database import Loan
+from infrastructure.persistence.sqlalchemy.engines.sqlite import path_in
 from infrastructure.persistence.sqlalchemy.schema import exclusively
-from infrastructure.persistence.sqlalchemy.sqlite import path_in
-from infrastructure.persistence.sqlalchemy.statements import Parameters
 from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers
 from tests import engines
 from tests.engines import RunningEngines

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from application.acting import acting_user
+from application.callers import acting_user
 from application.ports import Clock, Ids, UnitOfWork
 from application.readers import OwnedItem
 from application.transact import Transact

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from application.acting import acting_user
+from application.callers import acting_user
 from application.ports import Clock, Ids, UnitOfWork
 from application.transact import Transact
 from domain.task import Task, TaskChanges, TaskId, TaskStatus

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from application.acting import own_account
+from application.callers import own_account
 from application.errors import Busy
 from application.passwords import ProvePassword
 from application.ports import Clock, Ids, PasswordHasher, UnitOfWork

@@ -14,7 +14,7 @@ from application.sessions import RefreshSession, SignIn, SignOut
 from application.tasks import ChangeTask, CreateTask, DeleteTask
 from application.transact import Transact
 from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
-from infrastructure.identity import new_id, new_token, utc_now
+from infrastructure.clock_and_ids import new_id, new_token, utc_now
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
 from infrastructure.settings import Misconfigured, Settings, load_settings

@@ -15,7 +15,7 @@ from application.users import CreateUser
 from domain.errors import Unauthenticated
 from domain.session import SessionId, TokenReused, TooManyAttempts
 from domain.user import User, UserId
-from infrastructure.persistence.memory import unit as memory_unit
+from infrastructure.persistence.memory import unit_of_work as memory_unit
 from tests.application.fakes import FakePasswords, FakeTokens
 from tests.builders import SetClock, a_user, new_id
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from interfaces.cli import protocol
+from interfaces.cli.serving import protocol
 from tests.served import Served, served
 
 MANY = 1500

@@ -5,8 +5,8 @@ import resource
 import pytest
 
 from infrastructure.settings import Settings
-from interfaces.cli.protocol import BoundedProtocol
-from interfaces.cli.server import most_connections
+from interfaces.cli.serving.protocol import BoundedProtocol
+from interfaces.cli.serving.server import most_connections
 
 
 @pytest.mark.parametrize(

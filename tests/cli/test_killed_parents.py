@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from interfaces.cli.metrics_folder import lock, metrics_folder, new_folder
+from interfaces.cli.serving.metrics_folder import lock, metrics_folder, new_folder
 from tests.served import environment, handover, served
 
 MOMENTS = 40 if os.environ.get("EXAMPLES") else 6
@@ -106,7 +106,7 @@ async def test_workers_end_when_their_parent_is_killed_at_any_moment_of_its_star
 PARENT = """if True:
     import os, subprocess, sys, time
     files = [int(number) for number in sys.argv[1:]]
-    command = [sys.executable, "-P", "-m", "interfaces.cli.worker", *sys.argv[1:], str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "interfaces.cli.serving.worker", *sys.argv[1:], str(os.getpid())]
     print(subprocess.Popen(command, pass_fds=files, stdout=subprocess.DEVNULL).pid, flush=True)
     time.sleep(600)
 """

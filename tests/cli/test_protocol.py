@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from interfaces.cli.protocol import Gathering
+from interfaces.cli.serving.protocol import Gathering
 from tests.served import Served, served
 
 MIB = b"x" * 1024 * 1024

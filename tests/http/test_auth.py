@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from application.ports import Tokens
 from domain.errors import Unauthenticated
 from infrastructure.security.tokens import JwtTokens
-from interfaces.http.routing import add_routes
+from interfaces.http.routing.route import add_routes
 from tests.builders import SetClock
 from tests.http.client import Person, assert_problem
 

@@ -7,7 +7,7 @@ from httpx2 import ASGITransport, AsyncClient, Response
 
 from infrastructure.container import Container, Settings
 from interfaces.http.app import create_app, wire
-from interfaces.http.auth import OPEN
+from interfaces.http.routing.auth import OPEN
 from tests.http.client import Person
 
 PAGE = "https://shop.example"

@@ -10,9 +10,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from interfaces.http.auth import OPEN
-from interfaces.http.dependencies import asked_directly
-from interfaces.http.routing import Route
+from interfaces.http.routing.auth import OPEN
+from interfaces.http.routing.dependencies import asked_directly
+from interfaces.http.routing.route import Route
 
 
 class Part(BaseModel):

@@ -14,12 +14,12 @@ import application
 import domain
 from application.ports import Store
 from domain import errors
-from interfaces.http.items import ItemOut
-from interfaces.http.openapi import PageOut
-from interfaces.http.problems import KINDS, PROBLEMS
-from interfaces.http.sessions import TokensOut
-from interfaces.http.transfers import TransferOut
-from interfaces.http.users import AccountOut
+from interfaces.http.openapi.annotations import PageOut
+from interfaces.http.responses.problems import KINDS, PROBLEMS
+from interfaces.http.routes.items import ItemOut
+from interfaces.http.routes.sessions import TokensOut
+from interfaces.http.routes.transfers import TransferOut
+from interfaces.http.routes.users import AccountOut
 from tests.engines import NewDatabase
 from tests.http.client import Person, assert_problem
 

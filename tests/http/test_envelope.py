@@ -16,9 +16,9 @@ from starlette.types import Message
 from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from infrastructure.container import Settings
 from interfaces.http import middleware
-from interfaces.http.auth import OPEN
 from interfaces.http.middleware import Deadline, Envelope, Faults
-from interfaces.http.problems import NotReady
+from interfaces.http.responses.problems import NotReady
+from interfaces.http.routing.auth import OPEN
 from interfaces.logs import configure_logs
 from tests.http.client import Person, assert_problem, refresh, sign_in
 

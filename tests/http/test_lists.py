@@ -7,7 +7,7 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from infrastructure.persistence.sqlalchemy.database import Database as SqlDatabase
+from infrastructure.persistence.sqlalchemy.engines.database import Database as SqlDatabase
 from tests.builders import SetClock
 from tests.engines import Database
 from tests.http.client import Person, assert_faults

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from application.paging import Position
 from domain.errors import Invalid
-from interfaces.http import cursors
+from interfaces.http.paging import cursors
 from tests.http.client import Person, assert_faults
 
 LENGTH = 7

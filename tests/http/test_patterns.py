@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from interfaces.http.fields import SpeltTime
-from interfaces.http.items import ItemChangesIn, ItemIn
-from interfaces.http.sessions import RefreshIn, SignInIn
-from interfaces.http.tasks import TaskChangesIn, TaskIn
-from interfaces.http.transfers import TransferIn
-from interfaces.http.users import AccountChangesIn, UserIn
-from interfaces.http.validation import In
+from interfaces.http.routes.items import ItemChangesIn, ItemIn
+from interfaces.http.routes.sessions import RefreshIn, SignInIn
+from interfaces.http.routes.tasks import TaskChangesIn, TaskIn
+from interfaces.http.routes.transfers import TransferIn
+from interfaces.http.routes.users import AccountChangesIn, UserIn
+from interfaces.http.validation.fields import SpeltTime
+from interfaces.http.validation.models import In
 
 VALID: dict[type[In], dict[str, Any]] = {
     ItemIn: {"name": "Bicycle", "description": "Green, with a basket", "price": 1},

@@ -6,7 +6,7 @@ from pymongo.errors import OperationFailure
 
 from application.errors import NoSpace, Unavailable
 from infrastructure.persistence.beanie import errors as beanie
-from infrastructure.persistence.sqlalchemy.postgresql import Asyncpg
+from infrastructure.persistence.sqlalchemy.engines.postgresql import Asyncpg
 
 
 def test_postgresql_without_disk_space() -> None:

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import Integer, Select, column, func, literal, select
 
 from application.errors import Unavailable
-from infrastructure.persistence.sqlalchemy import SqlStore, sqlite
-from infrastructure.persistence.sqlalchemy.errors import Unexpected
+from infrastructure.persistence.sqlalchemy import SqlStore
+from infrastructure.persistence.sqlalchemy.engines import sqlite
+from infrastructure.persistence.sqlalchemy.engines.errors import Unexpected
 from infrastructure.settings import Misconfigured, Settings
 from tests.builders import NOON, a_user
 from tests.contracts.units import keep

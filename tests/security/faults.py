@@ -14,10 +14,12 @@ from application.passwords import Attempt, ProvePassword
 from application.transact import Transact
 from domain.session import ATTEMPT_WINDOW, Attempts, Session, TooManyAttempts
 from infrastructure.persistence.memory import MemoryStore
-from infrastructure.persistence.memory.unit import MemorySessions
+from infrastructure.persistence.memory.unit_of_work import MemorySessions
 from infrastructure.security import tokens
 from infrastructure.security.passwords import Argon2Passwords
-from interfaces.http import auth, routing, validation
+from interfaces.http.routing import auth
+from interfaces.http.routing import route as routing
+from interfaces.http.validation import models as validation
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

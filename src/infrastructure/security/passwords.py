@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from application.errors import Busy
-from infrastructure.machine import CORES
+from infrastructure.cpu import CORES
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -26,7 +26,7 @@ app.add_typer(users.app, name="users")
 @app.command(epilog="Example: HANDOVER_PORT=9000 handover serve")
 def serve() -> None:
     """Serve the HTTP API until SIGTERM, which drains it, or Ctrl+C, which ends it at once; both exit with 0."""
-    from interfaces.cli.start import start  # noqa: PLC0415 - its imports take longer than other commands run
+    from interfaces.cli.serving.startup import start  # noqa: PLC0415 - its imports take longer than other commands run
 
     start()
 

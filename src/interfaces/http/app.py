@@ -9,12 +9,13 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from infrastructure.container import Container, offered
-from interfaces.http import docs, health, items, metrics, problems, sessions, tasks, transfers, users
-from interfaces.http.auth import signed_in
-from interfaces.http.document import CONVENTIONS, document
-from interfaces.http.metrics import Metrics
 from interfaces.http.middleware import Cors, Deadline, Envelope, Faults
-from interfaces.http.routing import Route, add_routes
+from interfaces.http.openapi.document import CONVENTIONS, document
+from interfaces.http.responses import problems
+from interfaces.http.routes import docs, health, items, metrics, sessions, tasks, transfers, users
+from interfaces.http.routes.metrics import Metrics
+from interfaces.http.routing.auth import signed_in
+from interfaces.http.routing.route import Route, add_routes
 from interfaces.logs import configure_logs
 
 

@@ -7,7 +7,7 @@ from fastapi import Depends, Header, Request, Response
 from pydantic import WithJsonSchema
 
 from domain.version import Expected
-from interfaces.http.answers import Answer
+from interfaces.http.responses.answers import Answer
 
 _PARTS = re.compile(r'(?:[^,"]|"[^"]*"?)+')
 _VERSION_TAG = re.compile(r'"([1-9][0-9]{0,17})"')

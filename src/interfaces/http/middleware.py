@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from interfaces.http.problems import SOON, problem
+from interfaces.http.responses.problems import SOON, problem
 
 log = structlog.get_logger()
 

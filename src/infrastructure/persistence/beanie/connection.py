@@ -15,9 +15,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
 from application.errors import Unavailable
+from infrastructure.capacity import enter
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from infrastructure.persistence.beanie.errors import translated
-from infrastructure.places import enter
 from infrastructure.settings import Settings
 
 Rows = AsyncCollection[dict[str, Any]]

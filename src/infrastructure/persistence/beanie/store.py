@@ -14,19 +14,19 @@ from pymongo.write_concern import WriteConcern
 
 from application.ports import Schema
 from application.transact import Gate
+from infrastructure.capacity import enter
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
 from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
 from infrastructure.persistence.beanie.errors import translated
-from infrastructure.persistence.beanie.readers import (
+from infrastructure.persistence.beanie.reading.readers import (
     BeanieItemReader,
     BeanieTaskReader,
     BeanieTransferReader,
     BeanieUserReader,
 )
-from infrastructure.persistence.beanie.transacted import Turn
-from infrastructure.persistence.beanie.unit import BeanieUnitOfWork
-from infrastructure.places import enter
+from infrastructure.persistence.beanie.writing.transaction import Turn
+from infrastructure.persistence.beanie.writing.unit_of_work import BeanieUnitOfWork
 from infrastructure.settings import Settings
 
 SNAPSHOT, MAJORITY = ReadConcern("snapshot"), WriteConcern("majority")

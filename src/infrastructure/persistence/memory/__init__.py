@@ -17,7 +17,7 @@ from infrastructure.persistence.memory.readers import (
     MemoryUserReader,
 )
 from infrastructure.persistence.memory.tables import Tables, drop
-from infrastructure.persistence.memory.unit import MemoryUnitOfWork
+from infrastructure.persistence.memory.unit_of_work import MemoryUnitOfWork
 
 __all__ = ["MemoryStore", "open_store"]
 

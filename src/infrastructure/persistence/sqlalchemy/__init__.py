@@ -9,14 +9,19 @@ from sqlalchemy import literal, select
 
 from application.ports import Schema, Store
 from infrastructure.persistence.sqlalchemy import schema
-from infrastructure.persistence.sqlalchemy.keys import SqlKeys
-from infrastructure.persistence.sqlalchemy.postgresql import open_postgresql
+from infrastructure.persistence.sqlalchemy.engines.postgresql import open_postgresql
+from infrastructure.persistence.sqlalchemy.engines.sqlite import open_sqlite
+from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.purge import REMOVALS
-from infrastructure.persistence.sqlalchemy.readers import SqlItemReader, SqlTaskReader, SqlTransferReader, SqlUserReader
-from infrastructure.persistence.sqlalchemy.repositories import SqlItems, SqlTasks, SqlTransfers, SqlUsers
-from infrastructure.persistence.sqlalchemy.sessions import SqlAttempts, SqlSessions
-from infrastructure.persistence.sqlalchemy.sqlite import open_sqlite
-from infrastructure.persistence.sqlalchemy.unit import Transaction
+from infrastructure.persistence.sqlalchemy.reading.readers import (
+    SqlItemReader,
+    SqlTaskReader,
+    SqlTransferReader,
+    SqlUserReader,
+)
+from infrastructure.persistence.sqlalchemy.writing.idempotency_keys import SqlKeys
+from infrastructure.persistence.sqlalchemy.writing.repositories import SqlItems, SqlTasks, SqlTransfers, SqlUsers
+from infrastructure.persistence.sqlalchemy.writing.sessions import SqlAttempts, SqlSessions
 from infrastructure.settings import Settings
 
 __all__ = ["SqlStore", "open_store"]

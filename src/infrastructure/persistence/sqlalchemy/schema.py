@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Select, column, select, table
 
 from application.errors import Unavailable
-from infrastructure.persistence.sqlalchemy import postgresql, sqlite
-from infrastructure.persistence.sqlalchemy.database import Database, Work
-from infrastructure.persistence.sqlalchemy.errors import SchemaMissing
+from infrastructure.persistence.sqlalchemy.engines import postgresql, sqlite
+from infrastructure.persistence.sqlalchemy.engines.database import Database, Work
+from infrastructure.persistence.sqlalchemy.engines.errors import SchemaMissing
 from infrastructure.settings import Settings
 
 if TYPE_CHECKING:

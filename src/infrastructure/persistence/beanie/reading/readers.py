@@ -1,0 +1,126 @@
+"""Reads of what the majority of the servers has: without a session or a transaction, and in one statement each, but
+for pages whose total is wanted and does not follow from their rows."""
+
+from typing import Any
+
+from application.paging import COUNT_LIMIT, Page, Sort, Window
+from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
+from domain.errors import NotFound
+from domain.item import ItemId, Transfer
+from domain.task import Task, TaskId
+from domain.user import User, UserId
+from infrastructure.persistence.beanie.connection import Connection
+from infrastructure.persistence.beanie.documents import ItemDocument, TaskDocument, TransferDocument, UserDocument
+from infrastructure.persistence.beanie.reading.paging import Listing, page_of
+from infrastructure.persistence.beanie.rows import cents_of, owned_item_from, task_from, transfer_from, user_from
+
+
+class BeanieUserReader:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(self, user_id: UserId) -> User:
+        user = await self._find(_id=user_id)
+        if user is None:
+            raise NotFound("user-not-found", "there is no such user")
+        return user
+
+    async def by_login(self, login: str) -> User | None:
+        return await (self._find(email=login) if "@" in login else self._find(username=login))
+
+    async def page(self, window: Window) -> Page[User]:
+        async with self._connection.reading():
+            return await page_of(self._connection.collection(UserDocument), Listing(), window, user_from)
+
+    async def _find(self, **query: object) -> User | None:
+        async with self._connection.reading():
+            row = await self._connection.collection(UserDocument).find_one(query)
+        return None if row is None else user_from(row)
+
+
+class BeanieItemReader:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(self, item_id: ItemId) -> OwnedItem:
+        async with self._connection.reading():
+            row = await self._connection.collection(ItemDocument).find_one({"_id": item_id})
+        if row is None:
+            raise NotFound("item-not-found", "there is no such item")
+        return owned_item_from(row)
+
+    async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        prices: dict[str, object] = {}
+        if filter.min_price is not None:
+            prices["$gte"] = cents_of(filter.min_price)
+        if filter.max_price is not None:
+            prices["$lte"] = cents_of(filter.max_price)
+        listing = Listing(
+            equal={} if filter.owner_id is None else {"owner_id": filter.owner_id},
+            ranges={"cents": prices} if prices else {},
+            by={"id": "_id", "price": "cents"}.get(sort.by, sort.by),
+            descending=sort.descending,
+        )
+        async with self._connection.reading():
+            return await page_of(self._connection.collection(ItemDocument), listing, window, owned_item_from)
+
+
+class BeanieTransferReader:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+        """The item and the page in one statement. The item knows how many transfers it has had."""
+        page: list[dict[str, Any]] = [{"$sort": {"number": 1}}, {"$limit": window.limit + 1}]
+        if window.after is not None:
+            number, id = window.after.value, window.after.id
+            later = {"number": {"$gte": number}, "$or": [{"number": {"$gt": number}}, {"_id": {"$gt": id}}]}
+            page.insert(0, {"$match": later})
+        elif window.skip:
+            page.insert(1, {"$skip": window.skip})
+        pipeline: list[dict[str, Any]] = [
+            {"$match": {"_id": item_id}},
+            {"$project": {"transfers": 1}},
+            {
+                "$lookup": {
+                    "from": TransferDocument.Settings.name,
+                    "localField": "_id",
+                    "foreignField": "item_id",
+                    "pipeline": page,
+                    "as": "page",
+                }
+            },
+        ]
+        async with self._connection.reading():
+            found = await self._connection.collection(ItemDocument).aggregate(pipeline)
+            items = await found.to_list()
+        if not items:
+            raise NotFound("item-not-found", "there is no such item")
+        (item,) = items
+        return Page(
+            items=[transfer_from(row) for row in item["page"][: window.limit]],
+            more=len(item["page"]) > window.limit,
+            total=min(item["transfers"], COUNT_LIMIT) if window.count else None,
+        )
+
+
+class BeanieTaskReader:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        async with self._connection.reading():
+            row = await self._connection.collection(TaskDocument).find_one({"_id": task_id, "owner_id": owner_id})
+        if row is None:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(row)
+
+    async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        listing = Listing(
+            equal={"owner_id": filter.owner_id} | ({} if filter.status is None else {"status": filter.status.value}),
+            ranges={} if filter.created_after is None else {"created_at": {"$gt": filter.created_after}},
+            by="_id" if sort.by == "id" else sort.by,
+            descending=sort.descending,
+        )
+        async with self._connection.reading():
+            return await page_of(self._connection.collection(TaskDocument), listing, window, task_from)

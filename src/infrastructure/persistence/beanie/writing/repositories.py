@@ -1,0 +1,196 @@
+"""What units of work change, by aggregate."""
+
+from application.errors import TryAgain
+from domain.errors import Conflict, NotFound
+from domain.item import Item, ItemId, Transfer
+from domain.session import Attempts, Session, SessionId
+from domain.task import Task, TaskId
+from domain.user import User, UserId
+from infrastructure.persistence.beanie.documents import ItemDocument
+from infrastructure.persistence.beanie.rows import (
+    attempts_from,
+    document_of_attempts,
+    document_of_item,
+    document_of_session,
+    document_of_task,
+    document_of_token,
+    document_of_transfer,
+    document_of_user,
+    item_from,
+    session_from,
+    task_from,
+    user_from,
+)
+from infrastructure.persistence.beanie.writing.transaction import Transacted
+
+
+class BeanieUsers:
+    def __init__(self, users: Transacted, items: Transacted) -> None:
+        self._users = users
+        self._items = items
+        self._names: dict[UserId, str] = {}
+
+    async def add(self, user: User) -> None:
+        await self._users.insert(document_of_user(user))
+        self._names[user.id] = user.username
+
+    async def get_for_update(self, user_id: UserId) -> User:
+        row = await self._users.lock(user_id)
+        if row is None:
+            raise NotFound("user-not-found", "there is no such user")
+        return self._known(user_from(row))
+
+    async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
+        """Costs a write and a round trip each. Of units that hold the same user at the same time one goes on. Those of
+        the same process wait for their turn if they have done nothing yet; the others get TryAgain at once."""
+        await self._users.wait_for(*user_ids)
+        rows = [await self._users.lock(user_id) for user_id in sorted(set(user_ids))]
+        return {user.id: self._known(user) for user in map(user_from, filter(None, rows))}
+
+    async def save(self, user: User) -> None:
+        if not await self._users.replace(document_of_user(user), version=user.version - 1):
+            raise TryAgain("the user has changed")
+
+    async def remove(self, user: User) -> None:
+        # An item that comes to them meanwhile is no danger: its unit of work holds them, and so one of the two fails.
+        if await self._items.find(owner_id=user.id):
+            raise Conflict("user-owns-items", "an account that owns items cannot be deleted")
+        if not await self._users.remove(_id=user.id, version=user.version):
+            raise TryAgain("the user has changed")
+
+    async def name_of(self, user_id: UserId) -> str:
+        """As a rule the unit of work has held them before, and this asks nobody."""
+        if user_id not in self._names:
+            row = await self._users.find(_id=user_id)
+            if row is None:
+                raise LookupError("an item's owner is held before the item is stored")
+            self._known(user_from(row))
+        return self._names[user_id]
+
+    def _known(self, user: User) -> User:
+        self._names[user.id] = user.username
+        return user
+
+
+class BeanieItems:
+    def __init__(self, items: Transacted, users: BeanieUsers) -> None:
+        self._items = items
+        self._users = users
+
+    async def add(self, item: Item) -> None:
+        await self._items.insert(await self._document_of(item))
+
+    async def get_for_update(self, item_id: ItemId) -> Item:
+        row = await self._items.lock(item_id)
+        if row is None:
+            raise NotFound("item-not-found", "there is no such item")
+        return item_from(row)
+
+    async def save(self, item: Item) -> None:
+        if not await self._items.replace(await self._document_of(item), version=item.version - 1):
+            raise TryAgain("the item has changed")
+
+    async def remove(self, item: Item) -> None:
+        if not await self._items.remove(_id=item.id, version=item.version):
+            raise TryAgain("the item has changed")
+
+    async def _document_of(self, item: Item) -> ItemDocument:
+        return document_of_item(item, await self._users.name_of(item.owner_id))
+
+
+class BeanieTransfers:
+    def __init__(self, transfers: Transacted) -> None:
+        self._transfers = transfers
+
+    async def add(self, transfer: Transfer) -> None:
+        await self._transfers.insert(document_of_transfer(transfer))
+
+
+class BeanieTasks:
+    def __init__(self, tasks: Transacted) -> None:
+        self._tasks = tasks
+
+    async def add(self, task: Task) -> None:
+        await self._tasks.insert(document_of_task(task))
+
+    async def get_for_update(self, task_id: TaskId) -> Task:
+        row = await self._tasks.lock(task_id)
+        if row is None:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(row)
+
+    async def save(self, task: Task) -> None:
+        if not await self._tasks.replace(document_of_task(task), version=task.version - 1):
+            raise TryAgain("the task has changed")
+
+    async def remove(self, task: Task) -> None:
+        if not await self._tasks.remove(_id=task.id, version=task.version):
+            raise TryAgain("the task has changed")
+
+    async def remove_of(self, user_id: UserId) -> None:
+        await self._tasks.remove_all(owner_id=user_id)
+
+
+class BeanieSessions:
+    def __init__(self, sessions: Transacted, tokens: Transacted) -> None:
+        self._sessions = sessions
+        self._tokens = tokens
+        self._known: dict[SessionId, bytes] = {}
+        """The token that each session has, as this unit of work knows it."""
+
+    async def add(self, session: Session) -> None:
+        await self._sessions.insert(document_of_session(session))
+        await self._keep_token(session)
+
+    async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        row = await self._tokens.find(_id=token_hash)
+        return None if row is None else (SessionId(row["session_id"]), UserId(row["user_id"]))
+
+    async def get_for_update(self, session_id: SessionId) -> Session:
+        row = await self._sessions.lock(session_id)
+        if row is None:
+            raise NotFound("session-not-found", "there is no such session")
+        session = session_from(row)
+        self._known[session.id] = session.token_hash
+        return session
+
+    async def save(self, session: Session) -> None:
+        if not await self._sessions.replace(document_of_session(session), version=session.version - 1):
+            raise TryAgain("the session has changed")
+        if self._known.get(session.id) != session.token_hash:
+            await self._keep_token(session)
+
+    async def revoke_of(self, user_id: UserId) -> None:
+        changes: dict[str, object] = {"$set": {"revoked": True}, "$inc": {"version": 1}}
+        await self._sessions.update_all({"user_id": user_id, "revoked": False}, changes)
+
+    async def remove_of(self, user_id: UserId) -> None:
+        await self._sessions.remove_all(user_id=user_id)
+        await self._tokens.remove_all(user_id=user_id)
+
+    async def _keep_token(self, session: Session) -> None:
+        await self._tokens.insert(document_of_token(session))
+        self._known[session.id] = session.token_hash
+
+
+class BeanieAttempts:
+    def __init__(self, attempts: Transacted) -> None:
+        self._attempts = attempts
+        self._versions: dict[bytes, int] = {}
+
+    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
+        """What is missing cannot be locked, so it is made."""
+        found: dict[bytes, Attempts] = {}
+        await self._attempts.wait_for(*subjects)
+        for subject in sorted(set(subjects)):
+            row = await self._attempts.lock_or_insert(document_of_attempts(Attempts(subject=subject)))
+            found[subject] = attempts_from(row)
+            self._versions[subject] = found[subject].version
+        return [found[subject] for subject in subjects]
+
+    async def save(self, *attempts: Attempts) -> None:
+        for counted in attempts:
+            version = self._versions.get(counted.subject)
+            if not await self._attempts.replace(document_of_attempts(counted), version=version):
+                raise TryAgain("other attempts have been counted")
+            self._versions[counted.subject] = counted.version

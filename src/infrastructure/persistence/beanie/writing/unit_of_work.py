@@ -1,0 +1,64 @@
+"""Units of work: one transaction each, with snapshot reads and majority writes."""
+
+import asyncio
+
+from beanie import Document
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import PyMongoError
+
+from application.errors import OutcomeUnknown
+from infrastructure.persistence.beanie.connection import PATIENCE, Connection
+from infrastructure.persistence.beanie.documents import (
+    AttemptsDocument,
+    ItemDocument,
+    KeyDocument,
+    SessionDocument,
+    TaskDocument,
+    TokenDocument,
+    TransferDocument,
+    UserDocument,
+)
+from infrastructure.persistence.beanie.errors import translated
+from infrastructure.persistence.beanie.writing.idempotency_keys import BeanieKeys
+from infrastructure.persistence.beanie.writing.repositories import (
+    BeanieAttempts,
+    BeanieItems,
+    BeanieSessions,
+    BeanieTasks,
+    BeanieTransfers,
+    BeanieUsers,
+)
+from infrastructure.persistence.beanie.writing.transaction import Transacted, Turn
+
+
+class BeanieUnitOfWork:
+    def __init__(self, connection: Connection, session: AsyncClientSession, turn: Turn) -> None:
+        self._session = session
+
+        def within(kind: type[Document]) -> Transacted:
+            return Transacted(connection.collection(kind), session, turn)
+
+        self.users = BeanieUsers(within(UserDocument), within(ItemDocument))
+        self.items = BeanieItems(within(ItemDocument), self.users)
+        self.transfers = BeanieTransfers(within(TransferDocument))
+        self.tasks = BeanieTasks(within(TaskDocument))
+        self.sessions = BeanieSessions(within(SessionDocument), within(TokenDocument))
+        self.attempts = BeanieAttempts(within(AttemptsDocument))
+        self.keys = BeanieKeys(within(KeyDocument), connection.collection(KeyDocument))
+
+    async def commit(self) -> None:
+        """Repeated until the outcome is known: the server applies a commit once, however often it is told to."""
+        clock = asyncio.get_running_loop()
+        until = clock.time() + PATIENCE
+        while True:
+            try:
+                await self._session.commit_transaction()
+            except PyMongoError as error:
+                if not error.has_error_label("UnknownTransactionCommitResult"):
+                    with translated():
+                        raise
+                if clock.time() >= until:
+                    raise OutcomeUnknown("MongoDB did not say whether the commit took effect") from error
+                await asyncio.sleep(0.05)
+            else:
+                return

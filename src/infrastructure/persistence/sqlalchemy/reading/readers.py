@@ -1,0 +1,161 @@
+"""The readers: one statement each, outside any transaction. Each is built once: lists have one for every shape."""
+
+from functools import cache
+from operator import eq, ge, gt, le
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, null, select, true
+
+from application.paging import Page, Sort, Window
+from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
+from domain.errors import NotFound
+from domain.item import ItemId, Transfer
+from domain.task import Task, TaskId
+from domain.user import User, UserId
+from infrastructure.persistence.sqlalchemy.engines.database import Database
+from infrastructure.persistence.sqlalchemy.reading.paging import (
+    Restrictions,
+    belongs,
+    counted,
+    listed,
+    page_from,
+    paged,
+    window_parameters,
+)
+from infrastructure.persistence.sqlalchemy.rows import cents, owned_item_from, task_from, transfer_from, user_from
+from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers, users
+
+USER = select(users).where(users.c.id == bindparam("id"))
+USER_BY_EMAIL = select(users).where(users.c.email == bindparam("login"))
+USER_BY_USERNAME = select(users).where(users.c.username == bindparam("login"))
+ITEM = (
+    select(items, users.c.username.label("owner_username"))
+    .join(users, users.c.id == items.c.owner_id)
+    .where(items.c.id == bindparam("id"))
+)
+TASK = select(tasks).where(tasks.c.id == bindparam("id"), tasks.c.owner_id == bindparam("owner_id"))
+
+ITEM_RESTRICTIONS: Restrictions = {
+    "owner_id": (items.c.owner_id, belongs),
+    "min_price": (items.c.price, ge),
+    "max_price": (items.c.price, le),
+}
+TASK_RESTRICTIONS: Restrictions = {
+    "owner_id": (tasks.c.owner_id, belongs),
+    "status": (tasks.c.status, eq),
+    "created_after": (tasks.c.created_at, gt),
+}
+
+
+@cache
+def user_page(*, after: bool, count: bool) -> Select[Any]:
+    return listed(users, {}, Sort("id"), after=after, count=count)
+
+
+@cache
+def item_page(names: tuple[str, ...], sort: Sort[ItemOrder], *, after: bool, count: bool) -> Select[Any]:
+    restrictions = {name: ITEM_RESTRICTIONS[name] for name in names}
+    return listed(items, restrictions, sort, after=after, count=count, besides=owner_username)
+
+
+@cache
+def task_page(names: tuple[str, ...], sort: Sort[TaskOrder], *, after: bool, count: bool) -> Select[Any]:
+    restrictions = {name: TASK_RESTRICTIONS[name] for name in names}
+    return listed(tasks, restrictions, sort, after=after, count=count)
+
+
+@cache
+def history(*, after: bool, count: bool) -> Select[Any]:
+    """A row for the item in any case, so that an empty page can be told from an item that is gone."""
+    rows = select(transfers).where(transfers.c.item_id == bindparam("item_id"))
+    page = paged(rows, transfers.c.number, after=after).subquery("page")
+    total = counted(rows) if count else null()
+    return (
+        select(total.label("total"), page)
+        .select_from(items.outerjoin(page, true()))
+        .where(items.c.id == bindparam("item_id"))
+        .order_by(page.c.number)
+    )
+
+
+def owner_username(page: FromClause) -> list[ColumnElement[Any]]:
+    username = select(users.c.username).where(users.c.id == page.c.owner_id)
+    return [username.scalar_subquery().label("owner_username")]
+
+
+def given(**restrictions: Any) -> dict[str, Any]:
+    return {name: value for name, value in restrictions.items() if value is not None}
+
+
+class SqlUserReader:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def get(self, user_id: UserId) -> User:
+        rows = await self.database.fetch(USER, {"id": user_id})
+        if not rows:
+            raise NotFound("user-not-found", "there is no such user")
+        return user_from(rows[0])
+
+    async def by_login(self, login: str) -> User | None:
+        statement = USER_BY_EMAIL if "@" in login else USER_BY_USERNAME
+        rows = await self.database.fetch(statement, {"login": login})
+        return user_from(rows[0]) if rows else None
+
+    async def page(self, window: Window) -> Page[User]:
+        statement = user_page(after=window.after is not None, count=window.count)
+        return page_from(await self.database.fetch(statement, window_parameters(window)), user_from, window)
+
+
+class SqlItemReader:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def get(self, item_id: ItemId) -> OwnedItem:
+        rows = await self.database.fetch(ITEM, {"id": item_id})
+        if not rows:
+            raise NotFound("item-not-found", "there is no such item")
+        return owned_item_from(rows[0])
+
+    async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        restrictions = given(
+            owner_id=filter.owner_id,
+            min_price=None if filter.min_price is None else cents(filter.min_price),
+            max_price=None if filter.max_price is None else cents(filter.max_price),
+        )
+        statement = item_page(tuple(restrictions), sort, after=window.after is not None, count=window.count)
+        parameters = window_parameters(window) | restrictions
+        if sort.by == "price" and "after" in parameters:
+            parameters["after"] = cents(parameters["after"])
+        return page_from(await self.database.fetch(statement, parameters), owned_item_from, window)
+
+
+class SqlTransferReader:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+        statement = history(after=window.after is not None, count=window.count)
+        rows = await self.database.fetch(statement, window_parameters(window) | {"item_id": item_id})
+        if not rows:
+            raise NotFound("item-not-found", "there is no such item")
+        return page_from(rows, transfer_from, window)
+
+
+class SqlTaskReader:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        rows = await self.database.fetch(TASK, {"id": task_id, "owner_id": owner_id})
+        if not rows:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(rows[0])
+
+    async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        restrictions = given(
+            owner_id=filter.owner_id, status=filter.status and filter.status.value, created_after=filter.created_after
+        )
+        statement = task_page(tuple(restrictions), sort, after=window.after is not None, count=window.count)
+        rows = await self.database.fetch(statement, window_parameters(window) | restrictions)
+        return page_from(rows, task_from, window)

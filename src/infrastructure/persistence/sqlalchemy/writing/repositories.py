@@ -1,0 +1,157 @@
+"""The repositories of one unit of work. All statements are built once, here."""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from domain.errors import Conflict, NotFound
+from domain.item import Item, ItemId, Transfer
+from domain.task import Task, TaskId
+from domain.user import User, UserId
+from infrastructure.persistence.sqlalchemy.engines.errors import Violated
+from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
+from infrastructure.persistence.sqlalchemy.rows import (
+    item_from,
+    row_from_item,
+    row_from_task,
+    row_from_transfer,
+    row_from_user,
+    task_from,
+    user_from,
+)
+from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers, users
+
+
+def save(table: Table, *fixed: str) -> ReturningUpdate[Any]:
+    """Of the row as it was before its version grew by one; the fixed columns never change."""
+    changing: dict[str, Any] = {
+        column.name: bindparam(column.name) for column in table.columns if column.name not in fixed
+    }
+    return (
+        update(table)
+        .where(table.c.id == bindparam("which"), table.c.version == bindparam("expected"))
+        .values(changing)
+        .returning(table.c.id)
+    )
+
+
+ADD_USER = insert(users).returning(users.c.id)
+USER_FOR_UPDATE = select(users).where(users.c.id == bindparam("id")).with_for_update()
+SAVE_USER = save(users, "id", "created_at")
+REMOVE_USER = (
+    delete(users).where(users.c.id == bindparam("id"), users.c.version == bindparam("version")).returning(users.c.id)
+)
+
+ADD_ITEM = insert(items).returning(items.c.id)
+ITEM_FOR_UPDATE = select(items).where(items.c.id == bindparam("id")).with_for_update()
+SAVE_ITEM = save(items, "id", "created_at")
+REMOVE_ITEM = (
+    delete(items).where(items.c.id == bindparam("id"), items.c.version == bindparam("version")).returning(items.c.id)
+)
+
+ADD_TRANSFER = insert(transfers).returning(transfers.c.id)
+
+ADD_TASK = insert(tasks).returning(tasks.c.id)
+TASK_FOR_UPDATE = select(tasks).where(tasks.c.id == bindparam("id")).with_for_update()
+SAVE_TASK = save(tasks, "id", "owner_id", "created_at")
+REMOVE_TASK = (
+    delete(tasks).where(tasks.c.id == bindparam("id"), tasks.c.version == bindparam("version")).returning(tasks.c.id)
+)
+REMOVE_TASKS = delete(tasks).where(tasks.c.owner_id == bindparam("owner_id"))
+
+
+@cache
+def hold_users(count: int) -> Select[Any]:
+    """Locked in the order of their ids: PostgreSQL sorts first."""
+    ids = [bindparam(name, type_=users.c.id.type) for name in _numbered(range(count))]
+    return select(users).where(users.c.id.in_(ids)).order_by(users.c.id).with_for_update(read=True)
+
+
+def _numbered(values: Iterable[object]) -> dict[str, object]:
+    return {f"id_{number}": value for number, value in enumerate(values)}
+
+
+class SqlUsers:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, user: User) -> None:
+        await self.transaction.change(ADD_USER, row_from_user(user))
+
+    async def get_for_update(self, user_id: UserId) -> User:
+        row = await self.transaction.row(USER_FOR_UPDATE, {"id": user_id})
+        if row is None:
+            raise NotFound("user-not-found", "there is no such user")
+        return user_from(row)
+
+    async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
+        if not user_ids:
+            return {}
+        rows = await self.transaction.rows(hold_users(len(user_ids)), _numbered(user_ids))
+        return {user.id: user for user in map(user_from, rows)}
+
+    async def save(self, user: User) -> None:
+        expected = {"which": user.id, "expected": user.version - 1}
+        await self.transaction.change(SAVE_USER, row_from_user(user) | expected)
+
+    async def remove(self, user: User) -> None:
+        try:
+            await self.transaction.change(REMOVE_USER, {"id": user.id, "version": user.version})
+        except Violated:  # of all that refers to users, items alone stand in the way
+            raise Conflict("user-owns-items", "an account that owns items cannot be deleted") from None
+
+
+class SqlItems:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, item: Item) -> None:
+        await self.transaction.change(ADD_ITEM, row_from_item(item))
+
+    async def get_for_update(self, item_id: ItemId) -> Item:
+        row = await self.transaction.row(ITEM_FOR_UPDATE, {"id": item_id})
+        if row is None:
+            raise NotFound("item-not-found", "there is no such item")
+        return item_from(row)
+
+    async def save(self, item: Item) -> None:
+        expected = {"which": item.id, "expected": item.version - 1}
+        await self.transaction.change_soon(SAVE_ITEM, row_from_item(item) | expected)
+
+    async def remove(self, item: Item) -> None:
+        await self.transaction.change(REMOVE_ITEM, {"id": item.id, "version": item.version})
+
+
+class SqlTransfers:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, transfer: Transfer) -> None:
+        await self.transaction.change_soon(ADD_TRANSFER, row_from_transfer(transfer))
+
+
+class SqlTasks:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, task: Task) -> None:
+        await self.transaction.change(ADD_TASK, row_from_task(task))
+
+    async def get_for_update(self, task_id: TaskId) -> Task:
+        row = await self.transaction.row(TASK_FOR_UPDATE, {"id": task_id})
+        if row is None:
+            raise NotFound("task-not-found", "there is no such task")
+        return task_from(row)
+
+    async def save(self, task: Task) -> None:
+        expected = {"which": task.id, "expected": task.version - 1}
+        await self.transaction.change(SAVE_TASK, row_from_task(task) | expected)
+
+    async def remove(self, task: Task) -> None:
+        await self.transaction.change(REMOVE_TASK, {"id": task.id, "version": task.version})
+
+    async def remove_of(self, user_id: UserId) -> None:
+        await self.transaction.rows(REMOVE_TASKS, {"owner_id": user_id})

@@ -1,0 +1,119 @@
+"""Sign-ins: sessions with all their tokens, and log-in attempts."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from application.errors import TryAgain
+from domain.errors import NotFound
+from domain.session import Attempts, Session, SessionId
+from domain.user import UserId
+from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
+from infrastructure.persistence.sqlalchemy.rows import attempts_from, row_from_attempts, row_from_session, session_from
+from infrastructure.persistence.sqlalchemy.tables import login_attempts, session_tokens, sessions
+from infrastructure.persistence.sqlalchemy.writing.repositories import save
+
+INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+
+ADD_SESSION = insert(sessions).returning(sessions.c.id)
+ADD_TOKEN = {dialect: insert(session_tokens).on_conflict_do_nothing() for dialect, insert in INSERT.items()}
+FIND_SESSION = (
+    select(sessions.c.id, sessions.c.user_id)
+    .join(session_tokens, session_tokens.c.session_id == sessions.c.id)
+    .where(session_tokens.c.token_hash == bindparam("token_hash"))
+)
+SESSION_FOR_UPDATE = select(sessions).where(sessions.c.id == bindparam("id")).with_for_update()
+SAVE_SESSION = save(sessions, "id", "user_id", "expires_at")
+REVOKE_SESSIONS = (
+    update(sessions)
+    .where(sessions.c.user_id == bindparam("of_user"), sessions.c.revoked.is_(False))
+    .values(revoked=True, version=sessions.c.version + 1)
+)
+REMOVE_SESSIONS = delete(sessions).where(sessions.c.user_id == bindparam("of_user"))
+
+
+@cache
+def lock_attempts(dialect: str, count: int) -> Any:
+    """A change that changes nothing gives the row that is there, and locks it: an empty one if there was none."""
+    locking = _upsert(dialect, count)
+    return locking.on_conflict_do_update(
+        index_elements=[login_attempts.c.subject], set_={"version": login_attempts.c.version}
+    ).returning(login_attempts)
+
+
+@cache
+def save_attempts(dialect: str, count: int) -> Any:
+    """Of rows that are locked already: the condition is a belt. Attempts may have grown by several versions."""
+    saving = _upsert(dialect, count)
+    changing = {column.name: saving.excluded[column.name] for column in login_attempts.c if not column.primary_key}
+    return saving.on_conflict_do_update(
+        index_elements=[login_attempts.c.subject],
+        set_=changing,
+        where=login_attempts.c.version < saving.excluded.version,
+    ).returning(login_attempts.c.subject)
+
+
+def _upsert(dialect: str, count: int) -> Any:
+    rows = [
+        {column.name: bindparam(f"{column.name}_{number}", type_=column.type) for column in login_attempts.c}
+        for number in range(count)
+    ]
+    return INSERT[dialect](login_attempts).values(rows)
+
+
+def _numbered(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {f"{name}_{number}": value for number, row in enumerate(rows) for name, value in row.items()}
+
+
+class SqlSessions:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def add(self, session: Session) -> None:
+        await self.transaction.change(ADD_SESSION, row_from_session(session))
+        await self._add_token(session)
+
+    async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        row = await self.transaction.row(FIND_SESSION, {"token_hash": token_hash})
+        return (row["id"], row["user_id"]) if row else None
+
+    async def get_for_update(self, session_id: SessionId) -> Session:
+        row = await self.transaction.row(SESSION_FOR_UPDATE, {"id": session_id})
+        if row is None:
+            raise NotFound("session-not-found", "there is no such session")
+        return session_from(row)
+
+    async def save(self, session: Session) -> None:
+        expected = {"which": session.id, "expected": session.version - 1}
+        await self.transaction.change(SAVE_SESSION, row_from_session(session) | expected)
+        await self._add_token(session)
+
+    async def revoke_of(self, user_id: UserId) -> None:
+        await self.transaction.rows(REVOKE_SESSIONS, {"of_user": user_id})
+
+    async def remove_of(self, user_id: UserId) -> None:
+        await self.transaction.rows(REMOVE_SESSIONS, {"of_user": user_id})
+
+    async def _add_token(self, session: Session) -> None:
+        token = {"token_hash": session.token_hash, "session_id": session.id}
+        await self.transaction.rows(ADD_TOKEN[self.transaction.dialect], token)
+
+
+class SqlAttempts:
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+
+    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
+        new = [row_from_attempts(Attempts(subject=subject)) for subject in sorted(set(subjects))]
+        rows = await self.transaction.rows(lock_attempts(self.transaction.dialect, len(new)), _numbered(new))
+        found = {row["subject"]: row for row in rows}
+        return [attempts_from(found[subject]) for subject in subjects]
+
+    async def save(self, *attempts: Attempts) -> None:
+        changed = [row_from_attempts(one) for one in attempts]
+        saving = save_attempts(self.transaction.dialect, len(changed))
+        if len(await self.transaction.rows(saving, _numbered(changed))) != len(changed):
+            self.transaction.failed = True
+            raise TryAgain("another unit of work was first")

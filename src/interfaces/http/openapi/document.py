@@ -1,0 +1,216 @@
+"""The OpenAPI document: FastAPI's, with the problems that each operation can answer, and where its answers lead."""
+
+import re
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+
+from interfaces.http.openapi.annotations import EXAMPLE_ID, MARK
+from interfaces.http.responses import problems as table
+from interfaces.http.routing.dependencies import used
+from interfaces.http.validation.body import FORM
+
+CONVENTIONS = """\
+JSON in and out, UTF-8; unknown fields are refused. Times are RFC 3339 in UTC with milliseconds, ids are UUIDs.
+
+**Signing in.** `POST /auth/token` exchanges name and password for an access token, which every operation needs that is
+not marked as open: `Authorization: Bearer …`.
+
+**Problems.** Every error is `application/problem+json` (RFC 9457); its `type` answers GET with an explanation. Beside
+what each operation lists there may be 404 and 405 for what is no operation, and 500, which is our fault. A request is
+judged in one order: address and method, sign-in, size and media type of the body, form of what was sent, then what is
+stored.
+
+**Lists.** Pages by `skip` and `limit`, or onwards from `next_cursor`, which the header `Link` spells out. A cursor
+neither repeats nor loses rows that stay; it belongs to its filters and its order. `total` stops counting at 10,000 and
+`total_exact` then says so.
+
+**Changing what one has seen.** An `ETag` names the version. With `If-Match`, a change applies to that version or not at
+all (412); with `If-None-Match`, what is known is not sent again (304).
+
+**Retrying.** A POST with an `Idempotency-Key` takes effect once, however often it is sent, and is answered the same
+each time; `Idempotency-Replayed: true` marks the repetition. After 503 a change may have been made: repeat it with its
+key.
+
+**Every answer** has an `X-Request-ID`, the caller's own if it is sane. HEAD works wherever GET does. A path with a
+slash at its end is redirected to the one without.
+"""
+
+TAGS = [
+    {"name": "items", "description": "What is owned: register, find, change and remove items, and hand them over."},
+    {"name": "users", "description": "Accounts: sign up, look others up, change or delete one's own."},
+    {"name": "tasks", "description": "The caller's own to-do list, which nobody else can see."},
+    {"name": "signing in", "description": "Access and refresh tokens."},
+    {"name": "health", "description": "For operators: whether the server lives and can serve, and its metrics."},
+    {"name": "documentation", "description": "Where to start, and what each problem type means."},
+]
+
+_PASSWORD, _TOKEN = "password", "token"
+_PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457. Its `type` answers GET with an explanation.",
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "format": "uri-reference"},
+        "request_id": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        routes=app.routes,
+        tags=TAGS,
+        servers=[{"url": "/"}],
+        contact={"name": "The Handover authors"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    components = schema.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas["Problem"] = _PROBLEM
+    components["securitySchemes"] = {
+        _PASSWORD: {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}},
+        _TOKEN: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    }
+    schema["security"] = [{_PASSWORD: []}, {_TOKEN: []}]  # either
+    storeless = {route.unique_id for route in app.routes if isinstance(route, APIRoute) and not used(route.dependant)}
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                _drop_null(parameter["schema"])
+            form = operation.get("requestBody", {}).get("content", {}).get(FORM)
+            if form:
+                name = form["schema"]["$ref"].rpartition("/")[2]
+                for field in schemas[name]["properties"].values():
+                    _drop_null(field)
+                for required in schemas[name]["required"]:  # an empty field of a form is a missing one (RFC 6749, 3.2)
+                    schemas[name]["properties"][required].setdefault("minLength", 1)
+            _add_problems(path, method, operation, uses_store=operation["operationId"] not in storeless)
+    _add_links(schema["paths"])
+    return schema
+
+
+def _add_links(paths: dict[str, dict[str, Any]]) -> None:
+    """Link each answer 201 to the operations that take the new id in their path (OpenAPI links)."""
+    for path, operations in paths.items():
+        created = operations.get("post", {}).get("responses", {}).get("201")
+        if created is None:
+            continue
+        inside = re.compile(re.escape(path) + r"/\{(\w+)\}(/\w+)?")
+        for there, others in paths.items():
+            if found := inside.fullmatch(there):
+                for other in others.values():
+                    link = {"operationId": other["operationId"], "parameters": {found[1]: "$response.body#/id"}}
+                    created.setdefault("links", {})[other["operationId"]] = link
+
+
+def _drop_null(schema: dict[str, Any]) -> None:
+    """Remove null from the schema of a parameter or form field, which can be left out but cannot be null."""
+    match schema:
+        case {"anyOf": [dict(kind), {"type": "null"}]}:
+            del schema["anyOf"]
+            schema.update(kind)
+
+
+def _add_problems(path: str, method: str, operation: dict[str, Any], *, uses_store: bool) -> None:
+    responses = operation["responses"]
+    slugs = _implied(method, operation, uses_store)
+    for response in responses.values():
+        slugs += response.pop(MARK, [])
+    responses.pop("422", None)  # FastAPI writes one for whatever has a parameter
+    by_status: dict[int, list[str]] = {}
+    for slug in slugs:
+        by_status.setdefault(table.PROBLEMS[slug].status, []).append(slug)
+    for status, these in sorted(by_status.items()):
+        responses[str(status)] = _response(status, these, instance=_example_of(path))
+
+
+def _example_of(path: str) -> str:
+    """The path with an example in place of each parameter."""
+    return re.sub(r"\{(\w+)\}", lambda parameter: _EXAMPLES.get(parameter[1], EXAMPLE_ID), path)
+
+
+_EXAMPLES = {"slug": "version-mismatch", "status": "pending"}
+
+
+def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
+    """Return the slugs of the problems that follow from an operation's sign-in, input and use of the store."""
+    parameters = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", [])}
+    slugs = []
+    if "security" not in operation:
+        slugs += ["not-signed-in", "invalid-token"]
+    if "requestBody" in operation:
+        slugs += ["request-timeout", "content-too-large", "unsupported-media-type"]
+    if FORM in operation.get("requestBody", {}).get("content", {}):
+        slugs += ["bad-request"]  # of more fields than anybody has
+    if "requestBody" in operation or any(map(_restricts, parameters.values())):
+        slugs += ["invalid-request"]
+    if "If-Match" in parameters:
+        slugs += ["version-mismatch"]
+    if "Idempotency-Key" in parameters:
+        slugs += ["idempotency-key-reused", "request-in-progress"]
+    if uses_store:
+        slugs += ["store-unavailable", "busy"]
+        if method != "get":
+            slugs += ["outcome-unknown"]
+    return slugs
+
+
+def _restricts(schema: dict[str, Any]) -> bool:
+    return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
+
+
+_RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+_SCHEME = {"WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string", "const": "Bearer"}}}
+_HEADERS: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(["request-in-progress", "too-many-attempts", "busy"], _RETRY),
+    "not-signed-in": _SCHEME,
+    "wrong-credentials": _SCHEME,
+    "invalid-refresh-token": _SCHEME,
+}
+"""By one problem of each status that has them."""
+
+
+def _response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
+    examples = {
+        slug: {
+            "summary": table.PROBLEMS[slug].title,
+            "value": {
+                "type": f"/problems/{slug}",
+                "title": table.PROBLEMS[slug].title,
+                "status": status,
+                "detail": table.PROBLEMS[slug].explanation,
+                "instance": instance,
+                "request_id": "0f8fad5bd9cb469fa165708867728950",
+            },
+        }
+        for slug in slugs
+    }
+    response: dict[str, Any] = {
+        "description": f"Problem {', '.join(f'`{slug}`' for slug in slugs)}",
+        "content": {table.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
+    }
+    for slug in slugs:
+        if slug in _HEADERS:
+            response["headers"] = _HEADERS[slug]
+    return response

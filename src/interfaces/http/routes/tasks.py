@@ -1,0 +1,195 @@
+"""Tasks over HTTP: the caller's own list, and nobody else's."""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
+
+from fastapi import Depends, Query, Request, Response
+from pydantic import AfterValidator, BaseModel, Field, Strict
+
+from application.paging import Sort
+from application.readers import TaskFilter, TaskReader
+from application.tasks import ChangeTask, CreateTask, DeleteTask
+from domain.task import TITLE_LENGTH, Task, TaskChanges, TaskId, TaskStatus
+from domain.text import checked_name
+from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
+from interfaces.http.idempotency import Retry
+from interfaces.http.openapi.annotations import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
+from interfaces.http.paging.listing import SORT, PageQuery, Paging, Rows, sorted_by
+from interfaces.http.responses.answers import Answer, answer, timestamp
+from interfaces.http.routing.auth import Caller
+from interfaces.http.routing.dependencies import use
+from interfaces.http.routing.route import new_router
+from interfaces.http.validation.fields import Description, SpeltTime
+from interfaces.http.validation.models import LEFT_OUT, In, rule
+
+Title = Annotated[
+    str,
+    Field(min_length=1, max_length=TITLE_LENGTH, examples=["Oil the chain"], json_schema_extra=NAME),
+    AfterValidator(rule(checked_name, "title", at_most=TITLE_LENGTH)),
+]
+Status = Annotated[TaskStatus, Strict(False)]  # strictly, text would be no status
+
+
+class TaskIn(In):
+    title: Title
+    description: Description | None = None
+    status: Status = TaskStatus.PENDING
+
+
+class TaskChangesIn(In):
+    """What is left out stays as it is."""
+
+    title: Title = LEFT_OUT
+    description: Description | None = LEFT_OUT
+    status: Status = LEFT_OUT
+
+
+class TaskOut(BaseModel):
+    id: Id
+    title: str
+    description: str | None
+    status: TaskStatus
+    created_at: Timestamp
+    version: int
+
+
+class DeletedTaskOut(BaseModel):
+    message: Literal["Task deleted successfully"]
+    task_id: Id
+
+
+def task_out(task: Task) -> dict[str, Any]:
+    return {
+        "id": str(task.id),
+        "title": task.title,
+        "description": task.description,
+        "status": task.status,
+        "created_at": timestamp(task.created_at),
+        "version": task.version,
+    }
+
+
+def task_answer(task: Task) -> Answer:
+    return answer(task_out(task), etag=etag(task.version))
+
+
+def created_task(task: Task) -> Answer:
+    return answer(task_out(task), 201, etag=etag(task.version), location=f"/tasks/{task.id}")
+
+
+TASKS = Rows({"id": UUID, "created_at": datetime, "title": str}, task_out)
+Tasks = Annotated[TaskReader, Depends(use(TaskReader))]
+CHANGED = {**headers(200, ETag=ETAG), **problems("account-inactive", "task-not-found")}
+
+
+class TaskQuery(PageQuery):
+    status: TaskStatus | None = None
+    created_after: SpeltTime | None = None
+    sort: Annotated[Literal["created_at", "-created_at", "title", "-title"] | None, SORT] = None
+
+
+class RecentTaskQuery(PageQuery):
+    days: int = Field(7, ge=1, le=365, description="How many days back.")
+
+
+router = new_router("tasks")
+
+
+@router.post(
+    "/tasks",
+    status_code=201,
+    response_model=TaskOut,
+    responses={**headers(201, ETag=ETAG, Location="The task."), **problems("account-inactive")},
+    summary="Put a task on one's list",
+)
+async def create_task(body: TaskIn, retry: Retry, create: Annotated[CreateTask, Depends(use(CreateTask))]) -> Response:
+    creating = create(by=retry.caller, title=body.title, description=body.description, status=body.status)
+    return await retry(creating, answer=created_task, body=body)
+
+
+@router.get(
+    "/tasks", response_model=PageOut[TaskOut], responses=headers(200, Link=NEXT_PAGE), summary="Find one's tasks"
+)
+async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuery, Query()], tasks: Tasks) -> Response:
+    wanted = TaskFilter(caller, query.status, query.created_after)
+    listing = query.listing(request, TASKS, sorted_by(query.sort), **asdict(wanted))
+    return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
+
+
+@router.get(
+    "/tasks/by-status/{status}",
+    response_model=PageOut[TaskOut],
+    responses=headers(200, Link=NEXT_PAGE),
+    summary="One's tasks of a status",
+)
+async def list_tasks_by_status(
+    request: Request, status: TaskStatus, caller: Caller, paging: Paging, tasks: Tasks
+) -> Response:
+    wanted = TaskFilter(caller, status)
+    listing = paging.listing(request, TASKS, Sort("id"), **asdict(wanted))
+    return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
+
+
+@router.get(
+    "/tasks/recent",
+    response_model=PageOut[TaskOut],
+    responses=headers(200, Link=NEXT_PAGE),
+    summary="One's tasks of the last few days",
+)
+async def list_recent_tasks(
+    request: Request, caller: Caller, query: Annotated[RecentTaskQuery, Query()], tasks: Tasks
+) -> Response:
+    listing = query.listing(  # named by the days and not by the cut-off, which moves with the clock
+        request, TASKS, Sort("id"), owner_id=caller, days=query.days
+    )
+    wanted = TaskFilter(caller, created_after=request.app.state.now() - timedelta(days=query.days))
+    return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
+
+
+@router.get(
+    "/tasks/{task_id}",
+    response_model=TaskOut,
+    responses={
+        **headers(200, ETag=ETAG),
+        304: {"description": "Still the version that is known."},
+        **problems("task-not-found"),
+    },
+    summary="One task",
+)
+async def read_task(task_id: UUID, caller: Caller, tasks: Tasks, known: IfNoneMatch = None) -> Response:
+    return unless_known(known, task_answer(await tasks.get(TaskId(task_id), caller)))
+
+
+@router.put(
+    "/tasks/{task_id}",
+    name="put_task",
+    response_model=TaskOut,
+    responses=CHANGED,
+    summary="Change a task; what is left out stays as it is",
+)
+@router.patch("/tasks/{task_id}", response_model=TaskOut, responses=CHANGED, summary="Change a task")
+async def change_task(
+    *,
+    task_id: UUID,
+    body: TaskChangesIn,
+    caller: Caller,
+    expected: IfMatch,
+    change: Annotated[ChangeTask, Depends(use(ChangeTask))],
+) -> Response:
+    changes = cast(TaskChanges, body.model_dump())
+    return task_answer(await change(TaskId(task_id), changes, by=caller, expected=expected)).response()
+
+
+@router.delete(
+    "/tasks/{task_id}",
+    response_model=DeletedTaskOut,
+    responses=problems("account-inactive", "task-not-found"),
+    summary="Take a task off one's list",
+)
+async def delete_task(
+    task_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteTask, Depends(use(DeleteTask))]
+) -> Response:
+    await delete(TaskId(task_id), by=caller, expected=expected)
+    return answer({"message": "Task deleted successfully", "task_id": task_id}).response()

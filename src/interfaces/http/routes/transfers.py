@@ -1,0 +1,97 @@
+"""Transfers over HTTP: handing an item over, and the history of that."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+from pydantic import BaseModel, Field, Strict
+
+from application.items import TransferItem
+from application.paging import Sort
+from application.readers import TransferReader
+from domain.item import ItemId, Transfer
+from domain.user import UserId
+from interfaces.http.conditional import IfMatch
+from interfaces.http.idempotency import Retry
+from interfaces.http.openapi.annotations import ETAG, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
+from interfaces.http.paging.listing import Paging, Rows
+from interfaces.http.responses.answers import timestamp
+from interfaces.http.routes.items import ItemOut, item_answer
+from interfaces.http.routing.dependencies import use
+from interfaces.http.routing.route import new_router
+from interfaces.http.validation.models import In
+
+
+class TransferIn(In):
+    to_user_id: Annotated[UUID, Strict(False), Field(description="The new owner.")]
+
+
+class TransferOut(BaseModel):
+    id: Id
+    item_id: Id
+    number: int
+    from_user_id: Id
+    to_user_id: Id
+    version: int
+    transferred_at: Timestamp
+
+
+def transfer_out(transfer: Transfer) -> dict[str, Any]:
+    return {
+        "id": str(transfer.id),
+        "item_id": str(transfer.item_id),
+        "number": transfer.number,
+        "from_user_id": str(transfer.from_user_id),
+        "to_user_id": str(transfer.to_user_id),
+        "version": transfer.version,
+        "transferred_at": timestamp(transfer.transferred_at),
+    }
+
+
+TRANSFERS = Rows({"number": int}, transfer_out)
+
+router = new_router("items")
+
+
+@router.post(
+    "/items/{item_id}/transfer",
+    response_model=ItemOut,
+    responses={
+        **headers(200, ETag=ETAG),
+        **problems(
+            "account-inactive",
+            "item-not-found",
+            "item-not-owned",
+            "recipient-not-found",
+            "recipient-is-owner",
+            "recipient-inactive",
+        ),
+    },
+    summary="Hand an item over",
+)
+async def transfer_item(
+    *,
+    item_id: UUID,
+    body: TransferIn,
+    expected: IfMatch,
+    retry: Retry,
+    transfer: Annotated[TransferItem, Depends(use(TransferItem))],
+) -> Response:
+    transferring = transfer(ItemId(item_id), by=retry.caller, to=UserId(body.to_user_id), expected=expected)
+    return await retry(transferring, answer=item_answer, body=body)
+
+
+@router.get(
+    "/items/{item_id}/transfers",
+    response_model=PageOut[TransferOut],
+    responses={**headers(200, Link=NEXT_PAGE), **problems("item-not-found")},
+    summary="An item's chain of ownership, oldest first",
+)
+async def list_transfers(
+    request: Request,
+    item_id: UUID,
+    paging: Paging,
+    transfers: Annotated[TransferReader, Depends(use(TransferReader))],
+) -> Response:
+    listing = paging.listing(request, TRANSFERS, Sort("number"), item_id=item_id)
+    return listing.answer(await transfers.of_item(ItemId(item_id), listing.window))

@@ -1,0 +1,190 @@
+"""Users over HTTP: signing up, one's own account, and what everybody may know of the others."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import Depends, Request, Response
+from pydantic import AfterValidator, BaseModel, Field
+
+from application.paging import Sort
+from application.readers import UserReader
+from application.users import ChangeAccount, CreateUser, DeleteAccount, ReadAccount
+from domain.text import checked_text
+from domain.user import (
+    EMAIL_LENGTH,
+    EMAIL_PATTERN,
+    PASSWORD_LENGTHS,
+    USERNAME_PATTERN,
+    User,
+    UserId,
+    checked_email,
+    checked_username,
+)
+from interfaces.http.openapi.annotations import NEXT_PAGE, TEXT, Id, PageOut, Timestamp, headers, problems
+from interfaces.http.paging.listing import Paging, Rows
+from interfaces.http.responses.answers import answer, timestamp
+from interfaces.http.routing.auth import OPEN, Address, Caller
+from interfaces.http.routing.dependencies import use
+from interfaces.http.routing.route import new_router
+from interfaces.http.validation.models import LEFT_OUT, In, rule
+
+log = structlog.get_logger()
+
+Email = Annotated[
+    str,
+    Field(
+        max_length=EMAIL_LENGTH,
+        examples=["ada@example.org"],
+        json_schema_extra={"pattern": EMAIL_PATTERN},
+    ),
+    AfterValidator(rule(checked_email)),
+]
+Username = Annotated[
+    str,
+    Field(examples=["ada"], json_schema_extra={"pattern": USERNAME_PATTERN}),
+    AfterValidator(rule(checked_username)),
+]
+Password = Annotated[
+    str,
+    Field(
+        min_length=PASSWORD_LENGTHS[0],
+        max_length=PASSWORD_LENGTHS[1],
+        examples=["correct horse battery staple"],
+        json_schema_extra=TEXT,
+    ),
+    AfterValidator(rule(checked_text, "password", at_most=PASSWORD_LENGTHS[1])),
+]
+
+
+class UserIn(In):
+    email: Email
+    username: Username
+    password: Password
+
+
+class AccountChangesIn(In):
+    """What is left out stays as it is."""
+
+    email: Email = LEFT_OUT
+    password: Password = LEFT_OUT
+    current_password: Annotated[
+        str,
+        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"], json_schema_extra=TEXT),
+        AfterValidator(rule(checked_text, "current_password", at_most=PASSWORD_LENGTHS[1])),
+    ]
+
+
+class ProfileOut(BaseModel):
+    id: Id
+    username: str
+    is_active: bool
+    created_at: Timestamp
+
+
+class AccountOut(ProfileOut):
+    email: str
+
+
+def profile_out(user: User) -> dict[str, Any]:
+    return {
+        "id": str(user.id),
+        "username": user.username,
+        "is_active": user.is_active,
+        "created_at": timestamp(user.created_at),
+    }
+
+
+def account_out(user: User) -> dict[str, Any]:
+    return {**profile_out(user), "email": user.email}
+
+
+PROFILES = Rows({"id": UUID}, profile_out)
+Users = Annotated[UserReader, Depends(use(UserReader))]
+
+router = new_router("users")
+
+
+@router.post(
+    "/users",
+    status_code=201,
+    response_model=AccountOut,
+    responses=problems("common-password", "email-taken", "username-taken"),
+    openapi_extra=OPEN,
+    summary="Sign up",
+)
+async def create_user(
+    body: UserIn, address: Address, create: Annotated[CreateUser, Depends(use(CreateUser))]
+) -> Response:
+    user = await create(email=body.email, username=body.username, password=body.password)
+    log.info("account created", user_id=str(user.id), client=address)
+    return answer(account_out(user), 201, location=f"/users/{user.id}").response()
+
+
+@router.get("/users/me", response_model=AccountOut, responses=problems("account-inactive"), summary="One's own account")
+async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
+    return answer(account_out(await read(caller))).response()
+
+
+@router.get(
+    "/users",
+    response_model=PageOut[ProfileOut],
+    responses=headers(200, Link=NEXT_PAGE),
+    summary="All users, as everybody may know them",
+)
+async def list_users(request: Request, paging: Paging, users: Users) -> Response:
+    listing = paging.listing(request, PROFILES, Sort("id"))
+    return listing.answer(await users.page(listing.window))
+
+
+@router.get(
+    "/users/{user_id}",
+    response_model=AccountOut | ProfileOut,
+    responses=problems("user-not-found"),
+    summary="One user; one's own account with its e-mail address",
+)
+async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
+    user = await users.get(UserId(user_id))
+    return answer(account_out(user) if user.id == caller else profile_out(user)).response()
+
+
+@router.patch(
+    "/users/{user_id}",
+    response_model=AccountOut,
+    responses=problems(
+        "account-inactive",
+        "user-not-found",
+        "not-your-account",
+        "wrong-password",
+        "common-password",
+        "too-many-attempts",
+        "email-taken",
+    ),
+    summary="Change one's own e-mail address or password",
+)
+async def change_account(
+    *,
+    user_id: UUID,
+    body: AccountChangesIn,
+    caller: Caller,
+    address: Address,
+    change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
+) -> Response:
+    user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
+    fields = sorted(body.model_fields_set - {"current_password"})
+    log.info("account changed", user_id=str(user.id), fields=fields, client=address)
+    return answer(account_out(user)).response()
+
+
+@router.delete(
+    "/users/{user_id}",
+    status_code=204,
+    responses=problems("account-inactive", "user-not-found", "not-your-account", "user-owns-items"),
+    summary="Delete one's own account",
+)
+async def delete_account(
+    user_id: UUID, caller: Caller, address: Address, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
+) -> Response:
+    await delete(UserId(user_id), by=caller)
+    log.info("account deleted", user_id=str(user_id), client=address)
+    return Response(status_code=204)
