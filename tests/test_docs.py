@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from application.idempotency import IdempotentRequest, idempotent
 from application.items import TransferItem
-from application.transact import Once, Transact, keyed
+from application.transact import Transact
 from bench import tables
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Settings
@@ -118,7 +119,7 @@ async def test_the_statements_of_a_transfer(store: SqlStore) -> None:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         await driver.set_trace_callback(note)
-    with keyed(Once(a_key(caller=owner.id), b"fingerprint", lambda _: b"answer")):
+    with idempotent(IdempotentRequest(a_key(caller=owner.id), b"fingerprint", lambda _: b"answer")):
         await transfer(item.id, by=owner.id, to=taker.id)
 
     (promised,) = snippets("sql", (ROOT / "docs/architecture.md").read_text())

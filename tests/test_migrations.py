@@ -24,7 +24,7 @@ from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Settings
 from tests import engines
 from tests.builders import a_user, an_item
-from tests.contracts.units import keep
+from tests.contracts.units import insert
 from tests.engines import Database, RunningEngines
 
 T = TypeVar("T")
@@ -148,7 +148,7 @@ async def test_an_unknown_revision_is_refused(migrated: Database) -> None:
 async def test_a_rebuilt_table_keeps_what_hangs_on_it(migrated: Database) -> None:
     owner = a_user()
     item = an_item(owner)
-    await keep(migrated.store.begin, owner, item)
+    await insert(migrated.store.begin, owner, item)
 
     def rebuild(connection: Connection) -> None:
         operations = Operations(MigrationContext.configure(connection))
@@ -196,7 +196,7 @@ async def test_alembic_works_from_the_command_line(empty: Database) -> None:
 async def test_a_migration_that_breaks_a_reference_is_undone(migrated: Database) -> None:
     owner = a_user()
     item = an_item(owner)
-    await keep(migrated.store.begin, owner, item)
+    await insert(migrated.store.begin, owner, item)
 
     def orphan(connection: Connection) -> None:
         connection.execute(text("DELETE FROM users"))
@@ -214,7 +214,7 @@ async def test_a_migration_lets_others_pass_while_it_waits_for_a_lock(migrated: 
 
     owner = a_user()
     item = an_item(owner)
-    await keep(migrated.store.begin, owner, item)
+    await insert(migrated.store.begin, owner, item)
     reading = await asyncpg.connect(migrated.settings.database_url)
     try:
         async with reading.transaction():
@@ -236,7 +236,7 @@ async def test_indexes_that_were_cut_short_are_made_anew_while_others_write(migr
     """Each attempt gives up on the writer after a second, and leaves an index behind that is no good."""
     store = migrated.store
     owner = a_user()
-    await keep(store.begin, owner)
+    await insert(store.begin, owner)
     await store.downgrade()
     server = await asyncpg.connect(migrated.settings.database_url)
     half_made = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
@@ -246,7 +246,7 @@ async def test_indexes_that_were_cut_short_are_made_anew_while_others_write(migr
             upgrading = asyncio.create_task(store.upgrade())
             async with asyncio.timeout(60):
                 while not await server.fetchval(half_made):
-                    await keep(store.begin, an_item(owner))
+                    await insert(store.begin, an_item(owner))
                     await asyncio.sleep(0.05)
                 await asyncio.sleep(1.2)
             assert not upgrading.done()

@@ -282,7 +282,7 @@ async def test_a_page_of_a_history(spy: Spy) -> None:
     index = {"sqlite": "sqlite_autoindex_transfers_2", "postgresql": "uq_transfers_item_id_number"}[spy.engine]
     after = Position(DEEP, UUID(int=DEEP))
     for window in (Window(count=False), Window(after=after, count=False)):
-        plan = await spy.plan(spy.store.transfers.of_item(HANDED_AROUND, window))
+        plan = await spy.plan(spy.store.transfers.page(HANDED_AROUND, window))
         assert plan.steps == [index]
         assert plan.work < LITTLE[spy.engine]
 
@@ -293,7 +293,7 @@ async def test_counting_stops(spy: Spy) -> None:
         *(partial(spy.store.items.page, filter, Sort("name")) for filter in FILTERS.values()),
         partial(spy.store.tasks.page, TaskFilter(OWNER), Sort("title")),
         partial(spy.store.tasks.page, TaskFilter(OWNER, TaskStatus.PENDING), Sort("id")),
-        partial(spy.store.transfers.of_item, HANDED_AROUND),
+        partial(spy.store.transfers.page, HANDED_AROUND),
     ]
     for read in lists:
         assert (await spy.plan(read(Window()))).work < BOUNDED[spy.engine]

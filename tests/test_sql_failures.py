@@ -18,7 +18,7 @@ from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Misconfigured, Settings
 from tests import engines
 from tests.builders import SetClock, a_user
-from tests.contracts.units import keep
+from tests.contracts.units import insert
 from tests.servers import Postgres, postgres
 
 POOL_SIZE = 3
@@ -86,7 +86,7 @@ async def store(server: Postgres) -> AsyncIterator[SqlStore]:
 @pytest.fixture
 async def user(store: SqlStore) -> User:
     user = a_user()
-    await keep(store.begin, user)
+    await insert(store.begin, user)
     await warm(store, user)
     return user
 
@@ -145,16 +145,16 @@ async def test_a_commit_that_fails_keeps_nothing(store: SqlStore, user: User) ->
     await execute(store, FAILING_COMMIT)
     other = a_user()
     with pytest.raises(Exception, match="no") as failure:
-        await keep(store.begin, other)
+        await insert(store.begin, other)
     assert not isinstance(failure.value, (OutcomeUnknown, TryAgain, Unavailable))
-    assert await store.users.by_login(other.username) is None
+    assert await store.users.find_by_login(other.username) is None
     await all_is_well(store, user)
 
 
 @needs_postgresql
 async def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(store: SqlStore, user: User) -> None:
     await execute(store, SLOW_COMMIT)
-    committing = asyncio.create_task(keep(store.begin, a_user()))
+    committing = asyncio.create_task(insert(store.begin, a_user()))
     terminate = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'"
@@ -184,7 +184,7 @@ async def test_a_server_that_is_down_is_said_to_be(store: SqlStore, user: User, 
     try:
         asks: list[Callable[[], Awaitable[object]]] = [
             lambda: store.users.get(user.id),
-            lambda: keep(store.begin, a_user()),
+            lambda: insert(store.begin, a_user()),
             store.schema,
             store.open,
             store.upgrade,
@@ -312,7 +312,7 @@ async def test_a_file_that_cannot_be_a_database_is_told_in_one_line(tmp_path: Pa
 async def test_a_store_without_a_schema_says_what_to_do(tmp_path: Path) -> None:
     async with opened(settings(f"sqlite:///{tmp_path / 'store.db'}")) as store:
         with pytest.raises(Unavailable, match="handover migrate up"):
-            await store.users.by_login("ann")
+            await store.users.find_by_login("ann")
 
 
 async def test_sqlite_is_set_up_to_be_safe(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ async def test_waiting_for_another_process_on_sqlite_can_be_cut_short(tmp_path: 
         started = time.monotonic()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
-                await keep(store.begin, user)
+                await insert(store.begin, user)
         assert time.monotonic() - started < 4  # SQLite itself would wait for 5 seconds
 
         other.execute("ROLLBACK")
@@ -344,6 +344,6 @@ async def test_waiting_for_another_process_on_sqlite_can_be_cut_short(tmp_path: 
         other.execute("BEGIN IMMEDIATE")
         other.execute("ROLLBACK")
         other.close()
-        assert await store.users.by_login(user.username) is None
-        await keep(store.begin, user)
+        assert await store.users.find_by_login(user.username) is None
+        await insert(store.begin, user)
         await all_is_well(store, user)

@@ -1,24 +1,31 @@
-"""Who acts, judged inside the transaction: a token alone does not say that its account is still there."""
+"""The user on whose behalf a use case runs, checked inside the unit of work.
+
+An access token alone does not prove that its account still exists and is active.
+"""
 
 from application.ports import UnitOfWork
 from domain.errors import Forbidden, NotFound
-from domain.user import User, UserId, acting
+from domain.user import User, UserId, require_active
 
 
-async def acting_user(uow: UnitOfWork, by: UserId) -> User:
-    """The caller, kept active until the unit ends; raise Unauthenticated."""
-    return acting((await uow.users.hold(by)).get(by))
+async def hold_active_user(uow: UnitOfWork, by: UserId) -> User:
+    """Return the user, who stays unchanged until the unit of work ends; raise Unauthenticated if not active."""
+    return require_active((await uow.users.hold(by)).get(by))
 
 
-async def own_account(uow: UnitOfWork, user_id: UserId, by: UserId) -> User:
-    """The caller's own account, locked; raise Unauthenticated, NotFound, or Forbidden for somebody else's."""
+async def lock_own_account(uow: UnitOfWork, user_id: UserId, by: UserId) -> User:
+    """Return the caller's own account, locked for update.
+
+    Raise Unauthenticated if the caller is not active, NotFound if the account does not exist, and Forbidden if it is
+    another user's account.
+    """
     if user_id != by:
         users = await uow.users.hold(by, user_id)
-        acting(users.get(by))
+        require_active(users.get(by))
         if user_id not in users:
             raise NotFound("user-not-found", "there is no such user")
         raise Forbidden("not-your-account", "only the account's own user can do this")
     try:
-        return acting(await uow.users.get_for_update(by))
+        return require_active(await uow.users.get_for_update(by))
     except NotFound:
-        return acting(None)
+        return require_active(None)

@@ -1,41 +1,45 @@
-"""What goes wrong below the rules: adapters raise these, and the transaction boundary decides what becomes of them."""
+"""Errors below the business rules: adapters raise them, and the transaction boundary retries or passes them on."""
 
 from domain.errors import Conflict, Invalid
 
 
 class TryAgain(Exception):
-    """Another unit of work got in the way. Nothing of this one is kept, and it may be run again.
+    """A concurrent unit of work got in the way. Nothing of this unit of work was stored, and it may be run again.
 
-    Everything that concurrency causes is this: serialization failures, deadlocks, write conflicts, a versioned update
-    that hits no row, a lock that was not to be had.
+    Adapters raise it for everything that concurrency causes: serialization failures, deadlocks, write conflicts, a
+    versioned update that matches no row, a lock that was not obtained in time.
     """
 
 
 class KeyInFlight(TryAgain):
-    """Another unit of work holds the same idempotency key and has not ended."""
+    """Another unit of work has claimed the same idempotency key and has not ended yet."""
 
 
 class OutcomeUnknown(Exception):
-    """The connection was lost during the commit: it may or may not have taken effect."""
+    """The connection was lost during the commit, which may or may not have taken effect."""
 
 
 class Unavailable(Exception):
-    """The store cannot be used now; the text says why in one line, and nothing secret."""
+    """The store cannot be used now. The message is one line that says why, without secrets."""
 
 
 class NoSpace(Unavailable):
-    """The store has no disk space left for what a unit of work would write. Nothing of it is kept; reads go on."""
+    """The store has no disk space left for the changes of a unit of work. None of them is stored; reads still work."""
 
 
 class Busy(Unavailable):
-    """The store answers, but not within the time that this request has."""
+    """The store works, but did not answer within the time that this request has."""
 
 
 class KeyReused(Invalid):
+    """The idempotency key was used before for a request with other content."""
+
     def __init__(self) -> None:
         super().__init__("idempotency-key-reused", "this key was sent before with another request", "Idempotency-Key")
 
 
 class RequestInProgress(Conflict):
+    """An earlier request with the same idempotency key has not ended yet."""
+
     def __init__(self) -> None:
         super().__init__("request-in-progress", "the first request with this key has not ended yet")

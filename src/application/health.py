@@ -1,4 +1,4 @@
-"""Whether the store takes writes, for those who direct requests to servers that can serve them."""
+"""A readiness check: whether the store accepts writes."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from application.ports import Clock, Ids, KeyId, UnitOfWork
 from application.transact import Transact
 from domain.user import UserId
 
-SIZE = 64 * 1024
-"""Bytes that the probe writes: as many as the largest request has, so that what it finds room for is no exception."""
+PROBE_BYTES = 64 * 1024
+"""As large as the largest request body, so that the disk space that suffices for the probe suffices for requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckWritable:
-    """Tell whether the store takes writes, as far as this process has seen: False while it has no disk space.
+    """Return whether the store accepts writes, as far as this process knows. False while the disk is full.
 
-    - Nothing is asked of the store unless the last write of this process failed for want of space.
-    - Then a write is tried, since a server that is not ready gets no requests that could show the end of the shortage.
-      What it writes is an idempotency key that has expired already, which the next purge removes.
+    - The store is not asked unless the last write of this process failed because the disk was full.
+    - In that case a write is tried, because a server that is not ready gets no requests that could show that there is
+      space again. The probe is an idempotency key that has already expired, which the next purge removes.
     """
 
     transact: Transact
@@ -34,5 +34,5 @@ class CheckWritable:
 
     async def _write(self, uow: UnitOfWork) -> None:
         probe = KeyId(UserId(self.ids()), operation="health", key="probe")
-        await uow.keys.claim(probe, b"", at=self.now(), lifetime=timedelta(0), patience=0)
-        await uow.keys.keep(probe, bytes(SIZE))
+        await uow.keys.claim(probe, b"", at=self.now(), lifetime=timedelta(0), max_wait=0)
+        await uow.keys.save_answer(probe, bytes(PROBE_BYTES))

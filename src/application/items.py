@@ -1,22 +1,22 @@
-"""Items: registering, changing and removing them, and handing them over."""
+"""Items: registering, changing, removing and transferring them."""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from application.callers import acting_user
+from application.callers import hold_active_user
 from application.ports import Clock, Ids, UnitOfWork
 from application.readers import OwnedItem
 from application.transact import Transact
 from domain.item import Item, ItemChanges, ItemId, TransferId
-from domain.user import UserId, acting
-from domain.version import Expected
+from domain.user import UserId, require_active
+from domain.version import ExpectedVersions
 
 
 @dataclass(frozen=True, slots=True)
 class CreateItem:
     """Register an item.
 
-    - It belongs to the one who registers it, whose account is active.
+    - It belongs to the user who registers it, whose account must be active.
     """
 
     transact: Transact
@@ -25,7 +25,7 @@ class CreateItem:
 
     async def __call__(self, *, by: UserId, name: str, description: str | None, price: Decimal) -> OwnedItem:
         async def work(uow: UnitOfWork) -> OwnedItem:
-            owner = await acting_user(uow, by)
+            owner = await hold_active_user(uow, by)
             item = Item.register(
                 id=ItemId(self.ids()), name=name, description=description, price=price, owner=owner, at=self.now()
             )
@@ -39,17 +39,17 @@ class CreateItem:
 class ChangeItem:
     """Change an item's name, description or price.
 
-    - Only its owner may; they may name the versions that they would have.
-    - What changes nothing makes no new version.
+    - Only the owner can change it. The caller may say which versions the change is meant for.
+    - If no field gets another value, the version stays the same.
     """
 
     transact: Transact
 
     async def __call__(
-        self, item_id: ItemId, changes: ItemChanges, *, by: UserId, expected: Expected = None
+        self, item_id: ItemId, changes: ItemChanges, *, by: UserId, expected: ExpectedVersions = None
     ) -> OwnedItem:
         async def work(uow: UnitOfWork) -> OwnedItem:
-            owner = await acting_user(uow, by)
+            owner = await hold_active_user(uow, by)
             item = await uow.items.get_for_update(item_id)
             if item.change(changes, by=by, expected=expected):
                 await uow.items.save(item)
@@ -62,17 +62,17 @@ class ChangeItem:
 class DeleteItem:
     """Remove an item.
 
-    - Only its owner may; they may name the versions that they would have.
-    - Its history stays in the store, though nobody can ask for it any more.
+    - Only the owner can remove it. The caller may say which versions they mean.
+    - Its transfer history stays in the store, but can no longer be queried.
     """
 
     transact: Transact
 
-    async def __call__(self, item_id: ItemId, *, by: UserId, expected: Expected = None) -> None:
+    async def __call__(self, item_id: ItemId, *, by: UserId, expected: ExpectedVersions = None) -> None:
         async def work(uow: UnitOfWork) -> None:
-            await acting_user(uow, by)
+            await hold_active_user(uow, by)
             item = await uow.items.get_for_update(item_id)
-            item.permit(by, expected)
+            item.check_owner_and_version(by, expected)
             await uow.items.remove(item)
 
         await self.transact(work)
@@ -80,21 +80,24 @@ class DeleteItem:
 
 @dataclass(frozen=True, slots=True)
 class TransferItem:
-    """Hand an item to another user.
+    """Transfer an item to another user.
 
-    - Only its owner may, and only while their account is active; they may name the versions that they would have.
-    - The recipient exists, is active, and is somebody else.
-    - Every transfer stays in the item's history, numbered without a gap.
+    - Only the owner can transfer it, and only while their account is active. The caller may say which versions they
+      mean.
+    - The recipient exists, is active, and is not the owner.
+    - Every transfer is added to the item's history. Transfers are numbered without gaps.
     """
 
     transact: Transact
     ids: Ids
     now: Clock
 
-    async def __call__(self, item_id: ItemId, *, by: UserId, to: UserId, expected: Expected = None) -> OwnedItem:
+    async def __call__(
+        self, item_id: ItemId, *, by: UserId, to: UserId, expected: ExpectedVersions = None
+    ) -> OwnedItem:
         async def work(uow: UnitOfWork) -> OwnedItem:
             users = await uow.users.hold(by, to)
-            acting(users.get(by))
+            require_active(users.get(by))
             item = await uow.items.get_for_update(item_id)
             transfer = item.transfer(
                 id=TransferId(self.ids()), by=by, to=users.get(to), expected=expected, at=self.now()

@@ -1,4 +1,4 @@
-"""Pages of a list: which part is wanted, and what there was."""
+"""Pages of lists: which part of a list is requested, and the result."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 
 COUNT_LIMIT = 10_000
-"""Counting stops here, so that a page costs the same however long the list is."""
+"""Counting stops at this number of rows, so that the cost of a page does not grow with the list."""
 
 SortValue = str | int | Decimal | datetime | UUID
 T = TypeVar("T")
@@ -16,7 +16,7 @@ Order = TypeVar("Order", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class Sort(Generic[Order]):
-    """The field to sort by; ids break ties, in the same direction."""
+    """The field to sort by. Rows with equal values are ordered by id, in the same direction."""
 
     by: Order
     descending: bool = False
@@ -24,7 +24,7 @@ class Sort(Generic[Order]):
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a row stands in a sorted list: the value sorted by, and the id that breaks ties."""
+    """The place of a row in a sorted list: its value of the sort field, and its id among equal values."""
 
     value: SortValue
     id: UUID
@@ -32,7 +32,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The part of a list that is wanted: `limit` rows after the position, or else after `skip` rows."""
+    """The requested part of a list: `limit` rows behind the position `after`, or else behind the first `skip` rows.
+
+    `count` says whether the length of the whole list is wanted, too.
+    """
 
     limit: int = 10
     skip: int = 0
@@ -42,7 +45,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Rows in order, whether more follow, and how many there are in all, up to the limit; None where not counted."""
+    """The rows of a window, in order.
+
+    `more` says whether rows follow. `total` is the length of the whole list, at most COUNT_LIMIT, or None if it was not
+    counted.
+    """
 
     items: list[T]
     more: bool
@@ -50,4 +57,5 @@ class Page(Generic[T]):
 
     @property
     def total_exact(self) -> bool | None:
+        """Whether `total` is the exact length rather than the limit at which counting stopped; None if not counted."""
         return None if self.total is None else self.total < COUNT_LIMIT

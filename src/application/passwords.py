@@ -1,4 +1,4 @@
-"""Proving a password, and how often one may try."""
+"""Verifying passwords, with a limit on failed attempts per account and per client address."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,112 +10,128 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import TypeVar
 
 from application.errors import Busy
+from application.locks import KeyedLock
 from application.ports import Clock, PasswordHasher, UnitOfWork
-from application.transact import Gate, Transact, Work
+from application.transact import Transact, Work
 from domain.user import User
 
 T = TypeVar("T")
 
-PAUSE = 0.02
-"""Seconds; about as long as it takes to judge one."""
+ADMISSION_PAUSE = 0.02
+"""Seconds between two tries to be admitted; about as long as it takes to verify one password."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A password that was judged, and that counts until it is settled: in the same unit as what it allows."""
+class VerifiedAttempt:
+    """A log-in attempt whose password has been verified. It is stored as pending until it is settled.
 
-    right: bool
+    Call settle() in the same unit of work as what the password allows, so that both take effect or neither does.
+    """
+
+    is_correct: bool
     subjects: tuple[bytes, bytes]
-    """The account and the address."""
+    """The hashed account and the hashed client address."""
     at: datetime
-    gate: Gate
+    locks: KeyedLock
 
     async def settle(self, uow: UnitOfWork, *, failed: bool) -> None:
-        counted = await uow.attempts.get_for_update(*self.subjects)
-        for attempts in counted:
+        """Count the attempt as failed or succeeded, for the account and for the address."""
+        counters = await uow.attempts.get_for_update(*self.subjects)
+        for attempts in counters:
             attempts.settle(self.at, failed=failed)
-        await uow.attempts.save(*counted)
+        await uow.attempts.save(*counters)
 
-    async def conclude(self, transact: Transact, work: Work[T]) -> T:
-        """What settles it, in its turn: of this process one at a time, as when it was admitted."""
-        async with AsyncExitStack() as turn:
-            with unless_late():
+    async def transact(self, transact: Transact, work: Work[T]) -> T:
+        """Run work that settles this attempt; in this process, one at a time per client address."""
+        async with AsyncExitStack() as lock:
+            with _busy_after_timeout():
                 async with asyncio.timeout(transact.deadline):
-                    await turn.enter_async_context(self.gate(self.subjects[1]))
+                    await lock.enter_async_context(self.locks(self.subjects[1]))
             return await transact(work)
 
     async def withdraw(self, transact: Transact) -> None:
-        """It came to nothing, and not because of the password."""
-        await self.conclude(transact, lambda uow: self.settle(uow, failed=False))
+        """Settle the attempt as not failed, when the request has failed for another reason than the password."""
+        await self.transact(transact, lambda uow: self.settle(uow, failed=False))
 
 
 @dataclass(frozen=True, slots=True)
-class ProvePassword:
-    """Judge a password.
+class VerifyPassword:
+    """Verify a password, and count the attempt as pending until it is settled.
 
-    - Only so many may fail in a quarter of an hour for one account, and from one address; then none is judged.
+    - After so many failed attempts within a quarter of an hour, for one account or from one address, no further
+      password is verified: TooManyAttempts.
     - Whether the account exists makes no difference, neither to the count nor to the time that it takes.
-    - Attempts are counted before they are judged: a thousand at once get no further than one after another.
-    - Of IPv6 a network counts as one address, since whoever has one of its addresses has all of them.
+    - Attempts are counted before they are verified, so a thousand at once get no further than one after another.
+    - An IPv6 network (/64) counts as one address, since its users can choose any address in it.
     """
 
     transact: Transact
     passwords: PasswordHasher
     now: Clock
-    per_account: int
-    per_address: int
-    gate: Gate = field(default_factory=Gate)
+    max_failures_per_account: int
+    max_failures_per_address: int
+    locks: KeyedLock = field(default_factory=KeyedLock)
 
-    async def __call__(self, user: User | None, login: str, password: str, address: str) -> Attempt:
+    async def __call__(self, user: User | None, login: str, password: str, address: str) -> VerifiedAttempt:
+        """`user` is None if no account has this login name, which is then counted like an account."""
         account = f"account {user.id}" if user else f"name {login}"
-        subjects = (subject(account), subject(f"address {network(address)}"))
-        at = await self._admitted(*subjects)
+        subjects = (hash_subject(account), hash_subject(f"address {throttled_network(address)}"))
+        at = await self._wait_for_admission(*subjects)
         try:
-            right = await self.passwords.verify(password, user.password_hash if user else None)
+            is_correct = await self.passwords.verify(password, user.password_hash if user else None)
         except Busy:
-            await Attempt(False, subjects, at, self.gate).withdraw(self.transact)
+            await VerifiedAttempt(False, subjects, at, self.locks).withdraw(self.transact)
             raise
-        return Attempt(right, subjects, at, self.gate)
+        return VerifiedAttempt(is_correct, subjects, at, self.locks)
 
-    async def _admitted(self, account: bytes, address: bytes) -> datetime:
-        """When; one of this process asks at a time, where each would only be in the others' way."""
+    async def _wait_for_admission(self, account: bytes, address: bytes) -> datetime:
+        """Store a pending attempt for both subjects and return its time; wait while too many others are pending.
+
+        In this process, one attempt per account and address at a time asks the store.
+        """
 
         async def admit(uow: UnitOfWork) -> bool:
-            counted = await uow.attempts.get_for_update(account, address)
-            limits = self.per_account, self.per_address
-            admitted = [attempts.admit(at, limit) for attempts, limit in zip(counted, limits, strict=True)]
+            counters = await uow.attempts.get_for_update(account, address)
+            limits = self.max_failures_per_account, self.max_failures_per_address
+            admitted = [attempts.admit(at, limit) for attempts, limit in zip(counters, limits, strict=True)]
             if all(admitted):
-                await uow.attempts.save(*counted)
+                await uow.attempts.save(*counters)
             return all(admitted)
 
-        with unless_late():
-            async with asyncio.timeout(self.transact.deadline), self.gate(account):
+        with _busy_after_timeout():
+            async with asyncio.timeout(self.transact.deadline), self.locks(account):
                 while True:
                     at = self.now()
-                    # Of these one at a time: those that settle, and so make room, do not wait behind them.
-                    async with self.gate(("admission", address)), self.gate(address):
+                    # Admissions have a queue of their own: attempts that settle, which makes room, pass it.
+                    async with self.locks(("admission", address)), self.locks(address):
                         if await self.transact(admit):
                             return at
-                    await asyncio.sleep(PAUSE)
+                    await asyncio.sleep(ADMISSION_PAUSE)
 
 
 @contextmanager
-def unless_late() -> Iterator[None]:
+def _busy_after_timeout() -> Iterator[None]:
+    """Turn a TimeoutError into Busy."""
     try:
         yield
     except TimeoutError:
-        raise Busy("others are still being judged") from None
+        raise Busy("too many other passwords are being verified") from None
 
 
-def network(address: str) -> str:
+def throttled_network(address: str) -> str:
+    """Return what counts as one client address: an IPv4 address, an IPv6 /64 network, or the text as it is.
+
+    An IPv4 address in IPv6 notation counts as the IPv4 address.
+    """
     try:
         ip = ip_address(address)
-    except ValueError:  # a proxy that we trust may say what it likes
+    except ValueError:  # a trusted proxy may send any text
         return address
     if not isinstance(ip, IPv6Address):
         return str(ip)
     return str(ip.ipv4_mapped or IPv6Network((ip.packed, 64), strict=False))
 
 
-def subject(text: str) -> bytes:
+def hash_subject(text: str) -> bytes:
+    """Return the SHA-256 under which attempts are stored. Hashed, because users type passwords into name fields."""
     return sha256(text.encode(errors="surrogatepass")).digest()

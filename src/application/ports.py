@@ -1,7 +1,8 @@
-"""What the use cases need from outside. Adapters fulfil these by having the methods, not by inheriting.
+"""Ports for changes, and everything else that use cases need from outside.
 
-Entities that a port hands out belong to the caller: changing one changes nothing that is stored until it is saved.
-Every call may raise `Unavailable`; every call of a unit of work may raise `TryAgain`, `commit` included.
+Adapters fulfil these protocols by having the methods, not by inheriting. Entities that a port returns belong to the
+caller: changing one changes nothing in the store until it is saved. Every method may raise Unavailable; every method of
+a unit of work, commit() included, may raise TryAgain.
 """
 
 from collections.abc import Callable
@@ -13,145 +14,176 @@ from uuid import UUID
 
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from domain.item import Item, ItemId, Transfer
-from domain.session import Attempts, Session, SessionId
+from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
 from domain.user import User, UserId
 
 Clock = Callable[[], datetime]
-"""Now, in UTC, cut to milliseconds, so that every engine gives back exactly what was stored."""
+"""Returns the current time in UTC, truncated to milliseconds, which every engine stores exactly."""
 
 Ids = Callable[[], UUID]
-"""A new UUIDv7, greater than all that this process made before."""
+"""Returns a new UUIDv7, greater than all that this process has made before."""
 
 
 class UserRepository(Protocol):
     """Users inside a unit of work. E-mail addresses and usernames are unique, compared byte by byte."""
 
     async def add(self, user: User) -> None:
-        """Raise Conflict `email-taken` or `username-taken`, here or at commit()."""
+        """Store a new user. Raise Conflict `email-taken` or `username-taken`, here or at commit()."""
         ...
 
     async def get_for_update(self, user_id: UserId) -> User:
-        """The user, locked against every other unit's change and hold; raise NotFound `user-not-found`."""
+        """Return the user and lock it until the unit of work ends; raise NotFound `user-not-found`.
+
+        The lock excludes changes and holds by other units of work.
+        """
         ...
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        """Those of the users that exist, kept as they are until this unit ends.
+        """Return those of the users that exist, and keep them unchanged until the unit of work ends.
 
-        Whoever changes or removes one of them meanwhile waits, or one of the two units gets TryAgain. Any number of
-        units may hold the same user. Locks are taken in the order of the ids, so that two holds cannot deadlock.
+        A shared lock: any number of units of work may hold the same user. If another one changes or removes a held user
+        meanwhile, it waits, or one of the two gets TryAgain. Locks are taken in the order of the ids, so that two calls
+        cannot deadlock.
         """
         ...
 
     async def save(self, user: User) -> None:
-        """Store a user that get_for_update() gave and that has since changed; raise Conflict as add() does."""
+        """Store a user that get_for_update() returned and that has changed since; raise Conflict as add() does."""
         ...
 
     async def remove(self, user: User) -> None:
-        """Raise Conflict `user-owns-items`, here or at commit(), while there are items of theirs.
+        """Remove a user whose tasks and sessions have been removed before.
 
-        Their tasks and sessions have been removed before.
+        Raise Conflict `user-owns-items`, here or at commit(), if the user owns items.
         """
         ...
 
 
 class ItemRepository(Protocol):
-    """Items inside a unit of work. An item's owner exists; removing an item leaves its transfers."""
+    """Items inside a unit of work. An item's owner always exists. Removing an item leaves its transfers."""
 
     async def add(self, item: Item) -> None:
-        """The owner exists, which this unit has made sure of by holding them."""
+        """Store a new item. The unit of work holds its owner, so the owner exists."""
         ...
 
     async def get_for_update(self, item_id: ItemId) -> Item:
-        """The item, locked until the unit of work ends where the engine can lock; raise NotFound `item-not-found`."""
+        """Return the item; raise NotFound `item-not-found`. Locked until the unit of work ends if the engine can."""
         ...
 
     async def save(self, item: Item) -> None:
-        """Store an item that get_for_update() gave and whose version has since grown by one.
+        """Store an item that get_for_update() returned and whose version has grown by one since.
 
-        Here or at commit(), raise TryAgain if someone else changed it first.
+        Raise TryAgain, here or at commit(), if another unit of work has changed it meanwhile.
         """
         ...
 
     async def remove(self, item: Item) -> None:
-        """Raise TryAgain, here or at commit(), if someone else changed it since get_for_update()."""
+        """Remove an item that get_for_update() returned.
+
+        Raise TryAgain, here or at commit(), if another unit of work has changed it meanwhile.
+        """
         ...
 
 
 class TransferRepository(Protocol):
-    """The history, to which units of work only ever add. `(item_id, number)` is unique."""
+    """The history of transfers, which is only ever added to. `(item_id, number)` is unique."""
 
     async def add(self, transfer: Transfer) -> None:
-        """Raise TryAgain, here or at commit(), if the item has a transfer of that number."""
+        """Store a transfer. Raise TryAgain, here or at commit(), if the item has a transfer of that number."""
         ...
 
 
 class TaskRepository(Protocol):
     """Tasks inside a unit of work."""
 
-    async def add(self, task: Task) -> None: ...
+    async def add(self, task: Task) -> None:
+        """Store a new task. The unit of work holds its owner, so the owner exists."""
+        ...
 
     async def get_for_update(self, task_id: TaskId) -> Task:
-        """As for items; raise NotFound `task-not-found`."""
+        """Return the task; raise NotFound `task-not-found`. Locked until the unit of work ends if the engine can."""
         ...
 
     async def save(self, task: Task) -> None:
-        """As for items."""
+        """Store a task that get_for_update() returned and whose version has grown by one since.
+
+        Raise TryAgain, here or at commit(), if another unit of work has changed it meanwhile.
+        """
         ...
 
     async def remove(self, task: Task) -> None:
-        """As for items."""
+        """Remove a task that get_for_update() returned.
+
+        Raise TryAgain, here or at commit(), if another unit of work has changed it meanwhile.
+        """
         ...
 
-    async def remove_of(self, user_id: UserId) -> None:
-        """All tasks of a user, whom this unit has locked."""
+    async def remove_all(self, user_id: UserId) -> None:
+        """Remove all tasks of a user whom this unit of work has locked."""
         ...
 
 
 class SessionRepository(Protocol):
-    """Sign-ins, and the hashes of all tokens that they ever had."""
+    """Sessions, and the hashes of all refresh tokens that each session ever had."""
 
-    async def add(self, session: Session) -> None: ...
+    async def add(self, session: Session) -> None:
+        """Store a new session and its token hash."""
+        ...
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
-        """Whose token this is or was; both never change, so nothing is locked."""
+        """Return the session and the user to whom this token belongs or belonged; None if it is unknown.
+
+        Neither ever changes for a token, so nothing is locked.
+        """
         ...
 
     async def get_for_update(self, session_id: SessionId) -> Session:
-        """The session, locked; raise NotFound `session-not-found`. Lock its user first, if at all."""
+        """Return the session, locked; raise NotFound `session-not-found`.
+
+        A unit of work that also locks or holds the session's user does that first.
+        """
         ...
 
     async def save(self, session: Session) -> None:
-        """As for items; a token hash that it gives up is still found."""
+        """Store a session that get_for_update() returned and whose version has grown by one since.
+
+        Its former token hash can still be found. Raise TryAgain, here or at commit(), if another unit of work has
+        changed the session meanwhile.
+        """
         ...
 
-    async def revoke_of(self, user_id: UserId) -> None:
-        """All sessions of a user, whom this unit has locked."""
+    async def revoke_all(self, user_id: UserId) -> None:
+        """Revoke all sessions of a user whom this unit of work has locked."""
         ...
 
-    async def remove_of(self, user_id: UserId) -> None:
-        """All sessions of a user, whom this unit has locked, and their tokens."""
+    async def remove_all(self, user_id: UserId) -> None:
+        """Remove all sessions of a user whom this unit of work has locked, and their tokens."""
         ...
 
 
-class AttemptRepository(Protocol):
-    """What is remembered of log-ins, by subject; a hash, since people type secrets where names belong."""
+class LoginAttemptRepository(Protocol):
+    """Recent log-in attempts by subject, which is the hash of an account or a client address."""
 
-    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
-        """In the order given, locked in the order of the bytes; empty ones, locked too, where nothing is stored."""
+    async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
+        """Return the attempts of each subject, in the order of the arguments, and lock them.
+
+        A subject of which nothing is stored gets an empty object and is locked, too. Locks are taken in the order of
+        the subjects' bytes, so that two calls cannot deadlock.
+        """
         ...
 
-    async def save(self, *attempts: Attempts) -> None:
-        """Store what get_for_update() gave in this unit and whose version has since grown, by however much.
+    async def save(self, *attempts: LoginAttempts) -> None:
+        """Store what get_for_update() returned in this unit of work and whose version has grown since.
 
-        Here or at commit(), raise TryAgain if someone else changed it first.
+        Raise TryAgain, here or at commit(), if another unit of work has changed it meanwhile.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KeyId:
-    """What an idempotency key is unique within: who sent it, and for which operation."""
+    """Identifies an idempotency key: keys of different callers or operations are independent of one another."""
 
     caller: UserId
     operation: str
@@ -159,29 +191,30 @@ class KeyId:
 
 
 class KeyRepository(Protocol):
-    """Idempotency keys, stored in the transaction of the effect that they guard."""
+    """Idempotency keys, stored in the same transaction as the effect that they guard."""
 
     async def claim(
-        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, patience: float
+        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        """Take the key for this unit of work: None, or the answer that its first use kept.
+        """Claim the key for this unit of work and return None, or return the answer that was stored with it before.
 
-        The first statement of its unit. Atomic: of any number of concurrent claims one gets None; the others wait up
-        to `patience` seconds for it to end, or raise KeyInFlight at once or then. A key older than its lifetime is
-        taken as if it were new. Raise KeyReused if the first use had another fingerprint.
+        Must be the first call of its unit of work. Atomic: of several concurrent claims exactly one gets None. The
+        others wait up to `max_wait` seconds for that unit of work to end and raise KeyInFlight if it does not; an
+        engine that cannot wait raises KeyInFlight at once. A key that was claimed longer than `lifetime` before
+        `at` counts as new. Raise KeyReused if the key was used with another fingerprint.
         """
         ...
 
-    async def keep(self, key: KeyId, answer: bytes) -> None:
-        """Remember the answer to the claimed key; unless this is called, commit() must not be."""
+    async def save_answer(self, key: KeyId, answer: bytes) -> None:
+        """Store the answer of the key that this unit of work has claimed. Required before commit()."""
         ...
 
 
 class UnitOfWork(Protocol):
     """One transaction. Leaving it without commit() undoes everything; after an error it can only be left.
 
-    Readers and other units see its changes after commit() only, and then all of them. Of two overlapping units that
-    change one aggregate, at most one commits per version: the other waits, or gets TryAgain.
+    Readers and other units of work see its changes only after commit(), and then all of them. If two overlapping units
+    of work change one aggregate, at most one commits per version; the other waits, or gets TryAgain.
     """
 
     @property
@@ -195,64 +228,77 @@ class UnitOfWork(Protocol):
     @property
     def sessions(self) -> SessionRepository: ...
     @property
-    def attempts(self) -> AttemptRepository: ...
+    def attempts(self) -> LoginAttemptRepository: ...
     @property
     def keys(self) -> KeyRepository: ...
 
     async def commit(self) -> None:
-        """Durable when this returns. Raise OutcomeUnknown if that cannot be told, TryAgain if nothing was kept."""
+        """Make all changes durable and visible.
+
+        Raise TryAgain if nothing was stored, or OutcomeUnknown if the store did not say whether it was.
+        """
         ...
 
 
 Begin = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
-"""A new unit of work. Entering or its first call raises Unavailable if the store is down, Busy if it is saturated."""
+"""Begins a new unit of work. Entering it, or its first call, raises Unavailable if the store is down, Busy if all
+connections are in use."""
 
 
 class PasswordHasher(Protocol):
-    """Slow on purpose and off the event loop: never call it inside a unit of work. Raise Busy if too many wait."""
+    """Hashes passwords. Takes about 20 ms per call, outside the event loop; never call it inside a unit of work."""
 
-    async def hash(self, password: str) -> str: ...
+    async def hash(self, password: str) -> str:
+        """Return a salted hash of the password; raise Busy if too many calls are waiting."""
+        ...
 
-    def outdated(self, password_hash: str) -> bool:
-        """Whether the hash was made with other parameters than new ones are."""
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Return whether the hash was made with other parameters than new hashes are."""
         ...
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Whether they fit. Without a hash the answer is no, after the time that a real one would have taken."""
+        """Return whether the hash was made of this password; raise Busy if too many calls are waiting.
+
+        Without a hash, return False after the time that verifying a real one takes.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
+    """A signed access token, and the number of seconds until it expires."""
+
     token: str
     expires_in: int
-    """Seconds."""
 
 
 class Tokens(Protocol):
-    """Access tokens: whoever has one acts as its user, with no look-up, until it expires."""
+    """Access tokens. A token is checked without asking the store, and works until it expires."""
 
-    def issue(self, user_id: UserId, at: datetime) -> AccessToken: ...
+    def issue(self, user_id: UserId, at: datetime) -> AccessToken:
+        """Return a new token for the user, valid from this time."""
+        ...
 
     def verify(self, token: str, at: datetime) -> UserId:
-        """Raise Unauthenticated `invalid-token`."""
+        """Return the user for whom the token was issued; raise Unauthenticated `invalid-token`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The state of a store's schema: the revision found and the one that this version of Handover needs."""
+    """The revision of the store's schema, and the revision that this version of Handover needs. None: no schema."""
 
     found: str | None
     needed: str | None
 
     @property
     def is_current(self) -> bool:
+        """Whether the store has the needed revision."""
         return self.found == self.needed
 
 
 class Store(Protocol):
-    """One storage engine behind one adapter: what a setting chooses."""
+    """A storage engine and its adapter, as chosen by the settings. begin() starts changes; the readers run queries."""
 
     @property
     def begin(self) -> Begin: ...
@@ -266,23 +312,25 @@ class Store(Protocol):
     def tasks(self) -> TaskReader: ...
 
     async def purge(self, at: datetime) -> int:
-        """Remove idempotency keys, sessions and log-in attempts that have had their time; how many there were."""
+        """Remove idempotency keys, sessions and log-in attempts that have expired; return how many were removed."""
         ...
 
     async def open(self) -> None:
-        """Connect. Raise Unavailable, saying in one line what to do, if that fails or the engine does not serve."""
+        """Connect. Raise Unavailable, with a one-line message that says what to do, if the engine cannot be used."""
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
 
     async def schema(self) -> Schema:
-        """Asks the store, so it also shows whether the store answers."""
+        """Return the state of the schema. This asks the store, so it also shows whether the store answers."""
         ...
 
     async def upgrade(self) -> None:
-        """Bring the schema to the revision needed; nothing happens if it is there. Safe to run beside itself."""
+        """Migrate the schema to the needed revision; do nothing if it is there. Several processes may do so at once."""
         ...
 
     async def downgrade(self) -> None:
-        """Take the newest revision back, and the data that only it can hold with it."""
+        """Undo the newest migration, with the data that only its schema can hold."""
         ...

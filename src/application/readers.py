@@ -1,8 +1,8 @@
-"""Queries: committed state, and no transaction, so what they say may be outdated at once.
+"""Ports for queries. They read committed state without a transaction, so a result may be outdated at once.
 
-Every call may raise `Unavailable`, and costs one statement, or two where a page is counted. Pages are ordered as
-stated, ties by id in the direction of the sort, and a page after a position starts behind it whether or not its row
-still exists. Counting stops at the limit of `paging`.
+Every method may raise Unavailable. Each sends one statement, or two where a page is counted. Pages are sorted as
+stated, rows with equal values by id in the same direction. A page after a position starts behind it even if the row at
+that position has been deleted. Counting stops at `application.paging.COUNT_LIMIT`.
 """
 
 from dataclasses import dataclass
@@ -18,29 +18,34 @@ from domain.user import User, UserId
 
 @dataclass(frozen=True, slots=True)
 class OwnedItem:
-    """An item with as much of its owner as its answer shows."""
+    """An item and its owner's username."""
 
     item: Item
     owner_username: str
 
 
 class UserReader(Protocol):
+    """Queries of users."""
+
     async def get(self, user_id: UserId) -> User:
-        """Raise NotFound `user-not-found`."""
+        """Return the user; raise NotFound `user-not-found`."""
         ...
 
-    async def by_login(self, login: str) -> User | None:
-        """By e-mail address if there is an `@` in it, else by username; both as the domain spells them."""
+    async def find_by_login(self, login: str) -> User | None:
+        """Return the user with this e-mail address, if `login` has an `@`, or else with this username; None if none.
+
+        `login` has been normalized with normalize_identifier().
+        """
         ...
 
     async def page(self, window: Window) -> Page[User]:
-        """By id; positions are (id, id)."""
+        """Return users sorted by id. Positions are (id, id)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """What is None does not restrict."""
+    """Conditions on items, all of which must hold; a field that is None is no condition. Prices are inclusive."""
 
     owner_id: UserId | None = None
     min_price: Decimal | None = None
@@ -48,27 +53,38 @@ class ItemFilter:
 
 
 ItemOrder = Literal["id", "created_at", "price", "name"]
+"""Fields that items can be sorted by."""
 
 
 class ItemReader(Protocol):
+    """Queries of items."""
+
     async def get(self, item_id: ItemId) -> OwnedItem:
-        """Raise NotFound `item-not-found`."""
+        """Return the item; raise NotFound `item-not-found`."""
         ...
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
-        """Positions are (the field sorted by, id)."""
+        """Return the items that match the filter. Positions are (value of the sort field, id)."""
         ...
 
 
 class TransferReader(Protocol):
-    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """By number, the first first; positions are (number, id). Raise NotFound `item-not-found`."""
+    """Queries of the transfer history."""
+
+    async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+        """Return the transfers of an item, sorted by number; raise NotFound `item-not-found`.
+
+        Positions are (number, id).
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """What is None does not restrict."""
+    """Conditions on tasks, all of which must hold; a field that is None is no condition.
+
+    `created_after` itself is excluded.
+    """
 
     owner_id: UserId
     status: TaskStatus | None = None
@@ -76,13 +92,16 @@ class TaskFilter:
 
 
 TaskOrder = Literal["id", "created_at", "title"]
+"""Fields that tasks can be sorted by."""
 
 
 class TaskReader(Protocol):
+    """Queries of tasks."""
+
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
-        """Raise NotFound `task-not-found`, also for somebody else's."""
+        """Return the task; raise NotFound `task-not-found` if there is none or it belongs to another user."""
         ...
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        """Positions are (the field sorted by, id)."""
+        """Return the tasks that match the filter. Positions are (value of the sort field, id)."""
         ...

@@ -1,18 +1,18 @@
-"""Tasks: each user's own to-do list."""
+"""Tasks: changes of a user's own to-do list."""
 
 from dataclasses import dataclass
 
-from application.callers import acting_user
+from application.callers import hold_active_user
 from application.ports import Clock, Ids, UnitOfWork
 from application.transact import Transact
 from domain.task import Task, TaskChanges, TaskId, TaskStatus
 from domain.user import UserId
-from domain.version import Expected
+from domain.version import ExpectedVersions
 
 
 @dataclass(frozen=True, slots=True)
 class CreateTask:
-    """Put a task on one's own list."""
+    """Add a task to one's own list."""
 
     transact: Transact
     ids: Ids
@@ -20,8 +20,8 @@ class CreateTask:
 
     async def __call__(self, *, by: UserId, title: str, description: str | None, status: TaskStatus) -> Task:
         async def work(uow: UnitOfWork) -> Task:
-            owner = await acting_user(uow, by)
-            task = Task.plan(
+            owner = await hold_active_user(uow, by)
+            task = Task.create(
                 id=TaskId(self.ids()),
                 owner_id=owner.id,
                 title=title,
@@ -37,17 +37,19 @@ class CreateTask:
 
 @dataclass(frozen=True, slots=True)
 class ChangeTask:
-    """Change a task of one's own.
+    """Change one of one's own tasks.
 
-    - Somebody else's is as good as missing.
-    - What changes nothing makes no new version.
+    - Another user's task is answered like one that does not exist.
+    - If no field gets another value, the version stays the same.
     """
 
     transact: Transact
 
-    async def __call__(self, task_id: TaskId, changes: TaskChanges, *, by: UserId, expected: Expected = None) -> Task:
+    async def __call__(
+        self, task_id: TaskId, changes: TaskChanges, *, by: UserId, expected: ExpectedVersions = None
+    ) -> Task:
         async def work(uow: UnitOfWork) -> Task:
-            await acting_user(uow, by)
+            await hold_active_user(uow, by)
             task = await uow.tasks.get_for_update(task_id)
             if task.change(changes, by=by, expected=expected):
                 await uow.tasks.save(task)
@@ -58,18 +60,18 @@ class ChangeTask:
 
 @dataclass(frozen=True, slots=True)
 class DeleteTask:
-    """Take a task off one's own list.
+    """Remove one of one's own tasks.
 
-    - Somebody else's is as good as missing.
+    - Another user's task is answered like one that does not exist.
     """
 
     transact: Transact
 
-    async def __call__(self, task_id: TaskId, *, by: UserId, expected: Expected = None) -> None:
+    async def __call__(self, task_id: TaskId, *, by: UserId, expected: ExpectedVersions = None) -> None:
         async def work(uow: UnitOfWork) -> None:
-            await acting_user(uow, by)
+            await hold_active_user(uow, by)
             task = await uow.tasks.get_for_update(task_id)
-            task.permit(by, expected)
+            task.check_owner_and_version(by, expected)
             await uow.tasks.remove(task)
 
         await self.transact(work)

@@ -1,119 +1,84 @@
-"""The transaction boundary: begin, claim the key, work, keep the answer, commit, and again if need be.
+"""The transaction boundary: begin, claim the idempotency key, do the work, store the answer, commit; retry if needed.
 
 Every change of the store goes through here, so no use case can forget the retry, the key or the commit.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from application.errors import Busy, KeyInFlight, NoSpace, OutcomeUnknown, RequestInProgress, TryAgain
-from application.ports import Begin, Clock, KeyId, UnitOfWork
+from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, current_request
+from application.locks import KeyedLock
+from application.ports import Begin, Clock, UnitOfWork
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], Awaitable[T]]
+"""What a use case does inside one unit of work."""
 
-KEY_LIFETIME = timedelta(hours=24)
-KEY_PATIENCE = 2.0
-COMMIT_GRACE = 0.4
-
-
-@dataclass(slots=True)
-class Once:
-    """The wish that a request takes effect once, however often it is sent."""
-
-    key: KeyId
-    fingerprint: bytes
-    render: Callable[[Any], bytes]
-    """Makes the answer from the work's result, inside the transaction: what is kept and what is sent are the same."""
-    answer: bytes | None = None
-    """The answer that was kept, as soon as the work is committed."""
-
-
-class Replay(Exception):
-    """Not a failure: the key's work was done before, and this is the answer that it got."""
-
-    def __init__(self, answer: bytes) -> None:
-        super().__init__("replay")
-        self.answer = answer
-
-
-_once: ContextVar[Once | None] = ContextVar("once", default=None)
-
-
-@contextmanager
-def keyed(once: Once) -> Iterator[None]:
-    """The unit of work that is run within takes effect once. Ambient, so that use cases need not pass it on."""
-    token = _once.set(once)
-    try:
-        yield
-    finally:
-        _once.reset(token)
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """Lets one at a time through to the store per key: ten waiting there would hold ten connections."""
-
-    held: dict[Hashable, asyncio.Event] = field(default_factory=dict)
-
-    @asynccontextmanager
-    async def __call__(self, key: Hashable, until: float | None = None) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout_at(until):
-                while key in self.held:
-                    await self.held[key].wait()
-        except TimeoutError:
-            raise RequestInProgress from None
-        self.held[key] = asyncio.Event()
-        try:
-            yield
-        finally:
-            self.held.pop(key).set()
+KEY_WAIT_SECONDS = 2.0
+"""How long a request waits for an earlier request with the same idempotency key to end."""
+COMMIT_GRACE_SECONDS = 0.4
+"""How long a cancelled request waits for its running commit to end."""
 
 
 @dataclass(slots=True)
 class WriteStatus:
-    """Whether the last unit of work of this process that could tell found disk space for its changes."""
+    """Whether the last unit of work of this process that committed or failed for want of disk space did the latter."""
 
     out_of_space: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Transact:
-    """Run a piece of work in a unit of work of its own and commit it, as often as it takes within the deadline.
+    """Run a piece of work in a unit of work of its own and commit it; retry on TryAgain until the deadline.
 
-    The work may run several times, so it changes nothing but through its unit of work.
+    The work may run several times, so it must change nothing except through its unit of work. If an idempotency key is
+    set, the work runs only if the key is new; otherwise Replay is raised with the answer of the first use.
     """
 
     begin: Begin
     now: Clock
     deadline: float = 4.5
-    """Seconds, for connections, locks, keys, statements and repetitions together."""
-    gate: Gate = field(default_factory=Gate)
+    """Seconds for everything together: connections, locks, keys, statements and retries."""
+    key_locks: KeyedLock = field(default_factory=KeyedLock)
     writes: WriteStatus = field(default_factory=WriteStatus)
 
     async def __call__(self, work: Work[T]) -> T:
-        once = _once.get()
+        """Return what the work returns.
+
+        Raise Busy if the deadline has passed, OutcomeUnknown if a commit without a key may or may not have taken
+        effect, RequestInProgress if another request with the same key does not end, and what the work raises.
+        """
+        request = current_request()
         try:
             async with asyncio.timeout(self.deadline) as limit:
-                if once is None:
-                    return await self._repeat(work, TryAgain)
-                impatient = asyncio.get_running_loop().time() + KEY_PATIENCE
-                async with self.gate(once.key, impatient):
-                    # An unknown outcome is no obstacle here: the key tells whether it happened.
-                    return await self._repeat(self._guarded(work, once, impatient), TryAgain, OutcomeUnknown)
+                if request is None:
+                    return await self._retry(work, TryAgain)
+                wait_until = asyncio.get_running_loop().time() + KEY_WAIT_SECONDS
+                return await self._run_once(work, request, wait_until)
         except TimeoutError:
             if limit.expired():
                 raise Busy("the store was too busy to finish this in time") from None
             raise
 
-    async def _repeat(self, work: Work[T], *obstacles: type[Exception]) -> T:
+    async def _run_once(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> T:
+        """Run the work under the request's key. One request per key at a time goes to the store.
+
+        An unknown outcome is retried here, because the key tells whether the commit took effect.
+        """
+        async with AsyncExitStack() as locks:
+            try:
+                await locks.enter_async_context(self.key_locks(request.key, wait_until))
+            except TimeoutError:
+                raise RequestInProgress from None
+            return await self._retry(self._with_key(work, request, wait_until), TryAgain, OutcomeUnknown)
+
+    async def _retry(self, work: Work[T], *retried: type[Exception]) -> T:
+        """Run the work in a new unit of work and commit it, again and again while that raises a retried error."""
         for pause in _pauses():
             if pause:
                 await asyncio.sleep(pause)
@@ -123,36 +88,38 @@ class Transact:
                     await _commit(uow)
                     self.writes.out_of_space = False
                     return result
-            except obstacles:
+            except retried:
                 continue
             except NoSpace:
                 self.writes.out_of_space = True
                 raise
         raise AssertionError("the pauses are endless")
 
-    def _guarded(self, work: Work[T], once: Once, impatient: float) -> Work[T]:
-        async def guarded(uow: UnitOfWork) -> T:
-            patience = max(0.0, impatient - asyncio.get_running_loop().time())
+    def _with_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> Work[T]:
+        """Return the same work, preceded by claiming the request's key and followed by storing its answer."""
+
+        async def work_with_key(uow: UnitOfWork) -> T:
+            max_wait = max(0.0, wait_until - asyncio.get_running_loop().time())
             try:
                 answer = await uow.keys.claim(
-                    once.key, once.fingerprint, at=self.now(), lifetime=KEY_LIFETIME, patience=patience
+                    request.key, request.fingerprint, at=self.now(), lifetime=KEY_LIFETIME, max_wait=max_wait
                 )
             except KeyInFlight:
-                if asyncio.get_running_loop().time() >= impatient:
+                if asyncio.get_running_loop().time() >= wait_until:
                     raise RequestInProgress from None
                 raise
             if answer is not None:
                 raise Replay(answer)
             result = await work(uow)
-            once.answer = once.render(result)
-            await uow.keys.keep(once.key, once.answer)
+            request.answer = request.render(result)
+            await uow.keys.save_answer(request.key, request.answer)
             return result
 
-        return guarded
+        return work_with_key
 
 
 def _pauses() -> Iterator[float]:
-    """None before the first attempt, then longer and longer with jitter, up to a fifth of a second."""
+    """Yield the seconds to wait before each attempt: 0 before the first, then random with a growing limit up to 0.2."""
     yield 0.0
     longest = 0.005
     while True:
@@ -161,12 +128,12 @@ def _pauses() -> Iterator[float]:
 
 
 async def _commit(uow: UnitOfWork) -> None:
-    """Commit, and let no cancellation cut it in half: what is left then is to see how it ends, for a while."""
+    """Commit. If this task is cancelled meanwhile, let the commit go on for COMMIT_GRACE_SECONDS before ending it."""
     committing = asyncio.ensure_future(uow.commit())
     try:
         await asyncio.shield(committing)
     except asyncio.CancelledError:
-        _, hanging = await asyncio.wait({committing}, timeout=COMMIT_GRACE)
-        for task in hanging:
+        _, unfinished = await asyncio.wait({committing}, timeout=COMMIT_GRACE_SECONDS)
+        for task in unfinished:
             task.cancel()
         raise

@@ -1,6 +1,6 @@
-"""The passwords that are tried first. Decision 0006 says why these, and why here."""
+"""Passwords that attackers try first. Decision 0006 explains how the list was made and why it is in the domain."""
 
-from domain.text import caseless
+from domain.text import normalize_identifier
 
 LONGEST_AFFIX = 5  # a year and a sign
 LONGEST_UNIT = 4
@@ -37,7 +37,7 @@ RUNS = (
     "1234567887654321",
     "1234554321123456",
 )
-"""Along the keyboard and the alphabet; any part of one is common."""
+"""Sequences of the keyboard and the alphabet. Any part of one with at least SHORTEST_RUN characters is common."""
 
 _WORDS = """
 a aa aaa ab abc abcabc abcd abcde abcdef abcdefg access account action adam admin adminadmin administrator adrian
@@ -127,28 +127,38 @@ woodland wordpass wrestling wrinkles xavier xbox xxx yamaha yankee yankees yello
 zaqwsx zeppelin zidane zxc zxcv zxcvbn zxcvbnm любовь пароль привет
 """
 WORDS = frozenset(_WORDS.split())
-"""A few digits or signs around one, or digits in the shape of its letters, make no difference."""
+"""Common words. A few digits or signs around a word, or digits in place of similar letters, are ignored."""
 
 LOOKALIKES = str.maketrans("@4803!1$57", "aaboeiisst")
 
 
 def is_common(password: str) -> bool:
-    """However it is spelt: in capitals, with a few digits or signs around it, or digits in the place of letters."""
-    spelt = caseless(password)
-    return _runs(spelt) or _repeats(spelt) or any(stem in WORDS or _runs(stem) for stem in _stems(spelt))
+    """Return whether attackers would try this password early.
+
+    Upper case, a few digits or signs before or after a common word, and digits in place of similar letters make no
+    difference.
+    """
+    normalized = normalize_identifier(password)
+    return (
+        _is_run(normalized)
+        or _repeats(normalized)
+        or any(stem in WORDS or _is_run(stem) for stem in _stems(normalized))
+    )
 
 
-def _runs(text: str) -> bool:
+def _is_run(text: str) -> bool:
+    """Return whether the text is a part of a keyboard or alphabet sequence."""
     return len(text) >= SHORTEST_RUN and any(text in run for run in RUNS)
 
 
 def _repeats(text: str) -> bool:
-    """Four characters or fewer, or a common word, over and over again."""
+    """Return whether the text repeats a unit of at most LONGEST_UNIT characters, or repeats a common word."""
     unit = text[: (text + text).find(text, 1)]
     return len(unit) <= LONGEST_UNIT or (unit != text and unit in WORDS)
 
 
 def _stems(text: str) -> set[str]:
+    """Return what is left when digits and signs are removed at the start or end, also with look-alikes as letters."""
     starts = {0, *(n for n in range(1, len(text)) if _is_affix(text[:n]))}
     ends = {len(text), *(n for n in range(1, len(text)) if _is_affix(text[n:]))}
     stems = {text[start:end] for start in starts for end in ends if start < end and _has_letter(text[start:end])}
@@ -156,6 +166,7 @@ def _stems(text: str) -> set[str]:
 
 
 def _is_affix(text: str) -> bool:
+    """Return whether the text has no letter and is short enough to be an addition to a word."""
     return not _has_letter(text) and (len(text) <= LONGEST_AFFIX or text in "1234567890")
 
 

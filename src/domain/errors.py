@@ -1,7 +1,13 @@
-"""The kinds of refusal. The class says what sort it is, the code which one; a code never changes its meaning."""
+"""The kinds of errors that business rules raise.
+
+The class says what kind of error it is. The code names the rule that was broken; API clients rely on codes, so a code
+never changes its meaning.
+"""
 
 
 class DomainError(Exception):
+    """Base class of all errors that business rules raise. `detail` is a text that may be shown to the caller."""
+
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(code, detail)
         self.code = code
@@ -12,27 +18,27 @@ class DomainError(Exception):
 
 
 class NotFound(DomainError):
-    """What was asked for does not exist, or not for the one who asks."""
+    """The requested object does not exist, or the caller may not know that it exists."""
 
 
 class Unauthenticated(DomainError):
-    """Nobody, or nobody active, stands behind the request."""
+    """The caller has not signed in, or their account is not active."""
 
 
 class Forbidden(DomainError):
-    """Known, but not allowed to."""
+    """The caller is known, but not allowed to do this."""
 
 
 class Conflict(DomainError):
-    """Right in itself, but not as things stand."""
+    """The request is valid in itself, but does not fit the current state of the store."""
 
 
 class Stale(DomainError):
-    """The caller has seen an older version than the one that is stored."""
+    """The caller's change is meant for an older version than the one that is stored."""
 
 
 class Invalid(DomainError):
-    """Wrong in itself; `field` names the input that is to blame, where there is one."""
+    """The input is invalid. `field` names the input field at fault, or is None if it is no single field."""
 
     def __init__(self, code: str, detail: str, field: str | None = None) -> None:
         super().__init__(code, detail)

@@ -9,17 +9,19 @@ from uuid import UUID
 from domain.errors import Conflict, Forbidden, Invalid
 from domain.text import checked_description, checked_name
 from domain.user import User, UserId
-from domain.version import Expected, expect
+from domain.version import ExpectedVersions, check_version
 
 ItemId = NewType("ItemId", UUID)
 TransferId = NewType("TransferId", UUID)
 
-NAME_LENGTH = 200
-HIGHEST_PRICE = Decimal("9999999999.99")
+MAX_NAME_LENGTH = 200
+MAX_PRICE = Decimal("9999999999.99")
 CENT = Decimal("0.01")
 
 
 class ItemChanges(TypedDict, total=False):
+    """New values of an item's fields. Fields that are absent stay as they are."""
+
     name: str
     description: str | None
     price: Decimal
@@ -27,7 +29,11 @@ class ItemChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """One hand-over. It names users and items by value, because it outlives both."""
+    """One transfer of an item to a new owner.
+
+    It refers to users and items by their ids only, because it is kept after they are deleted. `number` counts the
+    item's transfers from 1; `version` is the item's version after this transfer.
+    """
 
     id: TransferId
     item_id: ItemId
@@ -40,7 +46,10 @@ class Transfer:
 
 @dataclass(slots=True, kw_only=True)
 class Item:
-    """A thing with exactly one owner. `version` grows with every change, `transfers` with every hand-over."""
+    """A thing with exactly one owner.
+
+    `version` grows by one with every change. `transfers` is the number of transfers so far.
+    """
 
     id: ItemId
     name: str
@@ -55,27 +64,34 @@ class Item:
     def register(
         cls, *, id: ItemId, name: str, description: str | None, price: Decimal, owner: User, at: datetime
     ) -> Self:
+        """Create an item that belongs to `owner`; raise Invalid if a field is not valid."""
         return cls(
             id=id,
-            name=checked_name("name", name, at_most=NAME_LENGTH),
+            name=checked_name("name", name, max_length=MAX_NAME_LENGTH),
             description=checked_description(description),
             price=checked_price(price),
             owner_id=owner.id,
             created_at=at,
         )
 
-    def permit(self, by: UserId, expected: Expected) -> None:
-        """What goes before every change of an item, in the order that the contract promises."""
+    def check_owner_and_version(self, by: UserId, expected: ExpectedVersions) -> None:
+        """Raise Forbidden if `by` is not the owner, then Stale if `expected` excludes the current version.
+
+        The API promises this order.
+        """
         if by != self.owner_id:
             raise Forbidden("item-not-owned", "only the item's owner can do this")
-        expect(self.version, expected)
+        check_version(self.version, expected)
 
-    def change(self, changes: ItemChanges, *, by: UserId, expected: Expected = None) -> bool:
-        """Whether anything is now different; what is not different is not a new version."""
-        self.permit(by, expected)
+    def change(self, changes: ItemChanges, *, by: UserId, expected: ExpectedVersions = None) -> bool:
+        """Apply the changes and return whether any field now has another value; only then is there a new version.
+
+        Raise as check_owner_and_version() does, then Invalid if a new value is not valid.
+        """
+        self.check_owner_and_version(by, expected)
         before = (self.name, self.description, self.price)
         if "name" in changes:
-            self.name = checked_name("name", changes["name"], at_most=NAME_LENGTH)
+            self.name = checked_name("name", changes["name"], max_length=MAX_NAME_LENGTH)
         if "description" in changes:
             self.description = checked_description(changes["description"])
         if "price" in changes:
@@ -85,9 +101,14 @@ class Item:
         return changed
 
     def transfer(
-        self, *, id: TransferId, by: UserId, to: User | None, expected: Expected = None, at: datetime
+        self, *, id: TransferId, by: UserId, to: User | None, expected: ExpectedVersions = None, at: datetime
     ) -> Transfer:
-        self.permit(by, expected)
+        """Make `to` the owner and return the record of this transfer.
+
+        Raise, in this order: as check_owner_and_version() does; Invalid `recipient-not-found` if `to` is None; Invalid
+        `recipient-is-owner`; Conflict `recipient-inactive`.
+        """
+        self.check_owner_and_version(by, expected)
         if to is None:
             raise Invalid("recipient-not-found", "the recipient does not exist", "to_user_id")
         if to.id == self.owner_id:
@@ -109,9 +130,12 @@ class Item:
 
 
 def checked_price(price: Decimal) -> Decimal:
-    """The price in its one form, two decimals, so that equal prices are equal in every answer."""
-    if not (price.is_finite() and 0 <= price <= HIGHEST_PRICE):
-        raise Invalid("invalid-price", f"between 0 and {HIGHEST_PRICE}", "price")
+    """Return the price with exactly two decimals, so that equal prices are always written alike.
+
+    Raise Invalid `invalid-price` if it is not between 0 and MAX_PRICE or has more than two decimals.
+    """
+    if not (price.is_finite() and 0 <= price <= MAX_PRICE):
+        raise Invalid("invalid-price", f"between 0 and {MAX_PRICE}", "price")
     exact = price.quantize(CENT)
     if exact != price:
         raise Invalid("invalid-price", "at most two decimals", "price")

@@ -1,4 +1,7 @@
-"""Sessions: one sign-in each, with all the refresh tokens that descend from it."""
+"""Sessions and log-in attempts.
+
+A session begins with one sign-in and includes all refresh tokens that were issued since.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,15 +13,16 @@ from domain.user import UserId
 
 SessionId = NewType("SessionId", UUID)
 
-REFUSED = "this refresh token does not work; sign in again"
+REFRESH_REFUSED = "this refresh token does not work; sign in again"
 
 ATTEMPT_WINDOW = timedelta(minutes=15)
-ATTEMPT_LASTS = timedelta(seconds=15)
-"""After this an attempt was cut off before it ended, and counts as failed."""
+"""Failed attempts count for this long."""
+ATTEMPT_TIMEOUT = timedelta(seconds=15)
+"""An attempt that has been pending for longer than this was interrupted, and counts as failed."""
 
 
 class TooManyAttempts(DomainError):
-    """Guessing is slowed down, whether or not this guess would have been right."""
+    """Too many log-in attempts have failed recently. Raised before the password is verified, right or wrong."""
 
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__("too-many-attempts", "too many failed log-ins; wait before the next")
@@ -26,18 +30,21 @@ class TooManyAttempts(DomainError):
 
 
 class TokenReused(Unauthenticated):
-    """A spent refresh token came back, so that one of two who hold it is a thief. Whoever sent it is not told."""
+    """A refresh token was presented a second time, so it has probably been stolen.
+
+    The sender gets the same answer as for any other token that does not work. `user_id` is the session's user.
+    """
 
     def __init__(self, user_id: UserId) -> None:
-        super().__init__("invalid-refresh-token", REFUSED)
+        super().__init__("invalid-refresh-token", REFRESH_REFUSED)
         self.user_id = user_id
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """A family of refresh tokens, of which only the youngest works, and works once.
+    """A sign-in and its refresh tokens, of which only the newest works, once.
 
-    Tokens are known by their hashes alone. The end is absolute: refreshing does not put it off.
+    Only the hash of the newest token is stored. `expires_at` is fixed at sign-in; refreshing does not extend it.
     """
 
     id: SessionId
@@ -48,7 +55,11 @@ class Session:
     version: int = 1
 
     def rotate(self, presented: bytes, successor: bytes, at: datetime) -> bool:
-        """Whether the successor now takes the presented token's place; a spent token ends the whole family."""
+        """Replace the token hash by `successor` and return True if `presented` is the newest token's hash.
+
+        Return False if the session has ended. Presenting an older token of this session returns False and revokes the
+        session.
+        """
         if self.revoked or at >= self.expires_at:
             return False
         if presented != self.token_hash:
@@ -59,13 +70,18 @@ class Session:
         return True
 
     def revoke(self) -> None:
+        """End the session: none of its tokens works any more."""
         self.revoked = True
         self.version += 1
 
 
 @dataclass(slots=True, kw_only=True)
-class Attempts:
-    """Log-ins for one account, or from one address: those that failed of late, and those still being judged."""
+class LoginAttempts:
+    """Recent log-in attempts for one account or from one client address.
+
+    `subject` identifies the account or address. `failed` has the times of attempts that failed within ATTEMPT_WINDOW,
+    `pending` those of attempts whose password is still being verified.
+    """
 
     subject: bytes
     failed: tuple[datetime, ...] = ()
@@ -73,9 +89,13 @@ class Attempts:
     version: int = 0
 
     def admit(self, at: datetime, limit: int) -> bool:
-        """Whether one more may be judged now. Not before others are, if those could use up the limit by failing."""
-        abandoned = tuple(time for time in self.pending if time <= at - ATTEMPT_LASTS)
-        self.pending = tuple(time for time in self.pending if time > at - ATTEMPT_LASTS)
+        """Add a pending attempt at this time and return True, or return False if it has to wait.
+
+        It has to wait while the limit would be reached if all pending attempts failed. Raise TooManyAttempts if `limit`
+        attempts have failed within ATTEMPT_WINDOW.
+        """
+        abandoned = tuple(time for time in self.pending if time <= at - ATTEMPT_TIMEOUT)
+        self.pending = tuple(time for time in self.pending if time > at - ATTEMPT_TIMEOUT)
         self.failed = tuple(time for time in sorted(self.failed + abandoned) if time > at - ATTEMPT_WINDOW)
         if len(self.failed) >= limit:
             raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at)
@@ -86,7 +106,10 @@ class Attempts:
         return True
 
     def settle(self, at: datetime, *, failed: bool) -> None:
-        """Success is not a failure, and that is all: it does not make up for the failures before it."""
+        """End the pending attempt that was admitted at this time.
+
+        A successful attempt does not erase earlier failures.
+        """
         pending = list(self.pending)
         if at in pending:
             pending.remove(at)

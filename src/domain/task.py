@@ -1,4 +1,4 @@
-"""Tasks: a private to-do list."""
+"""Tasks: each user has a private to-do list."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,11 +9,11 @@ from uuid import UUID
 from domain.errors import NotFound
 from domain.text import checked_description, checked_name
 from domain.user import UserId
-from domain.version import Expected, expect
+from domain.version import ExpectedVersions, check_version
 
 TaskId = NewType("TaskId", UUID)
 
-TITLE_LENGTH = 200
+MAX_TITLE_LENGTH = 200
 
 
 class TaskStatus(StrEnum):
@@ -24,6 +24,8 @@ class TaskStatus(StrEnum):
 
 
 class TaskChanges(TypedDict, total=False):
+    """New values of a task's fields. Fields that are absent stay as they are."""
+
     title: str
     description: str | None
     status: TaskStatus
@@ -31,7 +33,7 @@ class TaskChanges(TypedDict, total=False):
 
 @dataclass(slots=True, kw_only=True)
 class Task:
-    """Something that one user means to do, and nobody else knows of."""
+    """An entry of a user's private to-do list. Nobody else can read it or learn that it exists."""
 
     id: TaskId
     owner_id: UserId
@@ -42,30 +44,37 @@ class Task:
     version: int = 1
 
     @classmethod
-    def plan(
+    def create(
         cls, *, id: TaskId, owner_id: UserId, title: str, description: str | None, status: TaskStatus, at: datetime
     ) -> Self:
+        """Create a task on its owner's list; raise Invalid if a field is not valid."""
         return cls(
             id=id,
             owner_id=owner_id,
-            title=checked_name("title", title, at_most=TITLE_LENGTH),
+            title=checked_name("title", title, max_length=MAX_TITLE_LENGTH),
             description=checked_description(description),
             status=status,
             created_at=at,
         )
 
-    def permit(self, by: UserId, expected: Expected) -> None:
-        """Somebody else's task is answered exactly as a missing one."""
+    def check_owner_and_version(self, by: UserId, expected: ExpectedVersions) -> None:
+        """Raise NotFound if `by` is not the owner, then Stale if `expected` excludes the current version.
+
+        NotFound, so that another user's task cannot be told from a task that does not exist.
+        """
         if by != self.owner_id:
             raise NotFound("task-not-found", "there is no such task")
-        expect(self.version, expected)
+        check_version(self.version, expected)
 
-    def change(self, changes: TaskChanges, *, by: UserId, expected: Expected = None) -> bool:
-        """Whether anything is now different; what is not different is not a new version."""
-        self.permit(by, expected)
+    def change(self, changes: TaskChanges, *, by: UserId, expected: ExpectedVersions = None) -> bool:
+        """Apply the changes and return whether any field now has another value; only then is there a new version.
+
+        Raise as check_owner_and_version() does, then Invalid if a new value is not valid.
+        """
+        self.check_owner_and_version(by, expected)
         before = (self.title, self.description, self.status)
         if "title" in changes:
-            self.title = checked_name("title", changes["title"], at_most=TITLE_LENGTH)
+            self.title = checked_name("title", changes["title"], max_length=MAX_TITLE_LENGTH)
         if "description" in changes:
             self.description = checked_description(changes["description"])
         if "status" in changes:

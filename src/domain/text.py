@@ -1,32 +1,41 @@
-"""What all texts have in common that people give us."""
+"""Rules for all texts that users enter."""
 
 from unicodedata import normalize
 
 from domain.errors import Invalid
 
-DESCRIPTION_LENGTH = 2_000
+MAX_DESCRIPTION_LENGTH = 2_000
 
 
-def checked_text(field: str, text: str, *, at_most: int) -> str:
-    """The text, if every engine can store it and give it back as it was."""
-    if len(text) > at_most:
-        raise Invalid("invalid-text", f"at most {at_most} characters", field)
+def checked_text(field: str, text: str, *, max_length: int) -> str:
+    """Return the text unchanged if every storage engine can store it.
+
+    Raise Invalid if it is longer than `max_length` characters, or has NUL characters or lone surrogates. `field` is the
+    name that the error reports.
+    """
+    if len(text) > max_length:
+        raise Invalid("invalid-text", f"at most {max_length} characters", field)
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise Invalid("invalid-text", "NUL characters and lone surrogates are not text", field)
     return text
 
 
-def checked_name(field: str, text: str, *, at_most: int) -> str:
-    """A text that people will look for: not empty, not blank."""
+def checked_name(field: str, text: str, *, max_length: int) -> str:
+    """Return the text unchanged; raise Invalid as checked_text() does, and also if it is empty or blank."""
     if not text.strip():
         raise Invalid("invalid-text", "must not be blank", field)
-    return checked_text(field, text, at_most=at_most)
+    return checked_text(field, text, max_length=max_length)
 
 
-def caseless(text: str) -> str:
-    """The one spelling that stores compare bytes of: `lower()` differs between stores and locales."""
+def normalize_identifier(text: str) -> str:
+    """Return the form in which e-mail addresses and usernames are stored and compared byte by byte.
+
+    Unicode case folding between two NFC normalizations. Databases are not asked to ignore case, because `lower()`
+    differs between engines and locales.
+    """
     return normalize("NFC", normalize("NFC", text).casefold())
 
 
 def checked_description(description: str | None) -> str | None:
-    return None if description is None else checked_text("description", description, at_most=DESCRIPTION_LENGTH)
+    """Return the description unchanged; raise Invalid as checked_text() does. None means that there is none."""
+    return None if description is None else checked_text("description", description, max_length=MAX_DESCRIPTION_LENGTH)

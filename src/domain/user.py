@@ -1,4 +1,4 @@
-"""Users: who can own items and hand them over."""
+"""Users, who own items and transfer them."""
 
 import re
 from dataclasses import dataclass
@@ -8,23 +8,24 @@ from uuid import UUID
 
 from domain.common_passwords import is_common
 from domain.errors import Invalid, Unauthenticated
-from domain.text import caseless, checked_text
+from domain.text import checked_text, normalize_identifier
 
 UserId = NewType("UserId", UUID)
 
-EMAIL_LENGTH = 254
+MAX_EMAIL_LENGTH = 254
 _UNSEEN = (
     r"\u0000- \u007f-\u00a0\u00ad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb"
 )
 EMAIL_PATTERN = rf"^[^{_UNSEEN}]+@[^@{_UNSEEN}]+$"
-"""Anything on both sides of an at sign, but for white space, control characters and invisible ones."""
+"""Any text with an at sign inside it, except for white space, control characters and invisible characters."""
 USERNAME_PATTERN = r"^[A-Za-z0-9_.-]{3,50}$"
-PASSWORD_LENGTHS = 8, 128
+MIN_PASSWORD_LENGTH = 8
+MAX_PASSWORD_LENGTH = 128
 
 
 @dataclass(slots=True, kw_only=True)
 class User:
-    """Somebody with a name, a password and perhaps some items."""
+    """A user account. An inactive one can neither sign in nor receive items."""
 
     id: UserId
     email: str
@@ -36,6 +37,7 @@ class User:
 
     @classmethod
     def sign_up(cls, *, id: UserId, email: str, username: str, password_hash: str, at: datetime) -> Self:
+        """Create an active user; raise Invalid if the e-mail address or username is not valid."""
         return cls(
             id=id,
             email=checked_email(email),
@@ -45,44 +47,53 @@ class User:
         )
 
     def change(self, *, email: str | None = None, password_hash: str | None = None) -> None:
+        """Set the e-mail address or password hash, or both; None leaves a field as it is. Raise Invalid."""
         self.email = self.email if email is None else checked_email(email)
         self.password_hash = password_hash or self.password_hash
         self.version += 1
 
     def activate(self) -> None:
+        """Let the user sign in and act again."""
         self.is_active = True
         self.version += 1
 
     def deactivate(self) -> None:
+        """Stop the user from signing in and acting."""
         self.is_active = False
         self.version += 1
 
 
 def checked_email(email: str) -> str:
-    email = caseless(checked_text("email", email, at_most=EMAIL_LENGTH))
+    """Return the normalized e-mail address; raise Invalid `invalid-email` or `invalid-text`."""
+    email = normalize_identifier(checked_text("email", email, max_length=MAX_EMAIL_LENGTH))
     if not re.fullmatch(EMAIL_PATTERN, email):
         raise Invalid("invalid-email", "not an e-mail address", "email")
-    return checked_text("email", email, at_most=EMAIL_LENGTH)  # again: folding case can make it longer
+    return checked_text("email", email, max_length=MAX_EMAIL_LENGTH)  # again: folding case can make it longer
 
 
 def checked_username(username: str) -> str:
+    """Return the normalized username; raise Invalid `invalid-username`."""
     if not re.fullmatch(USERNAME_PATTERN, username):
         raise Invalid("invalid-username", "3 to 50 of ASCII letters, digits, '_', '.' and '-'", "username")
-    return caseless(username)
+    return normalize_identifier(username)
 
 
 def checked_password(password: str) -> str:
-    shortest, longest = PASSWORD_LENGTHS
-    if not shortest <= len(password) <= longest:
-        raise Invalid("invalid-password", f"{shortest} to {longest} characters", "password")
-    checked_text("password", password, at_most=longest)
+    """Return the password unchanged; raise Invalid if its length is wrong or if it is a common one."""
+    if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
+        raise Invalid("invalid-password", f"{MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters", "password")
+    checked_text("password", password, max_length=MAX_PASSWORD_LENGTH)
     if is_common(password):
         raise Invalid("common-password", "one of those that are tried first; choose another", "password")
     return password
 
 
-def acting(user: User | None) -> User:
-    """Whoever writes must exist and be active at that moment, however good their token is."""
+def require_active(user: User | None) -> User:
+    """Return the user; raise Unauthenticated `account-inactive` if it is None or not active.
+
+    Every change checks this, because an access token stays valid for minutes after its account was deactivated or
+    deleted.
+    """
     if user is None or not user.is_active:
         raise Unauthenticated("account-inactive", "the account that signed in is no longer active")
     return user

@@ -1,13 +1,14 @@
-"""Versions: how a caller says which state of a thing their change is meant for."""
+"""Versions for optimistic locking: callers say which version of an object their change is meant for."""
 
 from collections.abc import Collection
 
 from domain.errors import Stale
 
-Expected = Collection[int] | None
-"""The versions that the caller would have: any of these, or None for whatever there is."""
+ExpectedVersions = Collection[int] | None
+"""The versions that the caller accepts, or None to accept any version."""
 
 
-def expect(version: int, expected: Expected) -> None:
+def check_version(version: int, expected: ExpectedVersions) -> None:
+    """Raise Stale `version-mismatch` if `expected` is given and does not contain the version."""
     if expected is not None and version not in expected:
         raise Stale("version-mismatch", "it has changed since; read it again")

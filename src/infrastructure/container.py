@@ -7,7 +7,7 @@ from dependency_injector import containers, providers
 
 from application.health import CheckWritable
 from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
-from application.passwords import ProvePassword
+from application.passwords import VerifyPassword
 from application.ports import Store, Tokens
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.sessions import RefreshSession, SignIn, SignOut
@@ -61,8 +61,8 @@ class Container(containers.DeclarativeContainer):
         Transact, begin=store.provided.begin, now=now, deadline=settings.provided.request_deadline
     )
 
-    prove_password = providers.Singleton(
-        ProvePassword,
+    verify_password = providers.Singleton(
+        VerifyPassword,
         transact,
         passwords,
         now,
@@ -75,7 +75,7 @@ class Container(containers.DeclarativeContainer):
             CreateUser: providers.Singleton(CreateUser, transact, passwords, ids, now),
             ReadAccount: providers.Singleton(ReadAccount, store.provided.users),
             ChangeAccount: providers.Singleton(
-                ChangeAccount, transact, store.provided.users, prove_password, passwords
+                ChangeAccount, transact, store.provided.users, verify_password, passwords
             ),
             DeleteAccount: providers.Singleton(DeleteAccount, transact),
             ActivateUser: providers.Singleton(ActivateUser, transact, store.provided.users),
@@ -84,7 +84,7 @@ class Container(containers.DeclarativeContainer):
                 SignIn,
                 transact,
                 store.provided.users,
-                prove_password,
+                verify_password,
                 passwords,
                 tokens,
                 new_token,

@@ -35,7 +35,7 @@ class FakePasswords:
         await asyncio.sleep(0)
         return (password_hash or "").removeprefix("old ") == f"hash of {password}"
 
-    def outdated(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         return password_hash.startswith("old ")
 
 

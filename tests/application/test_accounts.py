@@ -4,9 +4,9 @@ import pytest
 
 from application.errors import Busy
 from application.items import ChangeItem, CreateItem, DeleteItem
-from application.passwords import ProvePassword
+from application.passwords import VerifyPassword
 from application.ports import Begin, Ids, Store
-from application.sessions import digest
+from application.sessions import hash_token
 from application.tasks import CreateTask
 from application.transact import Transact
 from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount
@@ -17,7 +17,7 @@ from domain.user import User, UserId
 from tests.application.fakes import FakePasswords
 from tests.builders import SetClock, a_session, a_user, new_id
 
-TOKEN = digest("token")
+TOKEN = hash_token("token")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ async def grace(begin: Begin) -> User:
 
 @pytest.fixture
 def change_account(transact: Transact, store: Store, passwords: FakePasswords, clock: SetClock) -> ChangeAccount:
-    prove = ProvePassword(transact, passwords, clock, per_account=3, per_address=100)
+    prove = VerifyPassword(transact, passwords, clock, max_failures_per_account=3, max_failures_per_address=100)
     return ChangeAccount(transact, store.users, prove, passwords)
 
 

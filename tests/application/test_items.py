@@ -10,7 +10,7 @@ from application.transact import Transact
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.item import ItemId
 from domain.user import User, UserId
-from domain.version import Expected
+from domain.version import ExpectedVersions
 from tests.builders import NOON, SetClock, a_user, an_item, new_id
 
 
@@ -74,7 +74,7 @@ async def test_a_transfer_is_in_the_history(
     assert await store.items.get(lamp.item.id) == given
 
     back = await transfer_item(lamp.item.id, by=grace.id, to=ada.id)
-    history = await store.transfers.of_item(lamp.item.id, Window())
+    history = await store.transfers.page(lamp.item.id, Window())
     assert [(t.number, t.version, t.from_user_id, t.to_user_id, t.transferred_at) for t in history.items] == [
         (1, 2, ada.id, grace.id, clock()),
         (2, 3, grace.id, ada.id, clock()),
@@ -112,7 +112,7 @@ async def test_refusals_come_in_the_order_of_the_contract_and_change_nothing(
     by: str,
     item: str,
     to: str,
-    expected: Expected,
+    expected: ExpectedVersions,
     kind: type[DomainError],
     code: str,
     transfer_item: TransferItem,
@@ -135,4 +135,4 @@ async def test_refusals_come_in_the_order_of_the_contract_and_change_nothing(
 
     assert refusal.value.code == code
     assert await store.items.get(lamp.item.id) == lamp
-    assert (await store.transfers.of_item(lamp.item.id, Window())).items == []
+    assert (await store.transfers.page(lamp.item.id, Window())).items == []

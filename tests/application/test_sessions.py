@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from application.errors import Busy
-from application.passwords import ProvePassword
+from application.passwords import VerifyPassword
 from application.ports import Begin, Ids, Store, UnitOfWork
 from application.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from application.transact import Transact
@@ -32,7 +32,7 @@ async def ada(transact: Transact, passwords: FakePasswords, ids: Ids, clock: Set
 
 @pytest.fixture
 def sign_in(transact: Transact, store: Store, passwords: FakePasswords, ids: Ids, clock: SetClock) -> SignIn:
-    prove = ProvePassword(transact, passwords, clock, per_account=5, per_address=8)
+    prove = VerifyPassword(transact, passwords, clock, max_failures_per_account=5, max_failures_per_address=8)
     return SignIn(
         transact, store.users, prove, passwords, FakeTokens(), new_token, ids, clock, lifetime=timedelta(days=30)
     )
@@ -168,7 +168,7 @@ async def test_who_signs_in_from_one_address_at_once_is_not_in_the_others_way(
             yield uow
 
     counting = replace(transact, begin=begin)
-    sign_in = replace(sign_in, transact=counting, prove=replace(sign_in.prove, transact=counting))
+    sign_in = replace(sign_in, transact=counting, verify_password=replace(sign_in.verify_password, transact=counting))
     await asyncio.gather(*(sign_in(login=name, password="correct horse", address="::1") for name in names))
     assert begun == 2 * len(names)
 

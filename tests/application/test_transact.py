@@ -11,8 +11,9 @@ import pytest
 
 from application import transact as boundary
 from application.errors import Busy, KeyReused, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, idempotent
 from application.ports import Begin, KeyId, Store, UnitOfWork
-from application.transact import KEY_LIFETIME, Once, Replay, Transact, keyed
+from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.user import User
 from tests.builders import SetClock, a_key, a_user, new_id
@@ -73,8 +74,8 @@ def committing(
     return begin_and_meddle
 
 
-def once(key: KeyId, fingerprint: bytes = b"request", answer: bytes = b"answer") -> Once:
-    return Once(key, fingerprint, render=lambda result: answer)
+def once(key: KeyId, fingerprint: bytes = b"request", answer: bytes = b"answer") -> IdempotentRequest:
+    return IdempotentRequest(key, fingerprint, render=lambda result: answer)
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def key() -> KeyId:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boundary, "KEY_PATIENCE", SOON)
+    monkeypatch.setattr(boundary, "KEY_WAIT_SECONDS", SOON)
 
 
 async def exists(store: Store, user: User) -> bool:
@@ -243,7 +244,7 @@ async def test_a_commit_is_not_cut_in_half(
 async def test_a_commit_that_hangs_is_given_up(
     slow_commit: tuple[Transact, asyncio.Event, asyncio.Event], monkeypatch: pytest.MonkeyPatch, store: Store
 ) -> None:
-    monkeypatch.setattr(boundary, "COMMIT_GRACE", SOON)
+    monkeypatch.setattr(boundary, "COMMIT_GRACE_SECONDS", SOON)
     transact, begun, let = slow_commit
     work = SignUp()
     task = asyncio.create_task(transact(work))
@@ -260,7 +261,7 @@ async def test_a_commit_that_hangs_is_given_up(
 async def test_the_deadline_does_not_cut_a_commit_in_half(
     begin: Begin, clock: SetClock, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boundary, "COMMIT_GRACE", 60)
+    monkeypatch.setattr(boundary, "COMMIT_GRACE_SECONDS", 60)
     deadline = 1.0  # long enough for the commit to begin on a busy machine
 
     async def outlast_the_deadline() -> None:
@@ -276,39 +277,39 @@ async def test_the_deadline_does_not_cut_a_commit_in_half(
 
 
 async def test_the_answer_that_is_sent_is_the_one_that_is_kept(transact: Transact, key: KeyId) -> None:
-    first = Once(key, b"request", render=lambda user: new_id().bytes)  # never the same again
-    with keyed(first):
+    first = IdempotentRequest(key, b"request", render=lambda user: new_id().bytes)  # never the same again
+    with idempotent(first):
         await transact(SignUp())
     assert first.answer is not None
 
-    with keyed(once(key)), pytest.raises(Replay) as replay:
+    with idempotent(once(key)), pytest.raises(Replay) as replay:
         await transact(SignUp())
     assert replay.value.answer == first.answer
 
 
 async def test_an_empty_answer_is_an_answer(transact: Transact, key: KeyId) -> None:
-    with keyed(once(key, answer=b"")):
+    with idempotent(once(key, answer=b"")):
         await transact(SignUp())
-    with keyed(once(key)), pytest.raises(Replay) as replay:
+    with idempotent(once(key)), pytest.raises(Replay) as replay:
         await transact(SignUp())
     assert replay.value.answer == b""
 
 
 async def test_a_replay_does_not_work_again(transact: Transact, key: KeyId, store: Store) -> None:
-    with keyed(once(key)):
+    with idempotent(once(key)):
         await transact(SignUp())
     work = SignUp()
-    with keyed(once(key)), pytest.raises(Replay):
+    with idempotent(once(key)), pytest.raises(Replay):
         await transact(work)
     assert work.runs == 0
     assert not await exists(store, work.user)
 
 
 async def test_a_key_of_another_request_is_refused(transact: Transact, key: KeyId) -> None:
-    with keyed(once(key, b"one request")):
+    with idempotent(once(key, b"one request")):
         await transact(SignUp())
     work = SignUp()
-    with keyed(once(key, b"another")), pytest.raises(KeyReused):
+    with idempotent(once(key, b"another")), pytest.raises(KeyReused):
         await transact(work)
     assert work.runs == 0
 
@@ -317,35 +318,35 @@ async def test_a_key_of_another_request_is_refused(transact: Transact, key: KeyI
 async def test_keys_are_told_apart_by_caller_and_operation(
     other: dict[str, Any], transact: Transact, key: KeyId, store: Store
 ) -> None:
-    with keyed(once(key)):
+    with idempotent(once(key)):
         await transact(SignUp())
     work = SignUp()
-    with keyed(once(replace(key, **other))):
+    with idempotent(once(replace(key, **other))):
         await transact(work)
     assert await exists(store, work.user)
 
 
 async def test_a_key_holds_for_a_day(transact: Transact, key: KeyId, clock: SetClock) -> None:
-    with keyed(once(key)):
+    with idempotent(once(key)):
         await transact(SignUp())
 
     clock.time += KEY_LIFETIME - timedelta(milliseconds=1)
-    with keyed(once(key)), pytest.raises(Replay):
+    with idempotent(once(key)), pytest.raises(Replay):
         await transact(SignUp())
 
     clock.time += timedelta(milliseconds=1)
-    with keyed(once(key, b"another request", b"new answer")):
+    with idempotent(once(key, b"another request", b"new answer")):
         await transact(SignUp())
-    with keyed(once(key, b"another request")), pytest.raises(Replay) as replay:
+    with idempotent(once(key, b"another request")), pytest.raises(Replay) as replay:
         await transact(SignUp())
     assert replay.value.answer == b"new answer"
 
 
 async def test_a_refusal_leaves_the_key_unused(transact: Transact, key: KeyId, store: Store) -> None:
-    with keyed(once(key)), pytest.raises(Conflict):
+    with idempotent(once(key)), pytest.raises(Conflict):
         await transact(SignUp(then=failing(Conflict("no", "no"))))
     work = SignUp()
-    with keyed(once(key, b"another request")):
+    with idempotent(once(key, b"another request")):
         await transact(work)
     assert await exists(store, work.user)
 
@@ -355,14 +356,14 @@ async def test_an_answer_that_cannot_be_rendered_undoes_the_work(transact: Trans
         raise ValueError("cannot be rendered")
 
     work = SignUp()
-    with keyed(Once(key, b"request", fail)), pytest.raises(ValueError, match="cannot be rendered"):
+    with idempotent(IdempotentRequest(key, b"request", fail)), pytest.raises(ValueError, match="cannot be rendered"):
         await transact(work)
     assert not await exists(store, work.user)
 
 
 async def test_conflicts_are_tried_again_under_a_key(transact: Transact, key: KeyId, store: Store) -> None:
     work = SignUp(then=failing(TryAgain(), TryAgain()))
-    with keyed(once(key)):
+    with idempotent(once(key)):
         await transact(work)
     assert work.runs == 3
     assert await exists(store, work.user)
@@ -371,7 +372,7 @@ async def test_conflicts_are_tried_again_under_a_key(transact: Transact, key: Ke
 async def test_an_unknown_outcome_that_took_effect_is_replayed(begin: Begin, clock: SetClock, key: KeyId) -> None:
     work = SignUp()
     wish = once(key)
-    with keyed(wish), pytest.raises(Replay) as replay:
+    with idempotent(wish), pytest.raises(Replay) as replay:
         await Transact(committing(begin, after=failing(OutcomeUnknown())), clock)(work)
     assert replay.value.answer == wish.answer == b"answer"
     assert work.runs == 1
@@ -381,14 +382,14 @@ async def test_an_unknown_outcome_that_took_no_effect_is_tried_again(
     begin: Begin, clock: SetClock, key: KeyId, store: Store
 ) -> None:
     work = SignUp()
-    with keyed(once(key)):
+    with idempotent(once(key)):
         await Transact(committing(begin, before=failing(OutcomeUnknown())), clock)(work)
     assert work.runs == 2
     assert await exists(store, work.user)
 
 
 async def test_work_outside_of_a_wish_has_no_key(transact: Transact, key: KeyId) -> None:
-    with keyed(once(key)):
+    with idempotent(once(key)):
         await transact(SignUp())
     work = SignUp()
     await transact(work)
@@ -396,9 +397,9 @@ async def test_work_outside_of_a_wish_has_no_key(transact: Transact, key: KeyId)
 
 
 async def test_wishes_of_concurrent_tasks_are_not_mixed_up(transact: Transact) -> None:
-    async def one(number: int) -> Once:
+    async def one(number: int) -> IdempotentRequest:
         wish = once(a_key(key=f"key {number}"), answer=b"%d" % number)
-        with keyed(wish):
+        with idempotent(wish):
             await transact(SignUp(then=lambda: asyncio.sleep(0)))
         return wish
 
@@ -428,7 +429,7 @@ async def test_copies_go_to_the_store_one_at_a_time(begin: Begin, clock: SetCloc
     work = SignUp(then=lambda: asyncio.sleep(SOON))
 
     async def copy() -> bytes:
-        with keyed(once(key)):
+        with idempotent(once(key)):
             try:
                 await transact(work)
             except Replay as replay:
@@ -448,11 +449,11 @@ async def test_other_keys_do_not_wait(transact: Transact, key: KeyId) -> None:
         working.set()
         await end.wait()
 
-    with keyed(once(key)):
+    with idempotent(once(key)):
         first = asyncio.create_task(transact(SignUp(then=stay)))
     await working.wait()
     async with asyncio.timeout(60):
-        with keyed(once(a_key())):
+        with idempotent(once(a_key())):
             await transact(SignUp())
         end.set()
         await first
@@ -466,7 +467,7 @@ async def occupied(transact: Transact, key: KeyId) -> asyncio.Task[User]:
         working.set()
         await asyncio.sleep(100)
 
-    with keyed(once(key)):
+    with idempotent(once(key)):
         first = asyncio.create_task(transact(SignUp(then=stay)))
     await working.wait()
     return first
@@ -482,7 +483,7 @@ async def cancelled(task: asyncio.Task[User]) -> None:
 async def test_a_copy_waits_for_the_first_only_so_long(transact: Transact, key: KeyId) -> None:
     first = await occupied(transact, key)
     async with asyncio.timeout(60):
-        with keyed(once(key)), pytest.raises(RequestInProgress):
+        with idempotent(once(key)), pytest.raises(RequestInProgress):
             await transact(SignUp())
     await cancelled(first)
 
@@ -491,7 +492,7 @@ async def test_a_copy_waits_for_the_first_only_so_long(transact: Transact, key: 
 async def test_a_copy_in_another_process_waits_only_so_long(begin: Begin, clock: SetClock, key: KeyId) -> None:
     first = await occupied(Transact(begin, clock), key)
     async with asyncio.timeout(60):
-        with keyed(once(key)), pytest.raises(RequestInProgress):
+        with idempotent(once(key)), pytest.raises(RequestInProgress):
             await Transact(begin, clock)(SignUp())
     await cancelled(first)
 
@@ -500,13 +501,13 @@ async def test_a_copy_that_waits_has_the_same_deadline(begin: Begin, clock: SetC
     transact = Transact(begin, clock, deadline=60)
     first = await occupied(transact, key)
     async with asyncio.timeout(60):
-        with keyed(once(key)), pytest.raises(Busy):
-            await Transact(begin, clock, deadline=SOON, gate=transact.gate)(SignUp())
+        with idempotent(once(key)), pytest.raises(Busy):
+            await Transact(begin, clock, deadline=SOON, key_locks=transact.key_locks)(SignUp())
     await cancelled(first)
 
 
 async def test_a_copy_in_another_process_gets_the_answer(begin: Begin, clock: SetClock, key: KeyId) -> None:
-    with keyed(once(key)):
+    with idempotent(once(key)):
         first = asyncio.create_task(Transact(begin, clock)(SignUp(then=lambda: asyncio.sleep(SOON))))
         await asyncio.sleep(0)
         with pytest.raises(Replay) as replay:
@@ -524,7 +525,7 @@ async def test_the_next_copy_goes_on_when_the_first_fails(end: str, transact: Tr
         await let.wait()
         raise Conflict("no", "no")
 
-    with keyed(once(key)):
+    with idempotent(once(key)):
         first = asyncio.create_task(transact(SignUp(then=refuse)))
         await working.wait()
         second = asyncio.create_task(transact(SignUp()))
@@ -542,7 +543,7 @@ async def test_the_next_copy_goes_on_when_the_first_fails(end: str, transact: Tr
 
 async def test_a_waiting_copy_that_is_cancelled_does_not_free_the_key(transact: Transact, key: KeyId) -> None:
     first = await occupied(transact, key)
-    with keyed(once(key)):
+    with idempotent(once(key)):
         second, third = (asyncio.create_task(transact(SignUp())) for _ in range(2))
     await asyncio.sleep(0)
     await cancelled(second)
@@ -555,6 +556,6 @@ async def test_a_waiting_copy_that_is_cancelled_does_not_free_the_key(transact: 
 
 async def test_nothing_is_remembered_of_keys_that_have_ended(transact: Transact) -> None:
     for then in (nothing, failing(Conflict("no", "no")), failing(TryAgain())):
-        with keyed(once(a_key())):
+        with idempotent(once(a_key())):
             await asyncio.gather(transact(SignUp(then=then)), return_exceptions=True)
-    assert not transact.gate.held
+    assert not transact.key_locks.released

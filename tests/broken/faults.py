@@ -18,7 +18,7 @@ from application.paging import Page
 from application.readers import OwnedItem
 from domain.errors import NotFound
 from domain.item import Transfer
-from domain.text import caseless
+from domain.text import normalize_identifier
 from infrastructure.persistence.memory import MemoryStore, tables
 
 Spoil = Callable[[Any], None]
@@ -171,7 +171,7 @@ def commits_come_in_parts(store: Any) -> None:
         return Page([transfer for (item, _), transfer in store.tables.transfers.items() if item == item_id], False)
 
     each_unit(spoil)(store)
-    store.transfers.of_item = of_item
+    store.transfers.page = of_item
 
 
 # Who was first
@@ -242,7 +242,7 @@ def names_are_compared_by_case(uow: Any) -> None:
     add = uow.users.add
 
     async def add_folded(user: Any) -> None:
-        await add(replace(user, email=caseless(user.email)))
+        await add(replace(user, email=normalize_identifier(user.email)))
 
     uow.users.add = add_folded
 
@@ -318,24 +318,24 @@ def times_are_whole_seconds(store: Any) -> None:
 
 @fault("test_transfers.py::test_a_page_is_a_part_of_the_history", through_the_ports=True)
 def pages_are_one_row_too_long(store: Any) -> None:
-    of_item = store.transfers.of_item
+    of_item = store.transfers.page
 
     async def of_item_and_one(item_id: Any, window: Any) -> Any:
         return await of_item(item_id, replace(window, limit=window.limit + 1))
 
-    store.transfers.of_item = of_item_and_one
+    store.transfers.page = of_item_and_one
 
 
 @fault("test_transfers.py::test_positions_lead_through_the_history_while_it_grows", through_the_ports=True)
 def positions_are_included(store: Any) -> None:
-    of_item = store.transfers.of_item
+    of_item = store.transfers.page
 
     async def of_item_from(item_id: Any, window: Any) -> Any:
         if window.after is not None and window.after.value > 2:
             window = replace(window, after=replace(window.after, value=window.after.value - 1))
         return await of_item(item_id, window)
 
-    store.transfers.of_item = of_item_from
+    store.transfers.page = of_item_from
 
 
 @fault("test_pages.py::test_items_are_listed_in_order_and_each_once", through_the_ports=True)
@@ -357,7 +357,7 @@ def names_are_sorted_as_in_a_dictionary(store: Any) -> None:
 
     async def page_in_another_order(filter: Any, sort: Any, window: Any) -> Any:
         found = await page(filter, sort, window)
-        return replace(found, items=sorted(found.items, key=lambda owned: caseless(owned.item.name)))
+        return replace(found, items=sorted(found.items, key=lambda owned: normalize_identifier(owned.item.name)))
 
     store.items.page = page_in_another_order
 
@@ -392,7 +392,7 @@ def tasks_are_public(store: Any) -> None:
 @fault("test_sessions.py::test_sessions_of_a_user_end_together_and_nobody_elses", through_the_ports=True)
 @each_unit
 def revoking_all_revokes_none(uow: Any) -> None:
-    uow.sessions.revoke_of = nothing
+    uow.sessions.revoke_all = nothing
 
 
 @fault("test_attempts.py::test_many_at_once_are_all_counted")

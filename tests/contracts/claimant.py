@@ -16,9 +16,9 @@ async def claim_and_stay(engine: str, url: str, key: str, caller: str) -> None:
     await store.open()
     async with store.begin() as uow:
         key_id = KeyId(UserId(UUID(caller)), "POST /users", key)
-        await uow.keys.claim(key_id, b"request", at=NOON, lifetime=timedelta(hours=24), patience=1)
+        await uow.keys.claim(key_id, b"request", at=NOON, lifetime=timedelta(hours=24), max_wait=1)
         await uow.users.add(a_user(email="claimant@example.org"))
-        await uow.keys.keep(key_id, b"never seen")
+        await uow.keys.save_answer(key_id, b"never seen")
         print("claimed", flush=True)
         await asyncio.sleep(60)
 

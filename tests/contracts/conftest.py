@@ -6,20 +6,20 @@ from application.transact import Transact
 from domain.item import Item
 from domain.user import User
 from tests.builders import SetClock, a_user, an_item
-from tests.contracts.units import keep
+from tests.contracts.units import insert
 
 
 @pytest.fixture
 async def ada(begin: Begin) -> User:
     user = a_user()
-    await keep(begin, user)
+    await insert(begin, user)
     return user
 
 
 @pytest.fixture
 async def grace(begin: Begin) -> User:
     user = a_user()
-    await keep(begin, user)
+    await insert(begin, user)
     return user
 
 
@@ -27,7 +27,7 @@ async def grace(begin: Begin) -> User:
 async def lamp(begin: Begin, ada: User) -> Item:
     """Ada's."""
     item = an_item(ada)
-    await keep(begin, item)
+    await insert(begin, item)
     return item
 
 

@@ -5,20 +5,20 @@ from datetime import timedelta
 
 from application.ports import Begin, UnitOfWork
 from application.transact import Transact
-from domain.session import Attempts
+from domain.session import LoginAttempts
 from tests.builders import NOON
 from tests.contracts.units import LIMIT
 
 ACCOUNT, ADDRESS = b"\xffaccount" * 4, b"\x00address" * 4
 
 
-async def stored(begin: Begin, *subjects: bytes) -> list[Attempts]:
+async def stored(begin: Begin, *subjects: bytes) -> list[LoginAttempts]:
     async with begin() as uow:
         return await uow.attempts.get_for_update(*subjects)
 
 
 async def test_nothing_is_known_of_a_new_subject(begin: Begin) -> None:
-    assert await stored(begin, ACCOUNT, ADDRESS) == [Attempts(subject=ACCOUNT), Attempts(subject=ADDRESS)]
+    assert await stored(begin, ACCOUNT, ADDRESS) == [LoginAttempts(subject=ACCOUNT), LoginAttempts(subject=ADDRESS)]
 
 
 async def test_attempts_come_back_as_they_were_and_in_the_order_asked_for(begin: Begin) -> None:

@@ -18,7 +18,7 @@ from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User
 from tests.builders import a_user, an_item, new_id
-from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, keep, overlap
+from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attemp
 )
 async def test_an_item_comes_back_as_it_was(fields: dict[str, Any], ada: User, begin: Begin, items: ItemReader) -> None:
     item = an_item(ada, **fields)
-    await keep(begin, item)
+    await insert(begin, item)
 
     read = await items.get(item.id)
     assert read == OwnedItem(item, ada.username)
@@ -75,7 +75,7 @@ async def test_a_changed_item_comes_back_changed(
 
 async def test_other_items_stay_as_they_are(ada: User, lamp: Item, begin: Begin, items: ItemReader) -> None:
     other = an_item(ada)
-    await keep(begin, other)
+    await insert(begin, other)
     async with begin() as uow:
         await uow.items.save(replace(await uow.items.get_for_update(lamp.id), name="Lantern", version=2))
         await uow.commit()
@@ -97,7 +97,7 @@ async def test_a_removed_item_is_gone(lamp: Item, begin: Begin, store: Store) ->
     with pytest.raises(NotFound):
         await store.items.get(lamp.id)
     with pytest.raises(NotFound):
-        await store.transfers.of_item(lamp.id, Window())
+        await store.transfers.page(lamp.id, Window())
     with pytest.raises(NotFound):
         async with begin() as uow:
             await uow.items.get_for_update(lamp.id)
@@ -113,8 +113,8 @@ async def rename(uow: UnitOfWork, item_id: ItemId, name: str) -> None:
 
 async def test_an_outdated_item_is_not_saved(lamp: Item, begin: Begin, items: ItemReader) -> None:
     await attempt(begin, lambda uow: rename(uow, lamp.id, "first"))
-    outdated = replace(lamp, name="second", version=2)
-    assert await attempt(begin, lambda uow: uow.items.save(outdated)) == TRY_AGAIN
+    needs_rehash = replace(lamp, name="second", version=2)
+    assert await attempt(begin, lambda uow: uow.items.save(needs_rehash)) == TRY_AGAIN
     assert (await items.get(lamp.id)).item == replace(lamp, name="first", version=2)
 
 
@@ -208,7 +208,7 @@ async def test_what_is_locked_but_not_changed_is_not_changed_by_others(lamp: Ite
 
 async def test_changes_of_different_items_are_all_kept(ada: User, lamp: Item, begin: Begin, items: ItemReader) -> None:
     other = an_item(ada)
-    await keep(begin, other)
+    await insert(begin, other)
 
     async def rename_slowly(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
         await rename(uow, lamp.id, "first")
@@ -227,7 +227,7 @@ async def test_of_many_who_transfer_one_item_one_wins(
     ada: User, lamp: Item, begin: Begin, store: Store, transfer_item: TransferItem
 ) -> None:
     people = [a_user() for _ in range(20)]
-    await keep(begin, *people)
+    await insert(begin, *people)
 
     async with asyncio.timeout(LIMIT):
         outcomes = await asyncio.gather(
@@ -238,7 +238,7 @@ async def test_of_many_who_transfer_one_item_one_wins(
     winner = next(outcome for outcome in outcomes if isinstance(outcome, OwnedItem))
     assert await store.items.get(lamp.id) == winner
     assert winner.item == replace(lamp, owner_id=winner.item.owner_id, version=2, transfers=1)
-    history = await store.transfers.of_item(lamp.id, Window())
+    history = await store.transfers.page(lamp.id, Window())
     assert [(t.number, t.version, t.from_user_id, t.to_user_id) for t in history.items] == [
         (1, 2, ada.id, winner.item.owner_id)
     ]
@@ -262,7 +262,7 @@ async def test_an_item_handed_around_by_all_keeps_its_whole_history(
         succeeded = sum(await asyncio.gather(*(client() for _ in range(4))))
 
     item = (await store.items.get(lamp.id)).item
-    history = (await store.transfers.of_item(lamp.id, Window(limit=100))).items
+    history = (await store.transfers.page(lamp.id, Window(limit=100))).items
     assert (item.transfers, item.version, len(history)) == (succeeded, succeeded + 1, succeeded)
     assert [t.number for t in history] == list(range(1, succeeded + 1))
     owners = [ada.id, *(t.to_user_id for t in history)]
@@ -274,7 +274,7 @@ async def test_two_who_give_to_each_other_do_not_lock_each_other_out(
     ada: User, grace: User, lamp: Item, begin: Begin, transfer_item: TransferItem
 ) -> None:
     other = an_item(grace)
-    await keep(begin, other)
+    await insert(begin, other)
     async with asyncio.timeout(LIMIT):
         for _ in range(3):
             await asyncio.gather(

@@ -11,11 +11,12 @@ from uuid import UUID
 import pytest
 
 from application.errors import KeyReused, RequestInProgress, TryAgain
+from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, idempotent
 from application.items import CreateItem, TransferItem
 from application.paging import Window
 from application.ports import Begin, Ids, KeyId, Store, UnitOfWork
 from application.readers import OwnedItem
-from application.transact import KEY_LIFETIME, Once, Replay, Transact, keyed
+from application.transact import Transact
 from domain.item import Item
 from domain.user import User, UserId
 from tests.builders import NOON, SetClock, a_key, a_user, new_id
@@ -27,16 +28,16 @@ NOW, DAY = timedelta(), timedelta(hours=24)
 
 
 async def claim(
-    uow: UnitOfWork, key: KeyId, fingerprint: bytes = b"request", *, after: timedelta = NOW, patience: float = 5
+    uow: UnitOfWork, key: KeyId, fingerprint: bytes = b"request", *, after: timedelta = NOW, max_wait: float = 5
 ) -> bytes | None:
-    return await uow.keys.claim(key, fingerprint, at=NOON + after, lifetime=DAY, patience=patience)
+    return await uow.keys.claim(key, fingerprint, at=NOON + after, lifetime=DAY, max_wait=max_wait)
 
 
 async def use(
     uow: UnitOfWork, key: KeyId, fingerprint: bytes = b"request", answer: bytes = b"answer", after: timedelta = NOW
 ) -> None:
     assert await claim(uow, key, fingerprint, after=after) is None
-    await uow.keys.keep(key, answer)
+    await uow.keys.save_answer(key, answer)
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x00\xff\xfe binary", "Zoë 💡".encode(), b"x" * 100_000], ids=len)
@@ -84,7 +85,7 @@ async def test_a_key_whose_unit_was_not_committed_is_free(begin: Begin) -> None:
     key = a_key()
     async with begin() as uow:
         await claim(uow, key)
-        await uow.keys.keep(key, b"lost")
+        await uow.keys.save_answer(key, b"lost")
     assert await attempt(begin, lambda uow: use(uow, key, b"another request")) == COMMITTED
 
 
@@ -116,7 +117,7 @@ async def test_an_expired_key_stays_if_its_replacement_is_not_committed(begin: B
     assert await attempt(begin, lambda uow: use(uow, key)) == COMMITTED
     async with begin() as uow:
         assert await claim(uow, key, after=DAY) is None
-        await uow.keys.keep(key, b"lost")
+        await uow.keys.save_answer(key, b"lost")
     async with begin() as uow:
         assert await claim(uow, key) == b"answer"
 
@@ -131,7 +132,7 @@ async def test_an_expired_key_is_replaced_by_one_of_many(begin: Begin) -> None:
                 async with begin() as uow:
                     answer = await claim(uow, key, after=DAY)
                     if answer is None:
-                        await uow.keys.keep(key, b"%d" % number)
+                        await uow.keys.save_answer(key, b"%d" % number)
                         await uow.commit()
                     return answer
             except TryAgain:
@@ -151,7 +152,7 @@ async def test_a_claimed_key_is_nobody_else_s(begin: Begin) -> None:
     async def first(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
         assert await claim(uow, key) is None
         await meanwhile()
-        await uow.keys.keep(key, b"answer")
+        await uow.keys.save_answer(key, b"answer")
 
     async def second(uow: UnitOfWork) -> None:
         claimed.append(await claim(uow, key))
@@ -169,13 +170,13 @@ async def test_patience_ends(begin: Begin) -> None:
         await claim(uow, key)
         await meanwhile()
         await asyncio.sleep(1.5)
-        await uow.keys.keep(key, b"answer")
+        await uow.keys.save_answer(key, b"answer")
 
     async def second(uow: UnitOfWork) -> None:
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
-            assert await claim(uow, key, patience=0.05) == b"answer"  # where units of work begin one after another
+            assert await claim(uow, key, max_wait=0.05) == b"answer"  # where units of work begin one after another
         finally:
             waited.append(clock() - started)
 
@@ -186,14 +187,14 @@ async def test_patience_ends(begin: Begin) -> None:
 # Under the transaction boundary
 
 
-def once(key: KeyId, answer: bytes = b"answer") -> Once:
-    return Once(key, b"request", render=lambda result: answer)
+def once(key: KeyId, answer: bytes = b"answer") -> IdempotentRequest:
+    return IdempotentRequest(key, b"request", render=lambda result: answer)
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a copy wait for the first for as long as it takes, on a busy machine, too."""
-    monkeypatch.setattr("application.transact.KEY_PATIENCE", LIMIT)
+    monkeypatch.setattr("application.transact.KEY_WAIT_SECONDS", LIMIT)
 
 
 @pytest.mark.usefixtures("patient")
@@ -206,7 +207,7 @@ async def test_copies_of_a_request_have_one_effect(
     async def copy(number: int) -> bytes:
         transfer_item = TransferItem(Transact(begin, clock, deadline=LIMIT), ids, clock)
         wish = once(key, b"%d" % number)
-        with keyed(wish):
+        with idempotent(wish):
             try:
                 await transfer_item(lamp.id, by=ada.id, to=grace.id)
             except Replay as replay:
@@ -219,7 +220,7 @@ async def test_copies_of_a_request_have_one_effect(
 
     assert len(set(answers)) == 1
     assert (await store.items.get(lamp.id)).item.version == 2
-    assert len((await store.transfers.of_item(lamp.id, Window())).items) == 1
+    assert len((await store.transfers.page(lamp.id, Window())).items) == 1
 
 
 @pytest.mark.usefixtures("patient")
@@ -229,7 +230,7 @@ async def test_copies_of_a_request_create_one_thing(ada: User, begin: Begin, clo
 
     async def copy() -> Replay | OwnedItem:
         create_item = CreateItem(Transact(begin, clock, deadline=LIMIT), ids, clock)
-        with keyed(once(key)):
+        with idempotent(once(key)):
             try:
                 return await create_item(by=ada.id, name="Lamp", description=None, price=Decimal(1))
             except Replay as replay:
@@ -245,11 +246,11 @@ async def test_an_answer_is_the_same_after_the_item_has_moved_on(
     ada: User, grace: User, lamp: Item, transfer_item: TransferItem, store: Store
 ) -> None:
     key = a_key(caller=ada.id)
-    with keyed(Once(key, b"request", render=lambda owned: str(owned.item.version).encode())):
+    with idempotent(IdempotentRequest(key, b"request", render=lambda owned: str(owned.item.version).encode())):
         await transfer_item(lamp.id, by=ada.id, to=grace.id)
     await transfer_item(lamp.id, by=grace.id, to=ada.id)
 
-    with keyed(once(key)), pytest.raises(Replay) as replay:
+    with idempotent(once(key)), pytest.raises(Replay) as replay:
         await transfer_item(lamp.id, by=ada.id, to=grace.id)
 
     assert replay.value.answer == b"2"
@@ -260,7 +261,7 @@ async def test_a_refused_request_leaves_its_key_free(
     ada: User, grace: User, lamp: Item, transfer_item: TransferItem, begin: Begin
 ) -> None:
     key = a_key(caller=grace.id)
-    with keyed(once(key)), pytest.raises(Exception, match="owner"):
+    with idempotent(once(key)), pytest.raises(Exception, match="owner"):
         await transfer_item(lamp.id, by=grace.id, to=ada.id)
     async with begin() as uow:
         assert await claim(uow, key, b"another request") is None
@@ -272,7 +273,7 @@ async def test_a_key_is_free_after_an_expired_one_was_used_for_a_refusal(
     key = a_key(caller=grace.id)
     assert await attempt(begin, lambda uow: use(uow, key)) == COMMITTED
     clock.time += KEY_LIFETIME
-    with keyed(once(key)), pytest.raises(Exception, match="owner"):
+    with idempotent(once(key)), pytest.raises(Exception, match="owner"):
         await transfer_item(lamp.id, by=grace.id, to=ada.id)
     async with begin() as uow:
         assert await claim(uow, key, b"another request", after=DAY) is None
@@ -282,7 +283,7 @@ async def test_a_request_that_takes_too_long_lets_its_copies_know(
     begin: Begin, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or makes them wait where units of work begin one after another."""
-    monkeypatch.setattr("application.transact.KEY_PATIENCE", 0.1)
+    monkeypatch.setattr("application.transact.KEY_WAIT_SECONDS", 0.1)
     key, claimed, end = a_key(), asyncio.Event(), asyncio.Event()
 
     async def stay(uow: UnitOfWork) -> None:
@@ -291,7 +292,7 @@ async def test_a_request_that_takes_too_long_lets_its_copies_know(
 
     async def nothing(uow: UnitOfWork) -> None: ...
 
-    with keyed(once(key)):
+    with idempotent(once(key)):
         async with asyncio.timeout(LIMIT):
             first = asyncio.create_task(Transact(begin, clock)(stay))
             await claimed.wait()
@@ -320,7 +321,7 @@ async def test_a_crash_before_the_commit_frees_the_key(engine: str, database: Da
     async with asyncio.timeout(LIMIT):
         while True:
             try:
-                with keyed(once(key)):
+                with idempotent(once(key)):
                     await Transact(begin, clock)(sign_up)
                 break
             except RequestInProgress:
@@ -347,7 +348,7 @@ async def cancelled_with(begin: Begin, key: KeyId) -> None:
     async def stay() -> None:
         async with begin() as uow:
             await claim(uow, key)
-            await uow.keys.keep(key, b"never seen")
+            await uow.keys.save_answer(key, b"never seen")
             claimed.set()
             await asyncio.sleep(60)
 

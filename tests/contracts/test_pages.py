@@ -17,7 +17,7 @@ from domain.item import Item
 from domain.task import Task, TaskStatus
 from domain.user import User
 from tests.builders import NOON, a_task, a_user, an_item
-from tests.contracts.units import keep
+from tests.contracts.units import insert
 from tests.engines import Database
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ async def things(ada: User, grace: User, begin: Begin) -> list[Item]:
         )
         for _ in range(60)
     ]
-    await keep(begin, *choose.sample(items, len(items)))
+    await insert(begin, *choose.sample(items, len(items)))
     return items
 
 
@@ -133,7 +133,7 @@ async def test_items_are_listed_in_order_and_each_once(
 
 async def test_the_order_of_names_is_that_of_code_points(ada: User, begin: Begin, store: Store) -> None:
     items = [an_item(ada, name=f"{name}x") for name in NAMES]
-    await keep(begin, *items)
+    await insert(begin, *items)
     page = await store.items.page(ItemFilter(), Sort("name"), Window(100))
     assert [owned.item.name for owned in page.items] == sorted(item.name for item in items)
 
@@ -153,7 +153,7 @@ async def test_a_page_goes_on_behind_a_row_that_has_gone(
 
 async def test_users_are_listed_by_id(begin: Begin, store: Store) -> None:
     people = [a_user() for _ in range(23)]
-    await keep(begin, *reversed(people))
+    await insert(begin, *reversed(people))
     assert await walk(store.users.page, lambda user: Position(user.id, user.id), 5) == people
     assert await skip_through(store.users.page, 10) == people
 
@@ -176,7 +176,7 @@ async def test_tasks_are_listed_for_their_owner(
         )
         for _ in range(40)
     ]
-    await keep(begin, *choose.sample(tasks, len(tasks)))
+    await insert(begin, *choose.sample(tasks, len(tasks)))
     filter = TaskFilter(ada.id, status, created_after)
     wanted = [
         task
@@ -195,7 +195,7 @@ async def test_tasks_are_listed_for_their_owner(
 
 async def test_what_a_page_hands_out_is_the_callers(ada: User, begin: Begin, store: Store) -> None:
     item, task = an_item(ada), a_task(ada)
-    await keep(begin, item, task)
+    await insert(begin, item, task)
     (await store.items.page(ItemFilter(), Sort("id"), Window())).items[0].item.name = "Spoilt"
     (await store.tasks.page(TaskFilter(ada.id), Sort("id"), Window())).items[0].title = "Spoilt"
     (await store.users.page(Window())).items[0].email = "spoilt@example.org"

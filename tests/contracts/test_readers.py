@@ -13,7 +13,7 @@ from domain.errors import NotFound
 from domain.item import Item, ItemId
 from domain.user import User, UserId
 from tests.builders import a_transfer, a_user, new_id
-from tests.contracts.units import LIMIT, keep
+from tests.contracts.units import LIMIT, insert
 
 
 async def test_no_such_user(users: UserReader) -> None:
@@ -36,18 +36,18 @@ async def test_an_item_is_read_with_its_owner(ada: User, lamp: Item, items: Item
 async def test_a_login_is_an_email_address_or_a_username(begin: Begin, users: UserReader) -> None:
     one = a_user(email="ada@example.org", username="grace")
     other = a_user(email="grace@example.org", username="ada")
-    await keep(begin, one, other)
-    assert await users.by_login("ada@example.org") == one
-    assert await users.by_login("grace") == one
-    assert await users.by_login("ada") == other
+    await insert(begin, one, other)
+    assert await users.find_by_login("ada@example.org") == one
+    assert await users.find_by_login("grace") == one
+    assert await users.find_by_login("ada") == other
 
 
 @pytest.mark.parametrize(
     "login", ["", "@", "nobody", "nobody@example.org", "ADA", "ada ", "ad_", "ad%", "ada@", "' OR ''='", "x" * 10_000]
 )
 async def test_nobody_has_another_login(login: str, begin: Begin, users: UserReader) -> None:
-    await keep(begin, a_user(email="ada@example.org", username="ada"))
-    assert await users.by_login(login) is None
+    await insert(begin, a_user(email="ada@example.org", username="ada"))
+    assert await users.find_by_login(login) is None
 
 
 async def test_readers_neither_see_an_open_unit_nor_wait_for_it(
@@ -64,15 +64,15 @@ async def test_readers_neither_see_an_open_unit_nor_wait_for_it(
         async with asyncio.timeout(LIMIT):
             owned = await store.items.get(lamp.id)
             assert (owned.item, owned.owner_username) == (lamp, ada.username)
-            assert (await store.transfers.of_item(lamp.id, Window())).items == []
+            assert (await store.transfers.page(lamp.id, Window())).items == []
             assert await store.users.get(ada.id) == ada
-            assert await store.users.by_login("new@example.org") is None
+            assert await store.users.find_by_login("new@example.org") is None
             assert (await store.schema()).is_current
         await uow.commit()
 
     owned = await store.items.get(lamp.id)
     assert (owned.item.version, owned.owner_username) == (2, grace.username)
-    assert len((await store.transfers.of_item(lamp.id, Window())).items) == 1
+    assert len((await store.transfers.page(lamp.id, Window())).items) == 1
 
 
 async def test_readers_do_not_wait_for_the_first_of_many_units(
@@ -111,9 +111,9 @@ async def test_readers_see_each_transfer_whole(
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as tasks:
         writing = tasks.create_task(hand_around())
         while not writing.done():
-            before = await store.transfers.of_item(lamp.id, Window(limit=100))
+            before = await store.transfers.page(lamp.id, Window(limit=100))
             owned = await store.items.get(lamp.id)
-            after = await store.transfers.of_item(lamp.id, Window(limit=100))
+            after = await store.transfers.page(lamp.id, Window(limit=100))
             looks.append((before.items, owned, after.items))
             await asyncio.sleep(0)  # memory never makes anybody wait
 

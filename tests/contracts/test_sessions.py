@@ -13,14 +13,14 @@ from domain.errors import NotFound
 from domain.session import Session, SessionId
 from domain.user import User
 from tests.builders import NOON, a_session, new_id
-from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, keep, overlap
+from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 
 
 @pytest.fixture
 async def session(begin: Begin, ada: User) -> Session:
     """Ada's."""
     session = a_session(ada)
-    await keep(begin, session)
+    await insert(begin, session)
     return session
 
 
@@ -42,7 +42,7 @@ async def rotate(uow: UnitOfWork, session_id: SessionId, presented: bytes, succe
 
 async def test_a_session_comes_back_as_it_was(ada: User, session: Session, begin: Begin) -> None:
     revoked = a_session(ada, revoked=True, version=7)
-    await keep(begin, revoked)
+    await insert(begin, revoked)
     assert await stored(begin, session) == session
     assert await stored(begin, revoked) == revoked
     assert await stored(begin, a_session(ada)) is None
@@ -65,10 +65,10 @@ async def test_sessions_of_a_user_end_together_and_nobody_elses(
     ada: User, grace: User, session: Session, begin: Begin
 ) -> None:
     other, ended, hers = a_session(ada, version=3), a_session(ada, revoked=True, version=5), a_session(grace)
-    await keep(begin, other, ended, hers)
+    await insert(begin, other, ended, hers)
     async with begin() as uow:
         await uow.users.get_for_update(ada.id)
-        await uow.sessions.revoke_of(ada.id)
+        await uow.sessions.revoke_all(ada.id)
         await uow.commit()
     for one in (session, other, ended):
         now = await stored(begin, one)
@@ -81,11 +81,11 @@ async def test_sessions_of_a_user_go_together_with_their_tokens(
     ada: User, grace: User, session: Session, begin: Begin
 ) -> None:
     hers = a_session(grace)
-    await keep(begin, hers)
+    await insert(begin, hers)
     await attempt(begin, lambda uow: rotate(uow, session.id, session.token_hash, b"successor" * 3))
     async with begin() as uow:
         await uow.users.get_for_update(ada.id)
-        await uow.sessions.remove_of(ada.id)
+        await uow.sessions.remove_all(ada.id)
         await uow.commit()
     assert await stored(begin, session) is None
     assert await stored(begin, hers) == hers
@@ -96,8 +96,8 @@ async def test_sessions_of_a_user_go_together_with_their_tokens(
 
 async def test_an_outdated_session_is_not_saved(session: Session, begin: Begin) -> None:
     await attempt(begin, lambda uow: rotate(uow, session.id, session.token_hash, b"successor" * 3))
-    outdated = replace(session, token_hash=b"other" * 6, version=2)
-    assert await attempt(begin, lambda uow: uow.sessions.save(outdated)) == TRY_AGAIN
+    needs_rehash = replace(session, token_hash=b"other" * 6, version=2)
+    assert await attempt(begin, lambda uow: uow.sessions.save(needs_rehash)) == TRY_AGAIN
 
 
 async def test_of_many_rotations_with_one_token_one_has_a_successor(
@@ -116,7 +116,7 @@ async def test_of_many_rotations_with_one_token_one_has_a_successor(
 
 async def revoke_all(uow: UnitOfWork, user: User) -> None:
     await uow.users.get_for_update(user.id)
-    await uow.sessions.revoke_of(user.id)
+    await uow.sessions.revoke_all(user.id)
 
 
 async def test_no_successor_slips_past_a_revocation(ada: User, session: Session, begin: Begin) -> None:
@@ -168,7 +168,7 @@ async def change_password(uow: UnitOfWork, user: User) -> None:
     changed = await uow.users.get_for_update(user.id)
     changed.change(password_hash="another")
     await uow.users.save(changed)
-    await uow.sessions.revoke_of(user.id)
+    await uow.sessions.revoke_all(user.id)
 
 
 async def test_no_new_session_slips_past_a_new_password(ada: User, begin: Begin) -> None:

@@ -10,16 +10,16 @@ from application.ports import Begin, UnitOfWork
 from application.readers import TaskReader
 from domain.errors import NotFound
 from domain.task import Task, TaskId, TaskStatus
-from domain.user import User, acting
+from domain.user import User, require_active
 from tests.builders import a_task, new_id
-from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, keep, overlap
+from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 
 
 @pytest.fixture
 async def dust(begin: Begin, ada: User) -> Task:
     """Ada's."""
     task = a_task(ada)
-    await keep(begin, task)
+    await insert(begin, task)
     return task
 
 
@@ -39,7 +39,7 @@ async def dust(begin: Begin, ada: User) -> Task:
 )
 async def test_a_task_comes_back_as_it_was(fields: dict[str, Any], ada: User, begin: Begin, tasks: TaskReader) -> None:
     task = a_task(ada, **fields)
-    await keep(begin, task)
+    await insert(begin, task)
     read = await tasks.get(task.id, ada.id)
     assert read == task
     assert type(read.status) is TaskStatus
@@ -49,7 +49,7 @@ async def test_a_task_comes_back_as_it_was(fields: dict[str, Any], ada: User, be
 
 async def test_a_changed_task_comes_back_changed(ada: User, dust: Task, begin: Begin, tasks: TaskReader) -> None:
     other = a_task(ada)
-    await keep(begin, other)
+    await insert(begin, other)
     changed = replace(dust, title="Polish", description=None, status=TaskStatus.CANCELLED, version=2)
     async with begin() as uow:
         await uow.tasks.get_for_update(dust.id)
@@ -83,10 +83,10 @@ async def test_a_users_tasks_go_together_and_nobody_elses(
     ada: User, grace: User, dust: Task, begin: Begin, tasks: TaskReader
 ) -> None:
     other, hers = a_task(ada), a_task(grace)
-    await keep(begin, other, hers)
+    await insert(begin, other, hers)
     async with begin() as uow:
         await uow.users.get_for_update(ada.id)
-        await uow.tasks.remove_of(ada.id)
+        await uow.tasks.remove_all(ada.id)
         await uow.commit()
     for task in (dust, other):
         with pytest.raises(NotFound):
@@ -123,12 +123,12 @@ async def test_whoever_is_being_removed_gets_no_task(grace: User, begin: Begin, 
 
     async def remove_slowly(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
         user = await uow.users.get_for_update(grace.id)
-        await uow.tasks.remove_of(user.id)
+        await uow.tasks.remove_all(user.id)
         await meanwhile()
         await uow.users.remove(user)
 
     async def plan(uow: UnitOfWork) -> None:
-        acting((await uow.users.hold(grace.id)).get(grace.id))
+        require_active((await uow.users.hold(grace.id)).get(grace.id))
         await uow.tasks.add(task)
 
     ended = await overlap(begin, remove_slowly, plan)

@@ -12,7 +12,7 @@ from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.user import User
 from tests.builders import a_transfer, an_item, new_id
-from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, keep, overlap
+from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 
 
 async def handed_over(begin: Begin, item: Item, *people: User) -> list[Transfer]:
@@ -34,7 +34,7 @@ async def test_a_transfer_comes_back_as_it_was(
     ada: User, grace: User, lamp: Item, begin: Begin, transfers: TransferReader
 ) -> None:
     history = await handed_over(begin, lamp, grace, ada)
-    page = await transfers.of_item(lamp.id, Window())
+    page = await transfers.page(lamp.id, Window())
     assert page.items == history
     assert [(t.number, t.version, t.from_user_id, t.to_user_id) for t in page.items] == [
         (1, 2, ada.id, grace.id),
@@ -44,7 +44,7 @@ async def test_a_transfer_comes_back_as_it_was(
 
 
 async def test_an_item_without_transfers_has_an_empty_history(lamp: Item, transfers: TransferReader) -> None:
-    page = await transfers.of_item(lamp.id, Window())
+    page = await transfers.page(lamp.id, Window())
     assert (page.items, page.more, page.total, page.total_exact) == ([], False, 0, True)
 
 
@@ -52,16 +52,16 @@ async def test_a_history_is_of_one_item(
     ada: User, grace: User, lamp: Item, begin: Begin, transfers: TransferReader
 ) -> None:
     other = an_item(ada)
-    await keep(begin, other)
+    await insert(begin, other)
     await handed_over(begin, other, grace)
     history = await handed_over(begin, lamp, grace, ada)
-    page = await transfers.of_item(lamp.id, Window())
+    page = await transfers.page(lamp.id, Window())
     assert (page.items, page.total) == (history, 2)
 
 
 async def test_a_missing_item_has_no_history(transfers: TransferReader) -> None:
     with pytest.raises(NotFound) as refusal:
-        await transfers.of_item(ItemId(new_id()), Window())
+        await transfers.page(ItemId(new_id()), Window())
     assert refusal.value.code == "item-not-found"
 
 
@@ -85,7 +85,7 @@ async def test_a_page_is_a_part_of_the_history(
     transfers: TransferReader,
 ) -> None:  # fmt: skip
     history = await handed_over(begin, lamp, grace, ada, grace, ada, grace)
-    page = await transfers.of_item(lamp.id, window)
+    page = await transfers.page(lamp.id, window)
     assert page.items == [history[number - 1] for number in numbers]
     assert (page.more, page.total, page.total_exact) == (more, 5, True)
 
@@ -94,7 +94,7 @@ async def test_what_is_not_asked_for_is_not_counted(
     grace: User, lamp: Item, begin: Begin, transfers: TransferReader
 ) -> None:
     await handed_over(begin, lamp, grace)
-    page = await transfers.of_item(lamp.id, Window(count=False))
+    page = await transfers.page(lamp.id, Window(count=False))
     assert (len(page.items), page.total, page.total_exact) == (1, None, None)
 
 
@@ -106,7 +106,7 @@ async def test_positions_lead_through_the_history_while_it_grows(
     after = None
     more = True
     while more:
-        page = await transfers.of_item(lamp.id, Window(limit=2, after=after, count=False))
+        page = await transfers.page(lamp.id, Window(limit=2, after=after, count=False))
         walked += page.items
         more = page.more
         after = Position(page.items[-1].number, page.items[-1].id)
@@ -117,7 +117,7 @@ async def test_positions_lead_through_the_history_while_it_grows(
 
 async def test_the_last_position_is_the_end(grace: User, lamp: Item, begin: Begin, transfers: TransferReader) -> None:
     [transfer] = await handed_over(begin, lamp, grace)
-    page = await transfers.of_item(lamp.id, Window(after=Position(transfer.number, transfer.id), count=False))
+    page = await transfers.page(lamp.id, Window(after=Position(transfer.number, transfer.id), count=False))
     assert (page.items, page.more) == ([], False)
 
 
@@ -127,7 +127,7 @@ async def test_a_number_is_not_given_twice(
     [first] = await handed_over(begin, lamp, grace)
     second = a_transfer(lamp, ada, number=1)
     assert await attempt(begin, lambda uow: uow.transfers.add(second)) == TRY_AGAIN
-    assert (await transfers.of_item(lamp.id, Window())).items == [first]
+    assert (await transfers.page(lamp.id, Window())).items == [first]
 
 
 async def test_a_number_is_not_given_twice_at_once(ada: User, grace: User, lamp: Item, begin: Begin) -> None:
@@ -145,10 +145,10 @@ async def test_other_items_have_numbers_of_their_own(
     ada: User, grace: User, lamp: Item, begin: Begin, transfers: TransferReader
 ) -> None:
     other = an_item(ada)
-    await keep(begin, other)
+    await insert(begin, other)
     for item in (lamp, other):
         await handed_over(begin, item, grace)
-    assert [t.number for item in (lamp, other) for t in (await transfers.of_item(item.id, Window())).items] == [1, 1]
+    assert [t.number for item in (lamp, other) for t in (await transfers.page(item.id, Window())).items] == [1, 1]
 
 
 async def test_a_removed_item_leaves_its_numbers_taken(ada: User, grace: User, lamp: Item, begin: Begin) -> None:

@@ -20,7 +20,7 @@ from domain.session import Session
 from domain.task import Task
 from domain.user import User
 from tests.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
-from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, attempt, keep
+from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, attempt, insert
 
 
 @dataclass
@@ -48,11 +48,11 @@ async def world(begin: Begin) -> World:
     lamp = an_item(ada, version=2, transfers=1)
     transfer = a_transfer(lamp, ada, number=1, from_user_id=grace.id, version=2)
     task, session = a_task(grace), a_session(grace)
-    await keep(begin, ada, grace, lamp, transfer, task, session)
+    await insert(begin, ada, grace, lamp, transfer, task, session)
     used_key, new_key = a_key(), a_key()
     async with begin() as uow:
-        await uow.keys.claim(used_key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
-        await uow.keys.keep(used_key, b"answer")
+        await uow.keys.claim(used_key, b"request", at=NOON, lifetime=timedelta(hours=1), max_wait=1)
+        await uow.keys.save_answer(used_key, b"answer")
         await uow.commit()
     return World(
         ada=ada,
@@ -76,7 +76,7 @@ SUBJECT = b"grace" * 6
 
 async def answer_to(begin: Begin, key: KeyId) -> bytes | None:
     async with begin() as uow:
-        return await uow.keys.claim(key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
+        return await uow.keys.claim(key, b"request", at=NOON, lifetime=timedelta(hours=1), max_wait=1)
 
 
 async def remembered(begin: Begin, world: World) -> list[object]:
@@ -102,9 +102,9 @@ async def read(store: Store, world: World) -> list[object]:
     people = (world.ada, world.grace, world.new_user)
     told = [
         *[await or_none(store.users.get(user.id)) for user in people],
-        *[await store.users.by_login(user.email) for user in people],
+        *[await store.users.find_by_login(user.email) for user in people],
         *[await or_none(store.items.get(item.id)) for item in (world.lamp, world.new_item)],
-        await or_none(store.transfers.of_item(world.lamp.id, Window())),
+        await or_none(store.transfers.page(world.lamp.id, Window())),
         *[await or_none(store.tasks.get(task.id, task.owner_id)) for task in (world.task, world.new_task)],
     ]
     return deepcopy(told)  # lest it be changed with what is stored
@@ -129,8 +129,8 @@ async def save_user(uow: UnitOfWork, world: World) -> None:
 
 async def remove_user(uow: UnitOfWork, world: World) -> None:
     grace = await uow.users.get_for_update(world.grace.id)
-    await uow.tasks.remove_of(grace.id)
-    await uow.sessions.remove_of(grace.id)
+    await uow.tasks.remove_all(grace.id)
+    await uow.sessions.remove_all(grace.id)
     await uow.users.remove(grace)
 
 
@@ -164,18 +164,18 @@ async def add_transfer(uow: UnitOfWork, world: World) -> None:
 
 
 async def claim_key(uow: UnitOfWork, world: World) -> None:
-    await uow.keys.claim(world.new_key, b"request", at=NOON, lifetime=timedelta(hours=1), patience=1)
+    await uow.keys.claim(world.new_key, b"request", at=NOON, lifetime=timedelta(hours=1), max_wait=1)
 
 
 async def replace_expired_key(uow: UnitOfWork, world: World) -> None:
     later = NOON + timedelta(hours=2)
-    await uow.keys.claim(world.used_key, b"other request", at=later, lifetime=timedelta(hours=1), patience=1)
-    await uow.keys.keep(world.used_key, b"other answer")
+    await uow.keys.claim(world.used_key, b"other request", at=later, lifetime=timedelta(hours=1), max_wait=1)
+    await uow.keys.save_answer(world.used_key, b"other answer")
 
 
 async def keep_answer(uow: UnitOfWork, world: World) -> None:
     await claim_key(uow, world)
-    await uow.keys.keep(world.new_key, b"answer")
+    await uow.keys.save_answer(world.new_key, b"answer")
 
 
 async def add_task(uow: UnitOfWork, world: World) -> None:
@@ -196,7 +196,7 @@ async def remove_task(uow: UnitOfWork, world: World) -> None:
 
 
 async def remove_tasks(uow: UnitOfWork, world: World) -> None:
-    await uow.tasks.remove_of((await uow.users.get_for_update(world.grace.id)).id)
+    await uow.tasks.remove_all((await uow.users.get_for_update(world.grace.id)).id)
 
 
 async def add_session(uow: UnitOfWork, world: World) -> None:
@@ -209,11 +209,11 @@ async def rotate_session(uow: UnitOfWork, world: World) -> None:
 
 
 async def revoke_sessions(uow: UnitOfWork, world: World) -> None:
-    await uow.sessions.revoke_of((await uow.users.get_for_update(world.grace.id)).id)
+    await uow.sessions.revoke_all((await uow.users.get_for_update(world.grace.id)).id)
 
 
 async def remove_sessions(uow: UnitOfWork, world: World) -> None:
-    await uow.sessions.remove_of((await uow.users.get_for_update(world.grace.id)).id)
+    await uow.sessions.remove_all((await uow.users.get_for_update(world.grace.id)).id)
 
 
 async def count_attempt(uow: UnitOfWork, world: World) -> None:
@@ -298,7 +298,7 @@ async def test_what_is_committed_is_there_at_once(world: World, begin: Begin, st
         assert await store.users.get(world.new_user.id) == world.new_user
         assert (await store.items.get(world.new_item.id)).item == world.new_item
         assert (await store.items.get(world.lamp.id)).owner_username == world.grace.username
-        history = await store.transfers.of_item(world.lamp.id, Window())
+        history = await store.transfers.page(world.lamp.id, Window())
         assert history.items == [world.transfer, world.new_transfer]
     assert await answer_to(begin, world.new_key) == b"answer"
 
@@ -400,9 +400,9 @@ async def test_changing_what_a_unit_was_given_changes_nothing(world: World, begi
 async def test_changing_what_a_reader_hands_out_changes_nothing(world: World, store: Store) -> None:
     before = await read(store, world)
     spoil(await store.users.get(world.ada.id))
-    spoil(await store.users.by_login(world.grace.email))
+    spoil(await store.users.find_by_login(world.grace.email))
     spoil((await store.items.get(world.lamp.id)).item)
-    (await store.transfers.of_item(world.lamp.id, Window())).items.clear()
+    (await store.transfers.page(world.lamp.id, Window())).items.clear()
     assert await read(store, world) == before
 
 
@@ -449,7 +449,7 @@ async def test_units_cancelled_at_any_moment_leave_the_store_usable(world: World
 
     async with asyncio.timeout(LIMIT):
         item = (await store.items.get(world.lamp.id)).item
-        history = (await store.transfers.of_item(world.lamp.id, Window(limit=100))).items
+        history = (await store.transfers.page(world.lamp.id, Window(limit=100))).items
     assert item.version - version == item.transfers - world.lamp.transfers
     assert [t.number for t in history] == list(range(1, item.transfers + 1))
     assert await attempt(begin, lambda uow: transfer_and_back(uow, world)) == COMMITTED

@@ -14,9 +14,9 @@ from application.readers import UserReader
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.item import Item
-from domain.user import User, UserId, acting
+from domain.user import User, UserId, require_active
 from tests.builders import NOON, a_transfer, a_user, an_item, new_id
-from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, keep, overlap
+from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,11 @@ from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attemp
 )
 async def test_a_user_comes_back_as_it_was(fields: dict[str, Any], begin: Begin, users: UserReader) -> None:
     user = a_user(**fields)
-    await keep(begin, user)
+    await insert(begin, user)
 
     assert await users.get(user.id) == user
-    assert await users.by_login(user.email) == user
-    assert await users.by_login(user.username) == user
+    assert await users.find_by_login(user.email) == user
+    assert await users.find_by_login(user.username) == user
     async with begin() as uow:
         assert await uow.users.get_for_update(user.id) == user
         assert await uow.users.hold(user.id) == {user.id: user}
@@ -59,8 +59,8 @@ async def test_a_changed_user_comes_back_changed(ada: User, begin: Begin, users:
         await uow.commit()
 
     assert await users.get(ada.id) == changed
-    assert await users.by_login(changed.email) is not None
-    assert await users.by_login(ada.email) is None
+    assert await users.find_by_login(changed.email) is not None
+    assert await users.find_by_login(ada.email) is None
 
 
 async def test_no_such_user(begin: Begin) -> None:
@@ -108,7 +108,7 @@ async def test_where_both_names_are_taken_the_address_is_named(ada: User, grace:
 async def test_a_name_twice_in_one_unit(name: str, begin: Begin) -> None:
     one = a_user()
     with pytest.raises(Conflict):
-        await keep(begin, one, a_user(**{name: getattr(one, name)}))
+        await insert(begin, one, a_user(**{name: getattr(one, name)}))
 
 
 async def test_one_name_is_another_s_neither_in_case_nor_accent(begin: Begin, users: UserReader) -> None:
@@ -118,7 +118,7 @@ async def test_one_name_is_another_s_neither_in_case_nor_accent(begin: Begin, us
     for user in people:
         assert await attempt(begin, partial(add, user=user)) == COMMITTED
     for user in people:
-        assert await users.by_login(user.email) == user
+        assert await users.find_by_login(user.email) == user
 
 
 @pytest.mark.parametrize("name", ["email", "username"])
@@ -130,14 +130,14 @@ async def test_of_many_who_want_one_name_one_gets_it(name: str, begin: Begin, us
     assert outcomes.count(COMMITTED) == 1
     assert set(outcomes) <= {COMMITTED, TRY_AGAIN, f"{name}-taken"}
     winner = people[outcomes.index(COMMITTED)]
-    assert await users.by_login(getattr(winner, name)) == winner
+    assert await users.find_by_login(getattr(winner, name)) == winner
 
 
 async def test_a_name_that_was_never_committed_is_free(begin: Begin) -> None:
     user = a_user()
     async with begin() as uow:
         await uow.users.add(user)
-    await keep(begin, a_user(email=user.email, username=user.username))
+    await insert(begin, a_user(email=user.email, username=user.username))
 
 
 async def test_a_name_that_was_given_up_is_free(ada: User, begin: Begin, users: UserReader) -> None:
@@ -146,8 +146,8 @@ async def test_a_name_that_was_given_up_is_free(ada: User, begin: Begin, users: 
         await uow.users.save(replace(user, email="new@example.org", version=2))
         await uow.commit()
     successor = a_user(email=ada.email)
-    await keep(begin, successor)
-    assert await users.by_login(ada.email) == successor
+    await insert(begin, successor)
+    assert await users.find_by_login(ada.email) == successor
 
 
 # Changes
@@ -159,8 +159,8 @@ async def test_an_outdated_user_is_not_saved(ada: User, begin: Begin, users: Use
         await uow.users.save(replace(user, email="first@example.org", version=2))
         await uow.commit()
 
-    outdated = replace(ada, email="second@example.org", version=2)
-    assert await attempt(begin, lambda uow: uow.users.save(outdated)) == TRY_AGAIN
+    needs_rehash = replace(ada, email="second@example.org", version=2)
+    assert await attempt(begin, lambda uow: uow.users.save(needs_rehash)) == TRY_AGAIN
     assert (await users.get(ada.id)).email == "first@example.org"
 
 
@@ -201,10 +201,10 @@ async def test_a_removed_user_is_gone(ada: User, begin: Begin, users: UserReader
 
     with pytest.raises(NotFound):
         await users.get(ada.id)
-    assert await users.by_login(ada.email) is None
+    assert await users.find_by_login(ada.email) is None
     async with begin() as uow:
         assert await uow.users.hold(ada.id) == {}
-    await keep(begin, a_user(email=ada.email, username=ada.username))
+    await insert(begin, a_user(email=ada.email, username=ada.username))
 
 
 async def remove(uow: UnitOfWork, user: User) -> None:
@@ -235,7 +235,7 @@ async def test_a_former_owner_goes_and_stays_in_the_history(
         await uow.transfers.add(transfer)
         await uow.commit()
     assert await attempt(begin, lambda uow: remove(uow, ada)) == COMMITTED
-    assert (await store.transfers.of_item(lamp.id, Window())).items == [transfer]
+    assert (await store.transfers.page(lamp.id, Window())).items == [transfer]
 
 
 # Holding
@@ -322,7 +322,7 @@ async def test_whoever_is_being_removed_gets_no_item(grace: User, begin: Begin, 
         await meanwhile()
 
     async def give(uow: UnitOfWork) -> None:
-        acting((await uow.users.hold(grace.id)).get(grace.id))
+        require_active((await uow.users.hold(grace.id)).get(grace.id))
         await uow.items.add(gift)
 
     ended = await overlap(begin, remove_slowly, give)

@@ -23,7 +23,7 @@ Work = Callable[[UnitOfWork], Awaitable[object]]
 Meanwhile = Callable[[], Awaitable[None]]
 
 
-async def keep(begin: Begin, *entities: User | Item | Transfer | Task | Session) -> None:
+async def insert(begin: Begin, *entities: User | Item | Transfer | Task | Session) -> None:
     async with begin() as uow:
         for entity in entities:
             match entity:

@@ -143,7 +143,7 @@ def removing_an_item_removes_its_history(uow: Any) -> None:
 @fault
 @each_unit
 def sessions_are_never_revoked_for_a_user(uow: Any) -> None:
-    uow.sessions.revoke_of = nothing
+    uow.sessions.revoke_all = nothing
 
 
 @fault

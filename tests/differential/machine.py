@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, multiple, precondition, rule
 
 from application.paging import Position, Sort, Window
-from application.passwords import subject
+from application.passwords import hash_subject
 from application.ports import KeyId, Store, UnitOfWork
 from application.readers import ItemFilter, OwnedItem, TaskFilter
-from application.sessions import digest
+from application.sessions import hash_token
 from domain.item import Item, ItemChanges, ItemId, Transfer, TransferId
 from domain.session import Session, SessionId
 from domain.task import Task, TaskChanges, TaskId, TaskStatus
@@ -164,7 +164,7 @@ class Differential(RuleBasedStateMachine):
         if unit.ending == COMMIT:
             if unit.key:
                 key = unit.key
-                self._step(lambda uow: uow.keys.keep(key, b"an answer"))
+                self._step(lambda uow: uow.keys.save_answer(key, b"an answer"))
             self._step(_commit)
         for side in unit.sides if self.unit else ():
             self.loop.run_until_complete(side.break_off() if unit.ending == BREAK else side.leave())
@@ -508,12 +508,12 @@ class Differential(RuleBasedStateMachine):
 
         self.step(save)
 
-    @rule(item=things, outdated=st.booleans())
+    @rule(item=things, needs_rehash=st.booleans())
     @within
-    def remove_item(self, item: Item, outdated: bool) -> None:
+    def remove_item(self, item: Item, needs_rehash: bool) -> None:
         async def remove(uow: UnitOfWork) -> None:
             found = await uow.items.get_for_update(item.id)
-            await uow.items.remove(item if outdated else found)
+            await uow.items.remove(item if needs_rehash else found)
 
         self.step(remove)
 
@@ -564,15 +564,17 @@ class Differential(RuleBasedStateMachine):
         self.step(add)
         return task
 
-    @rule(task=tasks, title=values.names, status=values.statuses, removed=st.booleans(), outdated=st.booleans())
+    @rule(task=tasks, title=values.names, status=values.statuses, removed=st.booleans(), needs_rehash=st.booleans())
     @within
-    def save_or_remove_task(self, task: Task, title: str, status: TaskStatus, removed: bool, outdated: bool) -> None:
+    def save_or_remove_task(
+        self, task: Task, title: str, status: TaskStatus, removed: bool, needs_rehash: bool
+    ) -> None:
         async def save(uow: UnitOfWork) -> Task:
             found = await uow.tasks.get_for_update(task.id)
             if removed:
-                await uow.tasks.remove(task if outdated else found)
+                await uow.tasks.remove(task if needs_rehash else found)
             else:
-                version = task.version if outdated else found.version
+                version = task.version if needs_rehash else found.version
                 await uow.tasks.save(replace(found, title=title, status=status, version=version + 1))
             return found
 
@@ -584,11 +586,11 @@ class Differential(RuleBasedStateMachine):
         async def end_it(uow: UnitOfWork) -> None:
             found = await uow.users.get_for_update(user.id)
             if end == "revoke sessions":
-                await uow.sessions.revoke_of(user.id)
+                await uow.sessions.revoke_all(user.id)
             if end in {"remove tasks", "remove"}:
-                await uow.tasks.remove_of(user.id)
+                await uow.tasks.remove_all(user.id)
             if end in {"remove sessions", "remove"}:
-                await uow.sessions.remove_of(user.id)
+                await uow.sessions.remove_all(user.id)
             if end == "remove":
                 await uow.users.remove(found)
 
@@ -599,7 +601,7 @@ class Differential(RuleBasedStateMachine):
     def add_session(self, user: User, lifetime: timedelta) -> str:
         id = SessionId(next(self.ids))
         token = f"token of {id}"
-        session = Session(id=id, user_id=user.id, token_hash=digest(token), expires_at=self.clock() + lifetime)
+        session = Session(id=id, user_id=user.id, token_hash=hash_token(token), expires_at=self.clock() + lifetime)
 
         async def add(uow: UnitOfWork) -> bool:
             if user.id not in await uow.users.hold(user.id):
@@ -617,7 +619,7 @@ class Differential(RuleBasedStateMachine):
         successor = f"successor {next(self.ids)}"
 
         async def rotate(uow: UnitOfWork) -> tuple[object, Session | None]:
-            found = await uow.sessions.find(digest(token))
+            found = await uow.sessions.find(hash_token(token))
             if found is None:
                 return None, None
             session = await uow.sessions.get_for_update(found[0])
@@ -625,7 +627,7 @@ class Differential(RuleBasedStateMachine):
             if revoked:
                 session.revoke()
             else:
-                session.rotate(digest(token), digest(successor), self.clock())
+                session.rotate(hash_token(token), hash_token(successor), self.clock())
             if session.version != before.version:
                 await uow.sessions.save(session)
             return found, before
@@ -659,8 +661,8 @@ class Differential(RuleBasedStateMachine):
     def read_user(self, user: User) -> None:
         self.both(lambda side: side.store.users.get(user.id))
         self.both(lambda side: side.read_account(user.id))
-        self.both(lambda side: side.store.users.by_login(user.email))
-        self.both(lambda side: side.store.users.by_login(user.username))
+        self.both(lambda side: side.store.users.find_by_login(user.email))
+        self.both(lambda side: side.store.users.find_by_login(user.username))
 
     @rule(limit=values.limits, skip=values.skips, after=one_of(people), count=st.booleans())
     def list_users(self, limit: int, skip: int, after: User | None, count: bool) -> None:
@@ -701,11 +703,11 @@ class Differential(RuleBasedStateMachine):
     def list_transfers(self, item: Item, limit: int, skip: int, after: int | None, count: bool) -> None:
         position = None
         if after is not None:
-            history = self.both(lambda side: side.store.transfers.of_item(item.id, EVERYTHING)).answer
+            history = self.both(lambda side: side.store.transfers.page(item.id, EVERYTHING)).answer
             if history is None or len(history.items) < after:
                 return
             position = Position(after, history.items[after - 1].id)
-        self.both(lambda side: side.store.transfers.of_item(item.id, _window(limit, skip, position, count)))
+        self.both(lambda side: side.store.transfers.page(item.id, _window(limit, skip, position, count)))
 
     @rule(task=tasks, by=one_of(people, seldom=True))
     def read_task(self, task: Task, by: User | None) -> None:
@@ -759,7 +761,7 @@ class Differential(RuleBasedStateMachine):
         for item in self.known_things.values():
             self._look_at_history(item)
         for token in sorted(self.known_tokens):
-            self._look_at_session(digest(token))
+            self._look_at_session(hash_token(token))
         self._look(lambda uow: uow.attempts.get_for_update(*sorted(self.known_subjects)))
         for key, age in product(sorted(self.known_keys, key=repr), AGES):
             self._look(_claim(key, b"one request", self.clock() + age))
@@ -777,7 +779,7 @@ class Differential(RuleBasedStateMachine):
 
     def _look_at_history(self, item: Item) -> None:
         """Nobody can read that of an item that is gone; but its numbers are still taken."""
-        self.both(lambda side: side.store.transfers.of_item(item.id, EVERYTHING))
+        self.both(lambda side: side.store.transfers.page(item.id, EVERYTHING))
         for number in range(1, 4):
             transfer = Transfer(
                 id=TransferId(next(self.ids)),
@@ -826,7 +828,7 @@ class Differential(RuleBasedStateMachine):
 
     def _about_to_prove(self, user: User | None, login: str, address: str) -> None:
         self.known_subjects.update(
-            subject(text)
+            hash_subject(text)
             for text in (f"account {login.casefold()}", f"address {address}", f"account {user.id}" if user else "none")
         )
 
@@ -868,7 +870,7 @@ async def _commit(uow: UnitOfWork) -> None:
 
 
 def _claim(key: KeyId, fingerprint: bytes, at: datetime) -> Step[bytes | None]:
-    return lambda uow: uow.keys.claim(key, fingerprint, at=at, lifetime=KEY_LIFETIME, patience=1)
+    return lambda uow: uow.keys.claim(key, fingerprint, at=at, lifetime=KEY_LIFETIME, max_wait=1)
 
 
 def _add(transfer: Transfer) -> Step[None]:

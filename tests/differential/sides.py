@@ -10,14 +10,15 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from application.errors import TryAgain
+from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from application.paging import Page, Sort, Window
-from application.passwords import ProvePassword
+from application.passwords import VerifyPassword
 from application.ports import Begin, KeyId, Store, UnitOfWork
 from application.readers import ItemFilter
 from application.sessions import RefreshSession, SignIn, SignOut
 from application.tasks import ChangeTask, CreateTask, DeleteTask
-from application.transact import Once, Replay, Transact, keyed
+from application.transact import Transact
 from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
 from domain.errors import Conflict, DomainError, NotFound
 from domain.item import Transfer
@@ -86,7 +87,7 @@ class Side:
 
         self.store = store
         transact = Transact(store.begin, clock, deadline=LIMIT)
-        prove = ProvePassword(transact, passwords, clock, FAILURES, 2 * FAILURES)
+        prove = VerifyPassword(transact, passwords, clock, FAILURES, 2 * FAILURES)
         self.create_user = CreateUser(transact, passwords, new_id, clock)
         self.read_account = ReadAccount(store.users)
         self.change_account = ChangeAccount(transact, store.users, prove, passwords)
@@ -111,8 +112,8 @@ async def once(deed: Awaitable[T], key: KeyId | None, fingerprint: bytes) -> T:
     """With the idempotency key, if there is one."""
     if key is None:
         return await deed
-    wish = Once(key, fingerprint, lambda result: repr(result).encode())
-    with keyed(wish):
+    wish = IdempotentRequest(key, fingerprint, lambda result: repr(result).encode())
+    with idempotent(wish):
         answer = await deed
     compare(repr(answer).encode(), wish.answer)
     return answer
@@ -174,7 +175,7 @@ async def check_histories(store: Store) -> None:
     for owned in (await store.items.page(ItemFilter(), Sort("id"), Window(limit=100))).items:
         item = owned.item
         try:
-            history: Page[Transfer] = await store.transfers.of_item(item.id, Window(limit=100))
+            history: Page[Transfer] = await store.transfers.page(item.id, Window(limit=100))
         except NotFound:
             raise Different(f"{item} is listed but not there") from None
         transfers = history.items

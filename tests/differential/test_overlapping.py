@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 
+from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.paging import Window
 from application.ports import KeyId, Store
 from application.readers import OwnedItem
-from application.transact import Once, Replay, keyed
 from domain.errors import DomainError
 from domain.item import ItemId
 from domain.user import User, UserId
@@ -60,7 +60,7 @@ async def test_whoever_is_first(seed: int, store: Store) -> None:
     await check_histories(store)
     for thing in things:
         item = (await store.items.get(thing)).item
-        history = (await store.transfers.of_item(thing, Window(limit=100))).items
+        history = (await store.transfers.page(thing, Window(limit=100))).items
         assert sorted(log.versions[thing]) == [*range(2, item.version + 1)]
         assert sorted(log.transfers[thing]) == [(t.version, t.from_user_id, t.to_user_id) for t in history]
     assert {log.effects[key] for key in log.answers} == {1}
@@ -83,8 +83,10 @@ async def write(side: Side, people: list[User], things: list[ItemId], chance: ra
             elif deed == "transfer":
                 log.note_transfer(by, await side.transfer_item(item.id, by=by, to=to, expected=expected), expected)
             else:
-                once = Once(KeyId(people[0].id, "POST", f"key {key}"), b"the same", lambda owned: repr(owned).encode())
-                with keyed(once):
+                once = IdempotentRequest(
+                    KeyId(people[0].id, "POST", f"key {key}"), b"the same", lambda owned: repr(owned).encode()
+                )
+                with idempotent(once):
                     answer = await side.transfer_item(item.id, by=by, to=people[key % 2].id)
                 log.note_transfer(by, answer, None)
                 log.effects[key] += 1

@@ -7,7 +7,7 @@ import pytest
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, Stale
 from domain.item import Item, ItemId, Transfer, TransferId, checked_price
 from domain.user import User
-from domain.version import Expected
+from domain.version import ExpectedVersions
 from tests.builders import NOON, a_user, an_item, new_id
 
 ADA, GRACE = a_user(), a_user()
@@ -100,7 +100,7 @@ def test_other_prices_are_refused(price: str) -> None:
     assert (refusal.value.code, refusal.value.field) == ("invalid-price", "price")
 
 
-def hand_over(item: Item, *, by: User = ADA, to: User | None = GRACE, expected: Expected = None) -> Transfer:
+def hand_over(item: Item, *, by: User = ADA, to: User | None = GRACE, expected: ExpectedVersions = None) -> Transfer:
     return item.transfer(id=TransferId(new_id()), by=by.id, to=to, expected=expected, at=NOON)
 
 
@@ -127,11 +127,11 @@ def test_an_item_goes_on_and_comes_back() -> None:
 
 
 @pytest.mark.parametrize("expected", [None, {6}, [3, 6], range(10)])
-def test_a_version_that_is_expected_passes(expected: Expected) -> None:
+def test_a_version_that_is_expected_passes(expected: ExpectedVersions) -> None:
     hand_over(an_item(ADA, version=6), expected=expected)
 
 
-STALE: Expected = {1, 5}
+STALE: ExpectedVersions = {1, 5}
 INACTIVE = a_user(is_active=False)
 
 
@@ -149,7 +149,7 @@ INACTIVE = a_user(is_active=False)
     ],
 )
 def test_refusals_come_in_the_order_of_the_contract(
-    by: User, to: User | None, expected: Expected, kind: type[DomainError], code: str
+    by: User, to: User | None, expected: ExpectedVersions, kind: type[DomainError], code: str
 ) -> None:
     item = an_item(ADA, version=6)
     before = copy(item)
@@ -160,7 +160,7 @@ def test_refusals_come_in_the_order_of_the_contract(
 
 
 def test_an_inactive_owner_is_still_the_owner() -> None:
-    """That is judged before, in acting(): the item only knows who owns it."""
+    """That is judged before, in require_active(): the item only knows who owns it."""
     owner = a_user(is_active=False)
     with pytest.raises(Invalid) as refusal:
         hand_over(an_item(owner), by=owner, to=owner)

@@ -2,7 +2,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.session import Attempts, TooManyAttempts
+from domain.session import LoginAttempts, TooManyAttempts
 from tests.builders import NOON, a_session, a_user
 
 HOUR = timedelta(hours=1)
@@ -31,7 +31,7 @@ def test_refreshing_does_not_put_off_the_end() -> None:
     assert not session.revoked
 
 
-def failed(attempts: Attempts, times: int) -> None:
+def failed(attempts: LoginAttempts, times: int) -> None:
     for number in range(times):
         at = NOON + number * MINUTE
         assert attempts.admit(at, limit=3)
@@ -39,7 +39,7 @@ def failed(attempts: Attempts, times: int) -> None:
 
 
 def test_after_so_many_failures_nobody_is_judged_for_a_while() -> None:
-    attempts = Attempts(subject=b"ada")
+    attempts = LoginAttempts(subject=b"ada")
     failed(attempts, 3)
     with pytest.raises(TooManyAttempts) as refusal:
         attempts.admit(NOON + 3 * MINUTE, limit=3)
@@ -48,7 +48,7 @@ def test_after_so_many_failures_nobody_is_judged_for_a_while() -> None:
 
 
 def test_being_refused_does_not_count() -> None:
-    attempts = Attempts(subject=b"ada")
+    attempts = LoginAttempts(subject=b"ada")
     failed(attempts, 3)
     for _ in range(5):
         with pytest.raises(TooManyAttempts):
@@ -57,7 +57,7 @@ def test_being_refused_does_not_count() -> None:
 
 
 def test_success_neither_counts_nor_makes_up_for_failures() -> None:
-    attempts = Attempts(subject=b"ada")
+    attempts = LoginAttempts(subject=b"ada")
     failed(attempts, 2)
     for _ in range(5):
         assert attempts.admit(NOON + 2 * MINUTE, limit=3)
@@ -66,7 +66,7 @@ def test_success_neither_counts_nor_makes_up_for_failures() -> None:
 
 
 def test_attempts_wait_while_those_before_could_still_fail() -> None:
-    attempts = Attempts(subject=b"ada")
+    attempts = LoginAttempts(subject=b"ada")
     assert all(attempts.admit(NOON, limit=3) for _ in range(3))
     assert not attempts.admit(NOON, limit=3)
     attempts.settle(NOON, failed=False)
@@ -74,7 +74,7 @@ def test_attempts_wait_while_those_before_could_still_fail() -> None:
 
 
 def test_an_attempt_that_was_cut_off_has_failed() -> None:
-    attempts = Attempts(subject=b"ada")
+    attempts = LoginAttempts(subject=b"ada")
     assert all(attempts.admit(NOON, limit=3) for _ in range(3))
     with pytest.raises(TooManyAttempts):
         attempts.admit(NOON + MINUTE, limit=3)

@@ -1,7 +1,7 @@
 import pytest
 
 from domain.errors import Invalid, Unauthenticated
-from domain.user import User, UserId, acting, checked_email, checked_password, checked_username
+from domain.user import User, UserId, checked_email, checked_password, checked_username, require_active
 from tests.builders import NOON, a_user, new_id
 
 
@@ -139,11 +139,11 @@ def test_deactivation_is_a_change() -> None:
 
 def test_an_active_user_may_act() -> None:
     user = a_user()
-    assert acting(user) is user
+    assert require_active(user) is user
 
 
 @pytest.mark.parametrize("user", [None, a_user(is_active=False)], ids=["deleted", "inactive"])
 def test_nobody_else_may_act(user: User | None) -> None:
     with pytest.raises(Unauthenticated) as refusal:
-        acting(user)
+        require_active(user)
     assert refusal.value.code == "account-inactive"

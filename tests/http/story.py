@@ -360,8 +360,8 @@ class Story:
         template = ask.path.replace(self.lamp, "/items/{item_id}")
         key_id = KeyId(UserId(UUID(self.accounts["ada"]["id"])), f"{ask.method} {template}", key)
         with self.patch.context() as patch:
-            patch.setattr(transact, "KEY_PATIENCE", 0.01)
-            async with self.container.transact().gate(key_id, float("inf")):
+            patch.setattr(transact, "KEY_WAIT_SECONDS", 0.01)
+            async with self.container.transact().key_locks(key_id, float("inf")):
                 await self.ask("request-in-progress", ask.having(Idempotency_Key=key))
         await self.ask("invalid-request", ask.having(Idempotency_Key="\t"))
 

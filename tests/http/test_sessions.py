@@ -105,10 +105,10 @@ async def test_an_unknown_name_takes_as_much_work_as_a_wrong_password(http: Asyn
 async def test_a_hash_of_other_parameters_is_made_anew(
     http: AsyncClient, second_http: AsyncClient, new_person: NewPerson, store: Store
 ) -> None:
-    outdated = Argon2Hasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
-    person = await new_person(username="eve", password_hash=outdated)
+    needs_rehash = Argon2Hasher(time_cost=1, memory_cost=8192, parallelism=1).hash(PASSWORD)
+    person = await new_person(username="eve", password_hash=needs_rehash)
     assert_problem(await sign_in(http, "eve", WRONG), 401, "wrong-credentials")
-    assert (await store.users.get(person.user.id)).password_hash == outdated
+    assert (await store.users.get(person.user.id)).password_hash == needs_rehash
     answers = await asyncio.gather(*(sign_in(client, "eve") for client in (http, second_http) * 3))
     assert [answer.status_code for answer in answers] == [200] * 6
     renewed = (await store.users.get(person.user.id)).password_hash

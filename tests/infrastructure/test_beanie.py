@@ -21,7 +21,7 @@ from infrastructure.persistence.beanie.store import BeanieStore
 from infrastructure.settings import Settings
 from tests import engines, servers
 from tests.builders import a_user, an_item
-from tests.contracts.units import keep
+from tests.contracts.units import insert
 
 pytestmark = pytest.mark.skipif("mongodb" not in engines.selected(), reason="ENGINES leaves MongoDB out")
 
@@ -99,7 +99,7 @@ async def test_a_wrong_password_is_told_from_a_missing_server(server: servers.Mo
 async def test_a_store_that_is_not_open_is_unavailable(server: servers.Mongo) -> None:
     store = open_store(Settings(database_url=server.url, _env_file=None))
     with pytest.raises(Unavailable):
-        await store.users.by_login("ada")
+        await store.users.find_by_login("ada")
     with pytest.raises(Unavailable):
         async with store.begin():
             pass
@@ -113,7 +113,7 @@ async def test_ids_are_binary_and_prices_are_cents(
 ) -> None:
     user = a_user()
     item = an_item(user, price=Decimal("9999999999.99"))
-    await keep(store.begin, user, item)
+    await insert(store.begin, user, item)
 
     stored = await client["handover"]["items"].find_one({"_id": Binary.from_uuid(item.id)})
     assert stored
@@ -123,14 +123,14 @@ async def test_ids_are_binary_and_prices_are_cents(
 
 async def test_a_time_without_a_zone_is_refused(store: BeanieStore) -> None:
     with pytest.raises(ValueError, match="timezone"):
-        await keep(store.begin, replace(a_user(), created_at=datetime.now()))
+        await insert(store.begin, replace(a_user(), created_at=datetime.now()))
 
 
 async def test_an_owner_need_not_be_held_for_the_name(store: BeanieStore) -> None:
     user = a_user()
     item = an_item(user)
-    await keep(store.begin, user)
-    await keep(store.begin, item)
+    await insert(store.begin, user)
+    await insert(store.begin, item)
     assert (await store.items.get(item.id)).owner_username == user.username
 
 
@@ -141,7 +141,7 @@ async def test_a_transaction_that_the_server_gave_up_can_be_tried_again(
     store: BeanieStore, client: AsyncMongoClient[RawBSONDocument]
 ) -> None:
     user = a_user()
-    await keep(store.begin, user)
+    await insert(store.begin, user)
     async with store.begin() as uow:
         await uow.users.hold(user.id)
         await client.admin.command({"killAllSessions": []})  # as it does by itself when transactions grow too old
@@ -163,7 +163,7 @@ async def test_more_units_than_connections_have_to_wait(server: servers.Mongo) -
 
 async def test_a_hanging_server_is_unavailable_in_time(server: servers.Mongo, store: BeanieStore) -> None:
     user = a_user()
-    await keep(store.begin, user)
+    await insert(store.begin, user)
     async with hanging(server), asyncio.timeout(20):
         with pytest.raises(Unavailable):
             await store.users.get(user.id)
@@ -173,7 +173,7 @@ async def test_a_hanging_server_is_unavailable_in_time(server: servers.Mongo, st
 
 async def test_who_is_cancelled_does_not_wait_for_a_hanging_server(server: servers.Mongo, store: BeanieStore) -> None:
     user, other = a_user(), a_user()
-    await keep(store.begin, user, other)
+    await insert(store.begin, user, other)
     held = asyncio.Event()
 
     async def work() -> None:
@@ -216,7 +216,7 @@ async def hanging(server: servers.Mongo) -> AsyncIterator[None]:
 async def test_units_of_one_process_that_hold_the_same_users_wait_for_their_turn(store: BeanieStore) -> None:
     """MongoDB itself would refuse all of them but one."""
     ada, grace = a_user(), a_user()
-    await keep(store.begin, ada, grace)
+    await insert(store.begin, ada, grace)
 
     async def hold(*users: User) -> None:
         async with store.begin() as uow:
@@ -231,7 +231,7 @@ async def test_units_of_one_process_that_hold_the_same_users_wait_for_their_turn
 async def test_who_comes_late_in_a_unit_is_told_at_once(store: BeanieStore) -> None:
     """Its snapshot is older than what it would wait for."""
     ada, grace = a_user(), a_user()
-    await keep(store.begin, ada, grace)
+    await insert(store.begin, ada, grace)
     async with asyncio.timeout(60), store.begin() as first, store.begin() as second:
         await first.users.hold(ada.id)
         await second.users.hold(grace.id)

@@ -14,7 +14,7 @@ from application.ports import Store
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from tests import engines
 from tests.builders import a_session, a_task, a_transfer, a_user, an_item
-from tests.contracts.units import keep
+from tests.contracts.units import insert
 from tests.engines import RunningEngines
 
 SELECTED = [name for name in ("mongodb",) if name in engines.selected()]
@@ -96,14 +96,14 @@ async def test_only_what_is_new_goes(empty: Empty) -> None:
     lamp = an_item(ada, version=2, transfers=1)
     transfer = a_transfer(lamp, ada, number=1, from_user_id=grace.id, version=2)
     task, session = a_task(ada), a_session(ada)
-    await keep(store.begin, ada, grace, lamp, transfer, task, session)
+    await insert(store.begin, ada, grace, lamp, transfer, task, session)
 
     await store.downgrade()
     await store.upgrade()
 
     assert await store.users.get(ada.id) == ada
     assert (await store.items.get(lamp.id)).item == lamp
-    assert (await store.transfers.of_item(lamp.id, Window())).items == [transfer]
+    assert (await store.transfers.page(lamp.id, Window())).items == [transfer]
     assert await empty.database["tasks"].count_documents({}) == 0
     async with store.begin() as uow:
         assert await uow.sessions.find(session.token_hash) is None

@@ -11,17 +11,18 @@ from typing import Any
 import pytest
 
 from application.errors import Busy, TryAgain
+from application.idempotency import IdempotentRequest, idempotent
 from application.items import TransferItem
 from application.paging import Window
 from application.ports import Store, UnitOfWork
-from application.transact import Once, Transact, keyed
-from domain.session import Attempts
+from application.transact import Transact
+from domain.session import LoginAttempts
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.purge import PIECE
 from infrastructure.settings import Settings
 from tests import engines
 from tests.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
-from tests.contracts.units import TRY_AGAIN, attempt, keep
+from tests.contracts.units import TRY_AGAIN, attempt, insert
 from tests.engines import RunningEngines
 
 SELECTED = [name for name in ("sqlite", "postgresql") if name in engines.selected()]
@@ -38,7 +39,7 @@ async def test_what_is_to_be_purged_may_be_more_than_a_piece(store: Store) -> No
     user = a_user()
     expired = [a_session(user, expires_at=NOON) for _ in range(PIECE + 1)]
     lasting = a_session(user)
-    await keep(store.begin, user, lasting, *expired)
+    await insert(store.begin, user, lasting, *expired)
     assert await store.purge(NOON) == PIECE + 1
     assert await store.purge(NOON) == 0
     async with store.begin() as uow:
@@ -50,7 +51,7 @@ async def test_what_is_to_be_purged_may_be_more_than_a_piece(store: Store) -> No
 async def test_purging_does_not_wait_for_what_others_are_at(store: Store) -> None:
     user = a_user()
     used, unused = (a_session(user, expires_at=NOON) for _ in range(2))
-    await keep(store.begin, user, used, unused)
+    await insert(store.begin, user, used, unused)
     async with asyncio.timeout(60), store.begin() as uow:
         await uow.sessions.get_for_update(used.id)
         assert await store.purge(NOON) == 1
@@ -59,11 +60,11 @@ async def test_purging_does_not_wait_for_what_others_are_at(store: Store) -> Non
 
 async def test_attempts_that_have_grown_meanwhile_are_not_overwritten(store: Store) -> None:
     async with store.begin() as uow:
-        await uow.attempts.save(Attempts(subject=b"somebody", failed=(NOON,), version=2))
+        await uow.attempts.save(LoginAttempts(subject=b"somebody", failed=(NOON,), version=2))
         await uow.commit()
     with pytest.raises(TryAgain):
         async with store.begin() as uow:
-            await uow.attempts.save(Attempts(subject=b"somebody", version=2))
+            await uow.attempts.save(LoginAttempts(subject=b"somebody", version=2))
     async with store.begin() as uow:
         [attempts] = await uow.attempts.get_for_update(b"somebody")
         assert attempts.failed == (NOON,)
@@ -78,7 +79,7 @@ async def test_subjects_that_nothing_is_stored_of_are_forgotten_with_their_unit(
 async def test_tasks_and_sessions_go_with_their_user(store: Store) -> None:
     user = a_user()
     session = a_session(user)
-    await keep(store.begin, user, session, a_task(user))
+    await insert(store.begin, user, session, a_task(user))
     async with store.begin() as uow:
         await uow.users.remove(await uow.users.get_for_update(user.id))
         await uow.commit()
@@ -91,7 +92,7 @@ async def test_a_transfer_and_its_key_are_one_statement(store: Store) -> None:
     assert isinstance(store, SqlStore)
     giver, taker = a_user(), a_user()
     item = an_item(giver)
-    await keep(store.begin, giver, taker, item)
+    await insert(store.begin, giver, taker, item)
     sent: list[str] = []
     overheard = SqlStore(store.settings.model_copy(update={"pool_size": 1}))
     try:
@@ -100,7 +101,7 @@ async def test_a_transfer_and_its_key_are_one_statement(store: Store) -> None:
         await loan.command("ROLLBACK")
         connection.add_query_logger(lambda query: sent.append(query.query))
         loan.give_back()
-        with keyed(Once(a_key(caller=giver.id), b"fingerprint", lambda _: b"answer")):
+        with idempotent(IdempotentRequest(a_key(caller=giver.id), b"fingerprint", lambda _: b"answer")):
             transfer = TransferItem(Transact(overheard.begin, SetClock()), new_id, SetClock())
             await transfer(item.id, by=giver.id, to=taker.id)
     finally:
@@ -119,7 +120,7 @@ async def test_what_is_sent_together_is_undone_together(store: Store) -> None:
     """The one statement makes no history for an item that has changed meanwhile."""
     giver, taker = a_user(), a_user()
     item = an_item(giver)
-    await keep(store.begin, giver, taker, item)
+    await insert(store.begin, giver, taker, item)
 
     async def hand_over(uow: UnitOfWork) -> None:
         await uow.items.save(replace(item, version=5, transfers=1, owner_id=taker.id))
@@ -127,7 +128,7 @@ async def test_what_is_sent_together_is_undone_together(store: Store) -> None:
 
     assert await attempt(store.begin, hand_over) == TRY_AGAIN
     assert (await store.items.get(item.id)).item == item
-    assert (await store.transfers.of_item(item.id, Window())).items == []
+    assert (await store.transfers.page(item.id, Window())).items == []
 
 
 async def test_waiting_for_a_connection_ends_and_takes_no_place(tmp_path: Path) -> None:

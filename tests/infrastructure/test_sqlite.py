@@ -18,7 +18,7 @@ from infrastructure.persistence.sqlalchemy.engines import sqlite
 from infrastructure.persistence.sqlalchemy.engines.errors import Unexpected
 from infrastructure.settings import Misconfigured, Settings
 from tests.builders import NOON, a_user
-from tests.contracts.units import keep
+from tests.contracts.units import insert
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_a_connection_that_may_have_begun_is_not_used_again(
         with pytest.raises(Unexpected, match="cut off"):
             async with store.begin():
                 pass
-    await keep(store.begin, a_user())
+    await insert(store.begin, a_user())
 
 
 async def test_a_long_read_does_not_keep_the_event_loop(store: SqlStore) -> None:
@@ -124,7 +124,7 @@ async def test_what_waits_for_the_disk_or_is_about_many_rows_leaves_the_event_lo
     async with store.begin() as uow:
         await uow.users.add(user)
         await uow.users.hold(user.id)
-        await uow.tasks.remove_of(user.id)
+        await uow.tasks.remove_all(user.id)
         await uow.commit()
     await store.purge(NOON)
     assert stayed == ["BEGIN", "INSERT", "SELECT"]
@@ -133,7 +133,7 @@ async def test_what_waits_for_the_disk_or_is_about_many_rows_leaves_the_event_lo
 async def test_a_value_that_is_no_text_is_an_error_of_the_store(store: SqlStore, path: Path) -> None:
     """It is Python's own error, which has no code."""
     user = a_user()
-    await keep(store.begin, user)
+    await insert(store.begin, user)
     with sqlite3.connect(path) as other:
         other.execute("UPDATE users SET username = cast(x'ff41' AS text)")
     other.close()
@@ -160,7 +160,7 @@ async def test_a_unit_of_work_does_not_keep_the_event_loop_when_another_process_
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     user = a_user()
-    waiting = asyncio.create_task(keep(store.begin, user))
+    waiting = asyncio.create_task(insert(store.begin, user))
     began = asyncio.get_running_loop().time()
     await asyncio.sleep(0.1)
     assert asyncio.get_running_loop().time() - began < sqlite.PATIENCE / 1000  # for so long SQLite would wait
@@ -220,7 +220,7 @@ async def test_the_file_stays_the_same_wherever_the_process_goes(
     await store.upgrade()
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    await keep(store.begin, a_user())
+    await insert(store.begin, a_user())
     await store.close()
     assert (tmp_path / "file:store.db").exists()
     assert [*(tmp_path / "elsewhere").iterdir()] == []

@@ -10,9 +10,9 @@ import jwt
 import pytest
 
 from application import passwords, sessions
-from application.passwords import Attempt, ProvePassword
+from application.passwords import VerifiedAttempt, VerifyPassword
 from application.transact import Transact
-from domain.session import ATTEMPT_WINDOW, Attempts, Session, TooManyAttempts
+from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session, TooManyAttempts
 from infrastructure.persistence.memory import MemoryStore
 from infrastructure.persistence.memory.unit_of_work import MemorySessions
 from infrastructure.security import tokens
@@ -75,49 +75,49 @@ def no_end_to_the_queue(patch: pytest.MonkeyPatch) -> None:
     "test_owasp_api_top_10.py::test_api2_broken_authentication",
 )
 def each_worker_has_a_throttle_of_its_own(patch: pytest.MonkeyPatch) -> None:
-    workers: list[tuple[ProvePassword, Transact]] = []
-    prove = ProvePassword.__call__
+    workers: list[tuple[VerifyPassword, Transact]] = []
+    prove = VerifyPassword.__call__
 
-    class OwnAttempt(Attempt):
+    class OwnAttempt(VerifiedAttempt):
         own: Transact
 
         async def settle(self, uow: Any, *, failed: bool) -> None:
-            await self.own(lambda own: Attempt.settle(self, own, failed=failed))
+            await self.own(lambda own: VerifiedAttempt.settle(self, own, failed=failed))
 
-    async def prove_alone(self: ProvePassword, *arguments: Any) -> Attempt:
+    async def prove_alone(self: VerifyPassword, *arguments: Any) -> VerifiedAttempt:
         own = next((transact for worker, transact in workers if worker is self), None)
         if own is None:
             own = Transact(MemoryStore().begin, self.now)
             workers.append((self, own))
         judged = await prove(replace(self, transact=own), *arguments)
-        attempt = OwnAttempt(judged.right, judged.subjects, judged.at, judged.gate)
+        attempt = OwnAttempt(judged.is_correct, judged.subjects, judged.at, judged.locks)
         object.__setattr__(attempt, "own", own)
         return attempt
 
-    patch.setattr(ProvePassword, "__call__", prove_alone)
+    patch.setattr(VerifyPassword, "__call__", prove_alone)
 
 
 @fault("test_sessions.py::test_many_guesses_at_once_get_no_further")
 def attempts_count_when_they_have_failed(patch: pytest.MonkeyPatch) -> None:
-    def admit(self: Attempts, at: datetime, limit: int) -> bool:
+    def admit(self: LoginAttempts, at: datetime, limit: int) -> bool:
         if len(self.failed) >= limit:
             raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at)
         self.pending = (*self.pending, at)
         self.version += 1
         return True
 
-    patch.setattr(Attempts, "admit", admit)
+    patch.setattr(LoginAttempts, "admit", admit)
 
 
 @fault("test_sessions.py::test_success_makes_up_for_nothing")
 def success_makes_up_for_failures(patch: pytest.MonkeyPatch) -> None:
-    settle = Attempts.settle
+    settle = LoginAttempts.settle
 
-    def settle_and_forgive(self: Attempts, at: datetime, *, failed: bool) -> None:
+    def settle_and_forgive(self: LoginAttempts, at: datetime, *, failed: bool) -> None:
         settle(self, at, failed=failed)
         self.failed = self.failed if failed else ()
 
-    patch.setattr(Attempts, "settle", settle_and_forgive)
+    patch.setattr(LoginAttempts, "settle", settle_and_forgive)
 
 
 @fault("test_sessions.py::test_an_address_may_fail_only_so_often")
@@ -169,7 +169,7 @@ def refreshing_puts_off_the_end(patch: pytest.MonkeyPatch) -> None:
 def a_new_password_leaves_sessions(patch: pytest.MonkeyPatch) -> None:
     async def nothing(*_: object) -> None: ...
 
-    patch.setattr(MemorySessions, "revoke_of", nothing)
+    patch.setattr(MemorySessions, "revoke_all", nothing)
 
 
 @fault("test_sessions.py::test_tokens_are_kept_as_hashes")

@@ -47,7 +47,7 @@ class Argon2Passwords:
         fits = await self._off_the_loop(self._hasher.verify, password, password_hash or self._nobodys_hash)
         return fits and password_hash is not None
 
-    def outdated(self, password_hash: str) -> bool:
+    def needs_rehash(self, password_hash: str) -> bool:
         return self._hasher.check_needs_rehash(password_hash)
 
     async def _off_the_loop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

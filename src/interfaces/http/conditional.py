@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Request, Response
 from pydantic import WithJsonSchema
 
-from domain.version import Expected
+from domain.version import ExpectedVersions
 from interfaces.http.responses.answers import Answer
 
 _PARTS = re.compile(r'(?:[^,"]|"[^"]*"?)+')
@@ -30,7 +30,7 @@ async def expected(
             alias="If-Match", description="Change it only in one of these versions; else 412.", examples=['"1"', "*"]
         ),
     ] = None,
-) -> Expected:
+) -> ExpectedVersions:
     """A weak or malformed tag matches no version, so a list of nothing else is an empty one, which none fits."""
     lines = request.headers.getlist("if-match")
     tags = parts(lines)
@@ -39,7 +39,7 @@ async def expected(
     return {int(tag[1]) for tag in map(_VERSION_TAG.fullmatch, tags) if tag}
 
 
-IfMatch = Annotated[Expected, Depends(expected)]
+IfMatch = Annotated[ExpectedVersions, Depends(expected)]
 IfNoneMatch = Annotated[
     list[str] | None,  # of as many lines as it is sent in, although it is one list, and documented as one string
     WithJsonSchema({"type": "string", "examples": ['"3"']}),

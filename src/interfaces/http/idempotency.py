@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
+from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.ports import KeyId
-from application.transact import Once, Replay, keyed
 from domain.errors import Invalid
 from domain.user import UserId
 from interfaces.http.responses.answers import Answer
@@ -34,8 +34,10 @@ class OncePerKey:
     async def __call__(self, work: Awaitable[T], *, answer: Callable[[T], Answer], body: BaseModel) -> Response:
         if self.key is None:
             return answer(await work).response()
-        once = Once(self._key_id(self.key), self._fingerprint(body), lambda result: answer(result).encode())
-        with keyed(once):
+        once = IdempotentRequest(
+            self._key_id(self.key), self._fingerprint(body), lambda result: answer(result).encode()
+        )
+        with idempotent(once):
             try:
                 await work
             except Replay as replay:

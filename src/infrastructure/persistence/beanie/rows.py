@@ -9,7 +9,7 @@ from uuid import UUID
 from application.ports import KeyId
 from application.readers import OwnedItem
 from domain.item import Item, ItemId, Transfer, TransferId
-from domain.session import ATTEMPT_WINDOW, Attempts, Session, SessionId
+from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
 from infrastructure.persistence.beanie.documents import (
@@ -163,13 +163,13 @@ def document_of_token(session: Session) -> TokenDocument:
     )
 
 
-def attempts_from(row: Row) -> Attempts:
-    return Attempts(
+def attempts_from(row: Row) -> LoginAttempts:
+    return LoginAttempts(
         subject=row["_id"], failed=tuple(row["failed"]), pending=tuple(row["pending"]), version=row["version"]
     )
 
 
-def document_of_attempts(attempts: Attempts) -> AttemptsDocument:
+def document_of_attempts(attempts: LoginAttempts) -> AttemptsDocument:
     times = [*attempts.failed, *attempts.pending]
     return AttemptsDocument(
         id=attempts.subject,

@@ -12,8 +12,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
+from application.locks import KeyedLock
 from application.ports import Schema
-from application.transact import Gate
 from infrastructure.capacity import enter
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
@@ -43,7 +43,7 @@ class BeanieStore:
         self._connection = Connection(settings)
         self._patience = settings.pool_timeout
         self._room = asyncio.Semaphore(settings.pool_size)
-        self._gate = Gate()
+        self._gate = KeyedLock()
         self._aborting: set[asyncio.Task[None]] = set()
         self.users = BeanieUserReader(self._connection)
         self.items = BeanieItemReader(self._connection)

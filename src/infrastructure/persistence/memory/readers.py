@@ -22,7 +22,7 @@ class MemoryUserReader:
     async def get(self, user_id: UserId) -> User:
         return copy(found(self.tables.users.get(user_id), "user"))
 
-    async def by_login(self, login: str) -> User | None:
+    async def find_by_login(self, login: str) -> User | None:
         names = self.tables.emails if "@" in login else self.tables.usernames
         user_id = names.get(login)
         return None if user_id is None else copy(self.tables.users[user_id])
@@ -58,7 +58,7 @@ class MemoryTransferReader:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
-    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+    async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         count = found(self.tables.items.get(item_id), "item").transfers
         start = window.skip if window.after is None else int(str(window.after.value))
         numbers = range(start + 1, min(start + window.limit, count) + 1)

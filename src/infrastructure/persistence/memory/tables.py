@@ -10,7 +10,7 @@ from application.errors import TryAgain
 from application.ports import KeyId
 from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer
-from domain.session import Attempts, Session, SessionId
+from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
 from domain.user import User, UserId
 
@@ -39,7 +39,7 @@ class Tables:
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     tokens: dict[bytes, tuple[SessionId, UserId]] = field(default_factory=dict)
-    attempts: dict[bytes, Attempts] = field(default_factory=dict)
+    attempts: dict[bytes, LoginAttempts] = field(default_factory=dict)
     keys: dict[KeyId, Kept] = field(default_factory=dict)
     claims: set[KeyId] = field(default_factory=set)
     """Keys that an open unit of work holds; the one thing that others see before a commit."""

@@ -9,7 +9,7 @@ from application.errors import KeyInFlight, KeyReused, TryAgain
 from application.ports import KeyId
 from domain.errors import Conflict
 from domain.item import Item, ItemId, Transfer
-from domain.session import Attempts, Session, SessionId
+from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.memory.tables import Kept, Staged, Tables, found, others_turn
@@ -122,7 +122,7 @@ class MemoryItems(MemoryVersioned[ItemId, Item]):
 class MemoryTasks(MemoryVersioned[TaskId, Task]):
     kind = "task"
 
-    async def remove_of(self, user_id: UserId) -> None:
+    async def remove_all(self, user_id: UserId) -> None:
         for task in self.rows.rows():
             if task.owner_id == user_id:
                 await self.remove(task)
@@ -147,14 +147,14 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         await others_turn()
         return self.tokens.read(token_hash)
 
-    async def revoke_of(self, user_id: UserId) -> None:
+    async def revoke_all(self, user_id: UserId) -> None:
         for session in self.rows.rows():
             if session.user_id == user_id and not session.revoked:
                 revoked = copy(session)
                 revoked.revoke()
                 await self.save(revoked)
 
-    async def remove_of(self, user_id: UserId) -> None:
+    async def remove_all(self, user_id: UserId) -> None:
         for session in self.rows.rows():
             if session.user_id == user_id:
                 await self.remove(session)
@@ -167,11 +167,11 @@ class MemoryAttempts:
     def __init__(self, tables: Tables) -> None:
         self.rows = Staged(tables.attempts)
 
-    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
+    async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         await others_turn()
-        return [copy(self.rows.read(subject) or Attempts(subject=subject)) for subject in subjects]
+        return [copy(self.rows.read(subject) or LoginAttempts(subject=subject)) for subject in subjects]
 
-    async def save(self, *attempts: Attempts) -> None:
+    async def save(self, *attempts: LoginAttempts) -> None:
         await others_turn()
         for counted in attempts:
             self.rows.write(counted.subject, copy(counted))
@@ -196,7 +196,7 @@ class MemoryKeys:
         self.claimed: set[KeyId] = set()
 
     async def claim(
-        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, patience: float
+        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
         await others_turn()
         if key in self.claims:
@@ -211,7 +211,7 @@ class MemoryKeys:
         self.rows.write(key, Kept(fingerprint, at + lifetime))
         return None
 
-    async def keep(self, key: KeyId, answer: bytes) -> None:
+    async def save_answer(self, key: KeyId, answer: bytes) -> None:
         await others_turn()
         claimed = self.rows.read(key)
         if claimed is None:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from application.readers import OwnedItem
 from domain.item import Item, Transfer
-from domain.session import ATTEMPT_WINDOW, Attempts, Session
+from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session
 from domain.task import Task, TaskStatus
 from domain.user import User
 from infrastructure.persistence.sqlalchemy.tables import EPOCH
@@ -145,8 +145,8 @@ def row_from_session(session: Session) -> dict[str, Any]:
     }
 
 
-def attempts_from(row: Row) -> Attempts:
-    return Attempts(
+def attempts_from(row: Row) -> LoginAttempts:
+    return LoginAttempts(
         subject=row["subject"],
         failed=row["failed"],
         pending=row["pending"],
@@ -154,7 +154,7 @@ def attempts_from(row: Row) -> Attempts:
     )
 
 
-def row_from_attempts(attempts: Attempts) -> dict[str, Any]:
+def row_from_attempts(attempts: LoginAttempts) -> dict[str, Any]:
     return {
         "subject": attempts.subject,
         "failed": attempts.failed,

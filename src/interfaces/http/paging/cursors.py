@@ -58,7 +58,7 @@ def _whole(value: object) -> int:
 
 _KINDS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     int: (int, _whole),
-    str: (str, lambda text: checked_text("cursor", text, at_most=1000)),
+    str: (str, lambda text: checked_text("cursor", text, max_length=1000)),
     Decimal: (lambda price: int(price * 100), lambda cents: checked_price(Decimal(cents).scaleb(-2))),
     datetime: (lambda at: (at - _EPOCH) // _MILLISECOND, lambda count: _EPOCH + count * _MILLISECOND),
     UUID: (lambda id_: id_.hex, UUID),

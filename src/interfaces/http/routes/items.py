@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from application.items import ChangeItem, CreateItem, DeleteItem
 from application.readers import ItemFilter, ItemReader, OwnedItem, UserReader
 from domain.errors import Invalid
-from domain.item import NAME_LENGTH, ItemChanges, ItemId
+from domain.item import MAX_NAME_LENGTH, ItemChanges, ItemId
 from domain.text import checked_name
 from domain.user import UserId
 from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
@@ -27,8 +27,8 @@ from interfaces.http.validation.models import LEFT_OUT, In, rule
 
 Name = Annotated[
     str,
-    Field(min_length=1, max_length=NAME_LENGTH, examples=["Bicycle"], json_schema_extra=NAME),
-    AfterValidator(rule(checked_name, "name", at_most=NAME_LENGTH)),
+    Field(min_length=1, max_length=MAX_NAME_LENGTH, examples=["Bicycle"], json_schema_extra=NAME),
+    AfterValidator(rule(checked_name, "name", max_length=MAX_NAME_LENGTH)),
 ]
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from application.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from domain.text import checked_text
-from domain.user import EMAIL_LENGTH, PASSWORD_LENGTHS
+from domain.user import MAX_EMAIL_LENGTH, MAX_PASSWORD_LENGTH
 from interfaces.http.openapi.annotations import TEXT, problems
 from interfaces.http.responses.answers import Answer, answer
 from interfaces.http.routing.auth import OPEN, Address
@@ -27,14 +27,17 @@ class SignInIn(In):
     username: Annotated[
         str,
         Field(
-            description="Username or e-mail address.", max_length=EMAIL_LENGTH, examples=["ada"], json_schema_extra=TEXT
+            description="Username or e-mail address.",
+            max_length=MAX_EMAIL_LENGTH,
+            examples=["ada"],
+            json_schema_extra=TEXT,
         ),
-        AfterValidator(rule(checked_text, "username", at_most=EMAIL_LENGTH)),
+        AfterValidator(rule(checked_text, "username", max_length=MAX_EMAIL_LENGTH)),
     ]
     password: Annotated[
         str,
-        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"], json_schema_extra=TEXT),
-        AfterValidator(rule(checked_text, "password", at_most=PASSWORD_LENGTHS[1])),
+        Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"], json_schema_extra=TEXT),
+        AfterValidator(rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
     ]
     grant_type: Literal["password"] | None = None
     scope: str | None = None
@@ -46,7 +49,7 @@ class RefreshIn(In):
     refresh_token: Annotated[
         str,
         Field(min_length=1, max_length=REFRESH_TOKEN_LENGTH, json_schema_extra=TEXT),
-        AfterValidator(rule(checked_text, "refresh_token", at_most=REFRESH_TOKEN_LENGTH)),
+        AfterValidator(rule(checked_text, "refresh_token", max_length=REFRESH_TOKEN_LENGTH)),
     ]
 
 

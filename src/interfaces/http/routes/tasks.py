@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field, Strict
 from application.paging import Sort
 from application.readers import TaskFilter, TaskReader
 from application.tasks import ChangeTask, CreateTask, DeleteTask
-from domain.task import TITLE_LENGTH, Task, TaskChanges, TaskId, TaskStatus
+from domain.task import MAX_TITLE_LENGTH, Task, TaskChanges, TaskId, TaskStatus
 from domain.text import checked_name
 from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
 from interfaces.http.idempotency import Retry
@@ -26,8 +26,8 @@ from interfaces.http.validation.models import LEFT_OUT, In, rule
 
 Title = Annotated[
     str,
-    Field(min_length=1, max_length=TITLE_LENGTH, examples=["Oil the chain"], json_schema_extra=NAME),
-    AfterValidator(rule(checked_name, "title", at_most=TITLE_LENGTH)),
+    Field(min_length=1, max_length=MAX_TITLE_LENGTH, examples=["Oil the chain"], json_schema_extra=NAME),
+    AfterValidator(rule(checked_name, "title", max_length=MAX_TITLE_LENGTH)),
 ]
 Status = Annotated[TaskStatus, Strict(False)]  # strictly, text would be no status
 

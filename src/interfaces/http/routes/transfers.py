@@ -94,4 +94,4 @@ async def list_transfers(
     transfers: Annotated[TransferReader, Depends(use(TransferReader))],
 ) -> Response:
     listing = paging.listing(request, TRANSFERS, Sort("number"), item_id=item_id)
-    return listing.answer(await transfers.of_item(ItemId(item_id), listing.window))
+    return listing.answer(await transfers.page(ItemId(item_id), listing.window))

@@ -12,9 +12,10 @@ from application.readers import UserReader
 from application.users import ChangeAccount, CreateUser, DeleteAccount, ReadAccount
 from domain.text import checked_text
 from domain.user import (
-    EMAIL_LENGTH,
     EMAIL_PATTERN,
-    PASSWORD_LENGTHS,
+    MAX_EMAIL_LENGTH,
+    MAX_PASSWORD_LENGTH,
+    MIN_PASSWORD_LENGTH,
     USERNAME_PATTERN,
     User,
     UserId,
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 Email = Annotated[
     str,
     Field(
-        max_length=EMAIL_LENGTH,
+        max_length=MAX_EMAIL_LENGTH,
         examples=["ada@example.org"],
         json_schema_extra={"pattern": EMAIL_PATTERN},
     ),
@@ -48,12 +49,12 @@ Username = Annotated[
 Password = Annotated[
     str,
     Field(
-        min_length=PASSWORD_LENGTHS[0],
-        max_length=PASSWORD_LENGTHS[1],
+        min_length=MIN_PASSWORD_LENGTH,
+        max_length=MAX_PASSWORD_LENGTH,
         examples=["correct horse battery staple"],
         json_schema_extra=TEXT,
     ),
-    AfterValidator(rule(checked_text, "password", at_most=PASSWORD_LENGTHS[1])),
+    AfterValidator(rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
 ]
 
 
@@ -70,8 +71,8 @@ class AccountChangesIn(In):
     password: Password = LEFT_OUT
     current_password: Annotated[
         str,
-        Field(max_length=PASSWORD_LENGTHS[1], examples=["correct horse battery staple"], json_schema_extra=TEXT),
-        AfterValidator(rule(checked_text, "current_password", at_most=PASSWORD_LENGTHS[1])),
+        Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"], json_schema_extra=TEXT),
+        AfterValidator(rule(checked_text, "current_password", max_length=MAX_PASSWORD_LENGTH)),
     ]
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from domain.item import HIGHEST_PRICE, checked_price
-from domain.text import DESCRIPTION_LENGTH, checked_description
+from domain.item import MAX_PRICE, checked_price
+from domain.text import MAX_DESCRIPTION_LENGTH, checked_description
 from interfaces.http.openapi.annotations import TEXT
 from interfaces.http.validation.models import RULE, rule
 
@@ -49,7 +49,7 @@ def _spelt_time(value: object) -> datetime:
 _PRICE: dict[str, Any] = {
     "type": "number",
     "minimum": 0,
-    "maximum": float(HIGHEST_PRICE),
+    "maximum": float(MAX_PRICE),
     "multipleOf": 0.01,
     "examples": [149.5],
 }
@@ -67,6 +67,6 @@ SpeltTime = Annotated[
 ]
 Description = Annotated[
     str,
-    Field(max_length=DESCRIPTION_LENGTH, examples=["Green, with a basket"], json_schema_extra=TEXT),
+    Field(max_length=MAX_DESCRIPTION_LENGTH, examples=["Green, with a basket"], json_schema_extra=TEXT),
     AfterValidator(rule(checked_description)),
 ]

@@ -25,7 +25,7 @@ class BeanieUserReader:
             raise NotFound("user-not-found", "there is no such user")
         return user
 
-    async def by_login(self, login: str) -> User | None:
+    async def find_by_login(self, login: str) -> User | None:
         return await (self._find(email=login) if "@" in login else self._find(username=login))
 
     async def page(self, window: Window) -> Page[User]:
@@ -69,7 +69,7 @@ class BeanieTransferReader:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+    async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         """The item and the page in one statement. The item knows how many transfers it has had."""
         page: list[dict[str, Any]] = [{"$sort": {"number": 1}}, {"$limit": window.limit + 1}]
         if window.after is not None:

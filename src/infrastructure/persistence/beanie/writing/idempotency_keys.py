@@ -19,9 +19,9 @@ class BeanieKeys:
         self._committed = committed
 
     async def claim(
-        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, patience: float
+        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        """Nobody can wait for another transaction's end here, so the patience is the caller's."""
+        """Nobody can wait for another transaction's end here, so the max_wait is the caller's."""
         id = key_id(key)
         claim = {"fingerprint": fingerprint, "expires_at": at + lifetime, "answer": None}
         try:
@@ -32,7 +32,7 @@ class BeanieKeys:
             return await self._answer(id, fingerprint, at)
         return None
 
-    async def keep(self, key: KeyId, answer: bytes) -> None:
+    async def save_answer(self, key: KeyId, answer: bytes) -> None:
         if not await self._keys.set({"_id": key_id(key)}, {"answer": answer}):
             raise LookupError("a key is claimed before its answer is kept")
 

@@ -3,7 +3,7 @@
 from application.errors import TryAgain
 from domain.errors import Conflict, NotFound
 from domain.item import Item, ItemId, Transfer
-from domain.session import Attempts, Session, SessionId
+from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.beanie.documents import ItemDocument
@@ -127,7 +127,7 @@ class BeanieTasks:
         if not await self._tasks.remove(_id=task.id, version=task.version):
             raise TryAgain("the task has changed")
 
-    async def remove_of(self, user_id: UserId) -> None:
+    async def remove_all(self, user_id: UserId) -> None:
         await self._tasks.remove_all(owner_id=user_id)
 
 
@@ -160,11 +160,11 @@ class BeanieSessions:
         if self._known.get(session.id) != session.token_hash:
             await self._keep_token(session)
 
-    async def revoke_of(self, user_id: UserId) -> None:
+    async def revoke_all(self, user_id: UserId) -> None:
         changes: dict[str, object] = {"$set": {"revoked": True}, "$inc": {"version": 1}}
         await self._sessions.update_all({"user_id": user_id, "revoked": False}, changes)
 
-    async def remove_of(self, user_id: UserId) -> None:
+    async def remove_all(self, user_id: UserId) -> None:
         await self._sessions.remove_all(user_id=user_id)
         await self._tokens.remove_all(user_id=user_id)
 
@@ -178,17 +178,17 @@ class BeanieAttempts:
         self._attempts = attempts
         self._versions: dict[bytes, int] = {}
 
-    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
+    async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         """What is missing cannot be locked, so it is made."""
-        found: dict[bytes, Attempts] = {}
+        found: dict[bytes, LoginAttempts] = {}
         await self._attempts.wait_for(*subjects)
         for subject in sorted(set(subjects)):
-            row = await self._attempts.lock_or_insert(document_of_attempts(Attempts(subject=subject)))
+            row = await self._attempts.lock_or_insert(document_of_attempts(LoginAttempts(subject=subject)))
             found[subject] = attempts_from(row)
             self._versions[subject] = found[subject].version
         return [found[subject] for subject in subjects]
 
-    async def save(self, *attempts: Attempts) -> None:
+    async def save(self, *attempts: LoginAttempts) -> None:
         for counted in attempts:
             version = self._versions.get(counted.subject)
             if not await self._attempts.replace(document_of_attempts(counted), version=version):

@@ -13,7 +13,7 @@ from beanie import Document
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from application.transact import Gate
+from application.locks import KeyedLock
 from infrastructure.persistence.beanie.connection import Rows
 from infrastructure.persistence.beanie.errors import translated
 
@@ -25,7 +25,7 @@ class Turn:
     first statement, since a snapshot that is older than what was waited for would be refused all the same.
     """
 
-    def __init__(self, gate: Gate, ends: AsyncExitStack) -> None:
+    def __init__(self, gate: KeyedLock, ends: AsyncExitStack) -> None:
         self._gate = gate
         self._ends = ends
         self.is_over = False

@@ -97,7 +97,7 @@ class SqlUserReader:
             raise NotFound("user-not-found", "there is no such user")
         return user_from(rows[0])
 
-    async def by_login(self, login: str) -> User | None:
+    async def find_by_login(self, login: str) -> User | None:
         statement = USER_BY_EMAIL if "@" in login else USER_BY_USERNAME
         rows = await self.database.fetch(statement, {"login": login})
         return user_from(rows[0]) if rows else None
@@ -134,7 +134,7 @@ class SqlTransferReader:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def of_item(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+    async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         statement = history(after=window.after is not None, count=window.count)
         rows = await self.database.fetch(statement, window_parameters(window) | {"item_id": item_id})
         if not rows:

@@ -35,7 +35,7 @@ NEW = {
     for column in (ROW.caller, ROW.operation, ROW.key, ROW.fingerprint, ROW.expires_at)
 }
 # PostgreSQL limits the time for locks before the row is made, which may have to wait for another unit, and no longer.
-LIMIT = select(func.set_config("lock_timeout", bindparam("patience"), True).label("patience")).cte("patience")
+LIMIT = select(func.set_config("lock_timeout", bindparam("max_wait"), True).label("max_wait")).cte("max_wait")
 LIMITED = select(*(value.label(name) for name, value in NEW.items())).select_from(LIMIT)
 CLAIM = {
     "postgresql": _claim(postgresql.insert(idempotency_keys).from_select(list(NEW), LIMITED)).returning(
@@ -50,7 +50,7 @@ class SqlKeys:
         self.transaction = transaction
 
     async def claim(
-        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, patience: float
+        self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
         row = {
             "caller": key.caller,
@@ -61,7 +61,7 @@ class SqlKeys:
             "at": at,
         }
         if self.transaction.dialect == "postgresql":
-            row["patience"] = str(max(1, int(patience * 1000)))  # none at all would be no limit
+            row["max_wait"] = str(max(1, int(max_wait * 1000)))  # none at all would be no limit
         try:
             claimed = await self.transaction.row(CLAIM[self.transaction.dialect], row)
         except LockNotHad:
@@ -78,7 +78,7 @@ class SqlKeys:
         answer: bytes = kept["answer"]
         return answer
 
-    async def keep(self, key: KeyId, answer: bytes) -> None:
+    async def save_answer(self, key: KeyId, answer: bytes) -> None:
         await self.transaction.change_soon(KEEP, this(key) | {"answer": answer})
 
 

@@ -153,5 +153,5 @@ class SqlTasks:
     async def remove(self, task: Task) -> None:
         await self.transaction.change(REMOVE_TASK, {"id": task.id, "version": task.version})
 
-    async def remove_of(self, user_id: UserId) -> None:
+    async def remove_all(self, user_id: UserId) -> None:
         await self.transaction.rows(REMOVE_TASKS, {"owner_id": user_id})

@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from application.errors import TryAgain
 from domain.errors import NotFound
-from domain.session import Attempts, Session, SessionId
+from domain.session import LoginAttempts, Session, SessionId
 from domain.user import UserId
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.rows import attempts_from, row_from_attempts, row_from_session, session_from
@@ -45,7 +45,7 @@ def lock_attempts(dialect: str, count: int) -> Any:
 
 @cache
 def save_attempts(dialect: str, count: int) -> Any:
-    """Of rows that are locked already: the condition is a belt. Attempts may have grown by several versions."""
+    """Of rows that are locked already: the condition is a belt. LoginAttempts may have grown by several versions."""
     saving = _upsert(dialect, count)
     changing = {column.name: saving.excluded[column.name] for column in login_attempts.c if not column.primary_key}
     return saving.on_conflict_do_update(
@@ -90,10 +90,10 @@ class SqlSessions:
         await self.transaction.change(SAVE_SESSION, row_from_session(session) | expected)
         await self._add_token(session)
 
-    async def revoke_of(self, user_id: UserId) -> None:
+    async def revoke_all(self, user_id: UserId) -> None:
         await self.transaction.rows(REVOKE_SESSIONS, {"of_user": user_id})
 
-    async def remove_of(self, user_id: UserId) -> None:
+    async def remove_all(self, user_id: UserId) -> None:
         await self.transaction.rows(REMOVE_SESSIONS, {"of_user": user_id})
 
     async def _add_token(self, session: Session) -> None:
@@ -105,13 +105,13 @@ class SqlAttempts:
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
-    async def get_for_update(self, *subjects: bytes) -> list[Attempts]:
-        new = [row_from_attempts(Attempts(subject=subject)) for subject in sorted(set(subjects))]
+    async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
+        new = [row_from_attempts(LoginAttempts(subject=subject)) for subject in sorted(set(subjects))]
         rows = await self.transaction.rows(lock_attempts(self.transaction.dialect, len(new)), _numbered(new))
         found = {row["subject"]: row for row in rows}
         return [attempts_from(found[subject]) for subject in subjects]
 
-    async def save(self, *attempts: Attempts) -> None:
+    async def save(self, *attempts: LoginAttempts) -> None:
         changed = [row_from_attempts(one) for one in attempts]
         saving = save_attempts(self.transaction.dialect, len(changed))
         if len(await self.transaction.rows(saving, _numbered(changed))) != len(changed):
