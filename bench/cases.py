@@ -133,7 +133,7 @@ class Handover(Peer):
         query = urlencode({**filters, "sort": f"{'-' * sort.descending}{sort.by}"} if sort.by != "id" else filters)
         within = [item for item in self.stock.items if filters.get("owner_id") in {None, item.owner_id}]
         for item in random.Random(5).choices(within, k=READ):
-            cursor = cursors.encode(ITEMS.position(OwnedItem(item, ""), sort), ITEMS.fields[sort.by], name)
+            cursor = cursors.encode_cursor(ITEMS.position(OwnedItem(item, ""), sort), ITEMS.fields[sort.by], name)
             yield request("GET", f"/items?cursor={cursor}&{query}", token=self.token)
 
 

@@ -78,16 +78,16 @@ async def fill_handover(engine: Engine, name: str, stock: Stock) -> None:
 
 
 async def _fill_sql(database: Database, stock: Stock) -> None:
-    loan = await database.begun()
-    connection: Any = loan.connection
+    pooled = await database.begin()
+    connection: Any = pooled.connection
     rows = [(users, [*map(row_from_user, stock.users)]), (items, [*map(row_from_item, stock.items)])]
     for table, all_rows in rows:
-        statement = database.prepared(insert(table))
+        statement = database.compiled(insert(table))
         arguments = [statement.arguments(row) for row in all_rows]
         for start in range(0, len(arguments), BATCH):
             await connection.executemany(statement.sql, arguments[start : start + BATCH])
-    await loan.command("COMMIT")
-    loan.give_back()
+    await pooled.execute("COMMIT")
+    pooled.release()
 
 
 async def _fill_mongodb(engine: Engine, name: str, stock: Stock) -> None:

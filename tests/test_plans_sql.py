@@ -24,7 +24,7 @@ from domain.item import ItemId
 from domain.task import Task, TaskStatus
 from domain.user import UserId
 from infrastructure.persistence.sqlalchemy.engines.compiled import Parameters
-from infrastructure.persistence.sqlalchemy.engines.database import Loan
+from infrastructure.persistence.sqlalchemy.engines.database import PooledConnection
 from infrastructure.persistence.sqlalchemy.engines.sqlite import path_in
 from infrastructure.persistence.sqlalchemy.schema import exclusively
 from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers
@@ -109,15 +109,15 @@ async def spy(running_engines: RunningEngines, request: pytest.FixtureRequest) -
         await made.store.upgrade()
         await exclusively(made.settings, lambda connection: fill(connection, engine))
         sent: list[tuple[str, list[Any]]] = []
-        rows = Loan.rows
+        rows = PooledConnection.fetch
 
-        async def spied(loan: Loan, statement: Any, parameters: Parameters) -> Any:
-            prepared = loan.database.prepared(statement)
-            sent.append((prepared.sql, prepared.arguments(parameters)))
-            return await rows(loan, statement, parameters)
+        async def spied(connection: PooledConnection, statement: Any, parameters: Parameters) -> Any:
+            compiled = connection.database.compiled(statement)
+            sent.append((compiled.sql, compiled.arguments(parameters)))
+            return await rows(connection, statement, parameters)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Loan, "rows", spied)
+            patch.setattr(PooledConnection, "fetch", spied)
             if engine == "sqlite":
                 file = sqlite3.connect(path_in(made.settings.database_url))
                 yield Spy(engine, made.store, sent, lambda sql, arguments: explained_by_sqlite(file, sql, arguments))

@@ -1,4 +1,4 @@
-"""The only wiring, and the only part of the infrastructure that the interfaces see."""
+"""The container: it creates and connects all objects. Interfaces import nothing else of the infrastructure."""
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -19,13 +19,24 @@ from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
 from infrastructure.settings import Misconfigured, Settings, load_settings
 
-__all__ = ["Container", "Misconfigured", "Settings", "build", "load_settings", "offered", "open_store"]
+__all__ = [
+    "Container",
+    "Misconfigured",
+    "Settings",
+    "build_container",
+    "load_settings",
+    "open_store",
+    "use_cases_and_ports",
+]
 
 EXTRAS = {"beanie": "mongodb"}
 
 
 def open_store(settings: Settings) -> Store:
-    """Import the chosen adapter, and no other, and let it make its store."""
+    """Import the adapter that the settings name, and return its store; raise Misconfigured if it is not installed.
+
+    The store is not opened yet.
+    """
     adapters = {entry.name: entry for entry in entry_points(group="handover.persistence")}
     if settings.adapter not in adapters:
         raise Misconfigured(
@@ -44,6 +55,8 @@ def open_store(settings: Settings) -> Store:
 
 
 class Container(containers.DeclarativeContainer):
+    """The wiring of Handover, by dependency-injector."""
+
     settings = providers.Dependency(instance_of=Settings)
     now = providers.Object(utc_now)
     ids = providers.Object(new_id)
@@ -70,7 +83,7 @@ class Container(containers.DeclarativeContainer):
         settings.provided.login_failures_per_address,
     )
 
-    offered = providers.Dict(
+    use_cases_and_ports = providers.Dict(
         {
             CreateUser: providers.Singleton(CreateUser, transact, passwords, ids, now),
             ReadAccount: providers.Singleton(ReadAccount, store.provided.users),
@@ -110,13 +123,15 @@ class Container(containers.DeclarativeContainer):
             Tokens: tokens,
         }
     )
-    """What the interfaces may ask for, by its class. Asked once, at the start: a request costs a look-up."""
+    """What interfaces may ask for, by its class."""
 
 
-def build(settings: Settings) -> Container:
+def build_container(settings: Settings) -> Container:
+    """Return a container with these settings."""
     return Container(settings=providers.Object(settings))
 
 
-def offered(container: Container) -> Mapping[type, object]:
-    wired: Mapping[type, object] = container.offered()
-    return wired
+def use_cases_and_ports(container: Container) -> Mapping[type, object]:
+    """Return all use cases and ports by their class. This creates them, so call it once."""
+    by_class: Mapping[type, object] = container.use_cases_and_ports()
+    return by_class

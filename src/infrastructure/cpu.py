@@ -1,6 +1,6 @@
-"""What we run on."""
+"""The number of processor cores that this process may use."""
 
 import os
 
-# Those that we may run on, where the system tells; os.process_cpu_count() comes with Python 3.13.
+# os.process_cpu_count() would do, but comes with Python 3.13. Not every system has sched_getaffinity().
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Every setting, from `HANDOVER_*` in the environment or a `.env` file, checked once at the start."""
+"""All settings: read from `HANDOVER_*` in the environment or from a `.env` file, and validated once at the start."""
 
 import re
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from infrastructure.security.secret_key import FEWEST_BYTES, kept_secret, new_secret, weakness
+from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_create_secret, weakness
 
 PERSISTENCE_BY_SCHEME = {
     "sqlite": "sqlalchemy",
@@ -21,16 +21,18 @@ PERSISTENCE_BY_SCHEME = {
     "memory": "memory",
 }
 
-# Up to the last @, so that a password with a stray @ or / in it is hidden whole.
+# Up to the last @, so that a password that contains @ or / is masked completely.
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
 SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|secret|key|token|properties)[^=&]*)=[^&]*", re.IGNORECASE)
 
 
 class Misconfigured(Exception):
-    """A setting that cannot be worked with. The text is one line that says what to do, without the value."""
+    """A setting is wrong or missing. The message is one line that says what to do, without the value."""
 
 
 class Settings(BaseSettings):
+    """All settings. docs/settings.md explains each of them."""
+
     model_config = SettingsConfigDict(
         env_prefix="HANDOVER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
     login_failures_per_address: int = Field(100, ge=1)
     drain_seconds: float = Field(1, ge=0, le=20)
     request_deadline: float = Field(4.5, gt=0, le=60)
-    # Not REPEATABLE READ: a new password would not see, and so not end, a session that began as it waited for a lock.
+    # Not REPEATABLE READ: a password change would not see a session that began while it waited for a lock.
     isolation: Literal["READ COMMITTED", "SERIALIZABLE"] | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -91,28 +93,31 @@ class Settings(BaseSettings):
 
     @property
     def scheme(self) -> str:
+        """The scheme of the database URL, such as `postgresql`."""
         return urlsplit(self.database_url).scheme
 
     @property
     def sqlite_file(self) -> Path | None:
-        """Relative to the working directory, or absolute after a fourth slash."""
+        """The SQLite file, relative to the working directory unless the URL has 4 slashes; None for other engines."""
         return Path(urlsplit(self.database_url).path[1:]).absolute() if self.scheme == "sqlite" else None
 
     @property
     def adapter(self) -> str:
-        """The name of the `handover.persistence` entry point that serves the store."""
+        """The name of the adapter: an entry point in the group `handover.persistence`."""
         return self.persistence or PERSISTENCE_BY_SCHEME[self.scheme]
 
     @property
     def refresh_token_lifetime(self) -> timedelta:
+        """How long a session lasts."""
         return timedelta(days=self.refresh_token_days)
 
     @property
     def in_production(self) -> bool:
+        """Whether the environment is production, where unsafe settings are refused."""
         return self.environment == "production"
 
     def check_serving(self) -> None:
-        """Raise Misconfigured for what could be set, and yet no server may run with."""
+        """Raise Misconfigured if a server must not run with these settings."""
         faults = []
         if self.adapter == "memory" and self.workers > 1:
             faults.append("HANDOVER_WORKERS: memory:// lives in one process; set it to 1, or use another store")
@@ -122,7 +127,8 @@ class Settings(BaseSettings):
             raise Misconfigured("; ".join(faults))
 
     def _faults_in_production(self) -> Iterator[str]:
-        remedy = f"set it to at least {FEWEST_BYTES} random bytes, such as `openssl rand -hex 32` prints"
+        """Yield a message for each setting that is not safe in production."""
+        remedy = f"set it to at least {MIN_BYTES} random bytes, such as `openssl rand -hex 32` prints"
         if self.secret_key is None:
             yield f"HANDOVER_SECRET_KEY: production needs one: {remedy}"
         for name, secret in ("SECRET_KEY", self.secret_key), ("SECRET_KEY_PREVIOUS", self.secret_key_previous):
@@ -136,40 +142,45 @@ class Settings(BaseSettings):
             yield "HANDOVER_CORS_ORIGINS: production names its origins: * is none"
 
     def secret(self) -> str:
-        """The secret key that is set, or else the one that development makes for itself; raise Misconfigured."""
+        """Return the secret key: the one that is set, or one that is kept in a file next to a SQLite database.
+
+        With another engine, return a new one each time. Raise Misconfigured if the file cannot be used.
+        """
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
         if self.sqlite_file is None:
             return new_secret()
         path = self.sqlite_file.with_name(f"{self.sqlite_file.name}.secret")
         try:
-            secret = kept_secret(path)
+            secret = read_or_create_secret(path)
         except (OSError, ValueError) as error:
             raise Misconfigured(f"HANDOVER_SECRET_KEY: set it, since none can be kept in {path}: {error}") from None
-        if len(secret) < FEWEST_BYTES:
+        if len(secret) < MIN_BYTES:
             raise Misconfigured(f"HANDOVER_SECRET_KEY: {path} holds none: delete that file, or set the variable")
         return secret
 
     @property
-    def shown_url(self) -> str:
+    def masked_url(self) -> str:
+        """The database URL with passwords masked."""
         return SECRET_IN_QUERY.sub(r"\1=***", PASSWORD_IN_URL.sub(r"\1:***@", self.database_url))
 
-    def in_force(self) -> dict[str, Any]:
-        """Every setting by its variable, as it works out, and as it may be shown to anybody."""
-        settled = {
-            "database_url": self.shown_url,
+    def masked_values(self) -> dict[str, Any]:
+        """Return the value of every setting by the name of its variable, defaults resolved and secrets masked."""
+        resolved = {
+            "database_url": self.masked_url,
             "persistence": self.adapter,
             "migrate_on_start": self.migrates_on_start,
         }
-        return {f"HANDOVER_{name.upper()}": value for name, value in (self.model_dump(mode="json") | settled).items()}
+        return {f"HANDOVER_{name.upper()}": value for name, value in (self.model_dump(mode="json") | resolved).items()}
 
     @property
     def migrates_on_start(self) -> bool:
+        """Whether `serve` migrates the schema: as set, or else only in development."""
         return not self.in_production if self.migrate_on_start is None else self.migrate_on_start
 
 
 def load_settings() -> Settings:
-    """Raise Misconfigured, naming the variables that are wrong and why, but never what was in them."""
+    """Read the settings; raise Misconfigured, which names the wrong variables but not their values."""
     try:
         return Settings()
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""One form for every line of the log, ours and the libraries': for people at a terminal, or as JSON for machines."""
+"""Logging: one format for our own lines and those of libraries, either for a terminal or as JSON."""
 
 import logging
 import sys
@@ -13,6 +13,7 @@ from infrastructure.container import Settings
 
 
 def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
+    """Send all log lines to this stream, or to stderr, in the format and from the level that the settings name."""
     stream = to or sys.stderr
     level = getattr(logging, settings.log_level.upper())
     as_json = (settings.log_format or ("json" if settings.in_production else "console")) == "json"
@@ -24,7 +25,7 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.ExceptionRenderer(_where),
+        structlog.processors.ExceptionRenderer(_format_exception),
     ]
     structlog.configure(
         processors=[*common, renderer],
@@ -42,17 +43,18 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
 
 
 def _json(event: Any, **options: Any) -> str:
-    """As json.dumps would, in a fifth of its time."""
+    """Return the event as JSON. Five times as fast as json.dumps()."""
     return to_json(event, fallback=options["default"]).decode()
 
 
-def _where(exc_info: ExcInfo) -> str:
-    """The traceback without the errors' own texts, since those may hold what was submitted."""
-    return _trace(exc_info[1])
+def _format_exception(exc_info: ExcInfo) -> str:
+    """Return the traceback without the messages of the exceptions, which may contain what was sent."""
+    return _format_chain(exc_info[1])
 
 
-def _trace(error: BaseException) -> str:
+def _format_chain(error: BaseException) -> str:
+    """Return the stack and class of the exception, after those of its causes."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    before = f"{_trace(cause)}\n\nwhich led to\n\n" if cause else ""
+    before = f"{_format_chain(cause)}\n\nwhich led to\n\n" if cause else ""
     frames = "".join(traceback.format_tb(error.__traceback__))
     return f"{before}{frames}{type(error).__module__}.{type(error).__qualname__}"

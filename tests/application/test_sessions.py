@@ -253,7 +253,7 @@ async def test_a_wrong_password_asks_no_more_of_the_store_than_an_unknown_name(
         nonlocal round_trips
         round_trips += 1
 
-    monkeypatch.setattr(memory_unit, "others_turn", counted)
+    monkeypatch.setattr(memory_unit, "checkpoint", counted)
     seen = []
     for login in ("nobody", "ada"):
         round_trips = 0

@@ -107,7 +107,7 @@ def write_through(staged: Any) -> None:
 
 def staged_in(uow: Any) -> list[Any]:
     parts = [getattr(uow, name) for name in vars(uow)]
-    return [staged for part in parts for staged in vars(part).values() if isinstance(staged, tables.Staged)]
+    return [staged for part in parts for staged in vars(part).values() if isinstance(staged, tables.StagedTable)]
 
 
 @fault(
@@ -192,7 +192,7 @@ def nothing_is_locked(uow: Any) -> None:
 @fault("test_items.py::test_an_outdated_item_is_not_saved", "test_items.py::test_an_outdated_item_is_not_removed")
 @each_unit
 def versions_are_not_checked(uow: Any) -> None:
-    uow.items._expect = lambda item_id, version: None
+    uow.items._check_version = lambda item_id, version: None
 
 
 @fault(
@@ -213,7 +213,7 @@ def holding_holds_nothing(uow: Any) -> None:
 @fault("test_users.py::test_a_name_is_not_given_twice", "test_users.py::test_of_many_who_want_one_name_one_gets_it")
 @each_unit
 def names_are_not_unique(uow: Any) -> None:
-    uow.users._take_names = lambda user: (
+    uow.users._claim_names = lambda user: (
         uow.users.emails.changed.update({user.email: user.id}),
         uow.users.usernames.changed.update({user.username: user.id}),
     )
@@ -233,7 +233,7 @@ def locks_let_holds_pass(uow: Any) -> None:
 @fault("test_users.py::test_an_owner_is_not_removed")
 @each_unit
 def owners_are_removed(uow: Any) -> None:
-    uow.items.owned_by = lambda users: False
+    uow.items.any_owned_by = lambda users: False
 
 
 @fault("test_users.py::test_one_name_is_another_s_neither_in_case_nor_accent")
@@ -276,7 +276,7 @@ def entities_are_taken_in_live(uow: Any) -> None:
 @fault("test_unit_of_work.py::test_changing_what_a_reader_hands_out_changes_nothing")
 def readers_hand_out_live_entities(store: Any) -> None:
     async def get(user_id: Any) -> Any:
-        return tables.found(store.tables.users.get(user_id), "user")
+        return tables.require(store.tables.users.get(user_id), "user")
 
     store.users.get = get
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from interfaces.cli.serving.metrics_folder import lock, metrics_folder, new_folder
+from interfaces.cli.serving.metrics_folder import new_locked_folder, shared_metrics_folder, try_lock
 from tests.served import environment, handover, served
 
 MOMENTS = 40 if os.environ.get("EXAMPLES") else 6
@@ -170,17 +170,17 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_folder_goes_with_its_server(temporary: Path) -> None:
-    with metrics_folder() as (folder, _):
+    with shared_metrics_folder() as (folder, _):
         assert [*temporary.iterdir()] == [folder]
     assert [*temporary.iterdir()] == []
 
 
 def test_a_folder_that_is_in_use_is_kept_and_one_that_is_not_is_removed(temporary: Path) -> None:
-    kept, descriptor = new_folder()
-    abandoned, of_a_dead_server = new_folder()
+    kept, descriptor = new_locked_folder()
+    abandoned, of_a_dead_server = new_locked_folder()
     (abandoned / "counter_1.db").write_bytes(b"1")
     os.close(of_a_dead_server)
-    with metrics_folder() as (folder, _):
+    with shared_metrics_folder() as (folder, _):
         assert {*temporary.iterdir()} == {folder, kept}
     os.close(descriptor)
 
@@ -190,16 +190,16 @@ def test_a_link_is_not_followed(temporary: Path) -> None:
     target.mkdir()
     (target / "file").touch()
     (temporary / "handover-metrics-link").symlink_to(target)
-    with metrics_folder():
+    with shared_metrics_folder():
         pass
     assert (target / "file").exists()
 
 
 def test_the_folder_of_another_user_is_left_alone(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, descriptor = new_folder()
+    folder, descriptor = new_locked_folder()
     os.close(descriptor)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert lock(folder) is None
+    assert try_lock(folder) is None
 
 
 async def test_a_killed_server_leaves_no_folder_behind_for_good(tmp_path: Path) -> None:

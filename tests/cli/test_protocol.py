@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from interfaces.cli.serving.protocol import Gathering
+from interfaces.cli.serving.coalescing_transport import CoalescingTransport
 from tests.served import Served, served
 
 MIB = b"x" * 1024 * 1024
@@ -168,7 +168,7 @@ class Wire(asyncio.Transport):
 
 async def test_head_and_body_are_sent_together() -> None:
     wire = Wire()
-    gathering = Gathering(wire, asyncio.get_running_loop())
+    gathering = CoalescingTransport(wire, asyncio.get_running_loop())
     gathering.write(b"head ")
     gathering.write(b"body")
     await asyncio.sleep(0)
@@ -179,7 +179,7 @@ async def test_head_and_body_are_sent_together() -> None:
 
 async def test_what_was_written_is_sent_before_the_end() -> None:
     wire = Wire()
-    gathering = Gathering(wire, asyncio.get_running_loop())
+    gathering = CoalescingTransport(wire, asyncio.get_running_loop())
     gathering.write(b"last")
     gathering.close()
     await asyncio.sleep(0)

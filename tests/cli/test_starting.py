@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infrastructure.security.secret_key import kept_secret
+from infrastructure.security.secret_key import read_or_create_secret
 from tests.served import Served, handover, served
 
 ACCOUNT = {"username": "ann", "password": "correct horse battery"}
@@ -67,7 +67,7 @@ async def test_without_a_file_to_keep_it_beside_a_secret_lasts_as_long_as_the_se
 
 
 async def test_of_several_who_make_a_secret_all_have_the_same(tmp_path: Path) -> None:
-    made = await asyncio.gather(*(asyncio.to_thread(kept_secret, tmp_path / "secret") for _ in range(16)))
+    made = await asyncio.gather(*(asyncio.to_thread(read_or_create_secret, tmp_path / "secret") for _ in range(16)))
     assert len(set(made)) == 1
     assert os.listdir(tmp_path) == ["secret"]
 

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp
 
 from application.ports import Clock, Store
 from domain.user import User
-from infrastructure.container import Container, Settings, build
-from interfaces.http.app import create_app, wire
+from infrastructure.container import Container, Settings, build_container
+from interfaces.http.app import attach_container, create_app
 
 PASSWORD = "correct horse battery"
 
@@ -27,7 +27,7 @@ async def refresh(http: AsyncClient, tokens: dict[str, Any]) -> Response:
 
 
 def container_on(settings: Settings, store: Store, clock: Clock) -> Container:
-    container = build(settings)
+    container = build_container(settings)
     container.store.override(providers.Object(store))
     container.now.override(providers.Object(clock))
     return container
@@ -36,7 +36,7 @@ def container_on(settings: Settings, store: Store, clock: Clock) -> Container:
 def app_of(container: Container) -> FastAPI:
     """Wired by hand and not by its lifespan, which would close the store that all tests share."""
     app = create_app(container)
-    wire(app, container)
+    attach_container(app, container)
     return app
 
 

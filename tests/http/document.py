@@ -3,14 +3,14 @@
 from functools import cache
 from typing import Any
 
-from infrastructure.container import build
+from infrastructure.container import build_container
 from interfaces.http.app import create_app
 from tests.engines import settings_for
 
 
 @cache
 def document() -> dict[str, Any]:
-    return create_app(build(settings_for("memory://"))).openapi()
+    return create_app(build_container(settings_for("memory://"))).openapi()
 
 
 @cache

@@ -22,9 +22,9 @@ from application.errors import Busy, OutcomeUnknown, Unavailable
 from application.ports import KeyId, Store, Tokens
 from application.users import DeactivateUser
 from domain.user import UserId
-from infrastructure.container import Settings, build
-from interfaces.http import middleware
-from interfaces.http.app import create_app, wire
+from infrastructure.container import Settings, build_container
+from interfaces.http.app import attach_container, create_app
+from interfaces.http.middleware import deadline
 from tests.application.fakes import FakePasswords, FakeTokens
 from tests.builders import SetClock
 from tests.http.client import assert_problem
@@ -67,7 +67,7 @@ class Story:
     def __init__(self, settings: Settings, store: Store, patch: pytest.MonkeyPatch) -> None:
         self.clock, self.patch = SetClock(), patch
         numbers, tokens, self.requests = count(1), count(1), count(1)
-        self.container = build(settings.model_copy(update={"metrics_token": SecretStr("of the metrics")}))
+        self.container = build_container(settings.model_copy(update={"metrics_token": SecretStr("of the metrics")}))
         self.container.store.override(providers.Object(store))
         self.container.now.override(providers.Object(self.clock))
         self.container.ids.override(providers.Object(lambda: UUID(int=next(numbers) << 80 | 7 << 76 | 2 << 62)))
@@ -75,7 +75,7 @@ class Story:
         self.container.passwords.override(providers.Object(FakePasswords()))
         self.container.tokens.override(providers.Object(FakeTokens()))
         self.app = create_app(self.container)
-        wire(self.app, self.container)
+        attach_container(self.app, self.container)
         self.recorder = Recorder(self.app)
         self.http = AsyncClient(
             transport=ASGITransport(self.recorder),
@@ -112,13 +112,15 @@ class Story:
     @contextmanager
     def failing(self, error: Exception) -> Iterator[None]:
         """Whatever lies below the routes fails, but for the check of tokens."""
-        offered = self.app.state.offered
+        use_cases_and_ports = self.app.state.use_cases_and_ports
         fails = Fails(error)
-        self.app.state.offered = {cls: offered[cls] if cls is Tokens else fails for cls in offered}
+        self.app.state.use_cases_and_ports = {
+            cls: use_cases_and_ports[cls] if cls is Tokens else fails for cls in use_cases_and_ports
+        }
         try:
             yield
         finally:
-            self.app.state.offered = offered
+            self.app.state.use_cases_and_ports = use_cases_and_ports
 
     async def tell(self) -> list[Told]:
         async with self.http:
@@ -262,7 +264,7 @@ class Story:
             await self.ask(200, Ask("GET", f"/users/{self.accounts[name]['id']}", by="bob"))
         body = {"email": "Robert@example.org", "password": "another password", "current_password": PASSWORD}
         await self.ask(200, Ask("PATCH", f"/users/{self.accounts['bob']['id']}", body, by="bob"))
-        deactivate: DeactivateUser = self.app.state.offered[DeactivateUser]
+        deactivate: DeactivateUser = self.app.state.use_cases_and_ports[DeactivateUser]
         await deactivate("eve")
         await self.ask(200, Ask("GET", f"/users/{self.accounts['eve']['id']}", by="bob"))
         await self.ask(200, Ask("GET", f"/users/{self.accounts['eve']['id']}", by="eve"))
@@ -352,7 +354,7 @@ class Story:
         if ask.form:
             await self.ask("bad-request", ask, content=b"a&" * 5000)
         with self.patch.context() as patch:
-            patch.setattr(middleware, "BODY_PATIENCE", 0.01)
+            patch.setattr(deadline, "BODY_SECONDS", 0.01)
             await self.ask("request-timeout", ask, content=endless())
 
     async def refusals_of_keys(self, ask: Ask) -> None:

@@ -20,7 +20,7 @@ from interfaces.http.routing.route import add_routes
 from tests.builders import SetClock
 from tests.http.client import Person, assert_problem
 
-OPEN = {
+PUBLIC = {
     ("GET", "/"),
     ("POST", "/users"),
     ("POST", "/auth/token"),
@@ -38,8 +38,8 @@ SECRET = "a secret of at least sixty-four bytes, which is what HMAC-SHA-512 want
 async def test_every_route_but_the_open_ones_needs_a_token(http: AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
     operations = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    assert operations > OPEN
-    for method, path in operations - OPEN:
+    assert operations > PUBLIC
+    for method, path in operations - PUBLIC:
         for headers in ({}, {"Content-Type": "text/plain", "If-Match": "?", "Idempotency-Key": "\t"}):
             response = await http.request(method, path, headers=headers, content=b"?")
             assert_problem(response, 401, "not-signed-in")
@@ -47,7 +47,7 @@ async def test_every_route_but_the_open_ones_needs_a_token(http: AsyncClient) ->
             assert_problem(forged, 401, "invalid-token")
         if method == "GET":
             assert (await http.request("HEAD", path)).status_code == 401
-    for method, path in OPEN:
+    for method, path in PUBLIC:
         assert (await http.request(method, path)).status_code not in {401, 403}
         assert document["paths"][path][method.lower()]["security"] == []
 
@@ -184,7 +184,7 @@ FORGERIES: dict[str, Callable[[str, Claims, dict[str, str]], str]] = {
 @pytest.mark.parametrize("forgery", FORGERIES)
 async def test_forgeries(http: AsyncClient, app: FastAPI, ada: Person, clock: SetClock, forgery: str) -> None:
     tokens = JwtTokens(secret=SecretStr(SECRET), previous=None, minutes=15)
-    app.state.offered = {**app.state.offered, Tokens: tokens}
+    app.state.use_cases_and_ports = {**app.state.use_cases_and_ports, Tokens: tokens}
     genuine = tokens.issue(ada.user.id, clock()).token
     assert (await http.get("/users/me", headers={"Authorization": f"Bearer {genuine}"})).status_code == 200
     claims = jwt.decode(genuine, options={"verify_signature": False})

@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 
 from infrastructure.container import Container, Settings
-from interfaces.http.app import create_app, wire
-from interfaces.http.routing.auth import OPEN
+from interfaces.http.app import attach_container, create_app
+from interfaces.http.routing.auth import PUBLIC
 from tests.http.client import Person
 
 PAGE = "https://shop.example"
@@ -36,7 +36,7 @@ def app_for(container: Container, *origins: str) -> FastAPI:
     settings: Settings = container.settings()
     container.settings.override(providers.Object(settings.model_copy(update={"cors_origins": origins})))
     app = create_app(container)
-    wire(app, container)
+    attach_container(app, container)
     return app
 
 
@@ -89,7 +89,7 @@ async def test_the_origins_that_are_set(container: Container, ada: Person) -> No
 async def test_a_page_sees_refusals_and_failures_too(container: Container) -> None:
     app = app_for(container, PAGE)
 
-    @app.get("/fails", openapi_extra=OPEN)
+    @app.get("/fails", openapi_extra=PUBLIC)
     async def fails() -> None:
         raise RuntimeError
 

@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from interfaces.http.routing.auth import OPEN
-from interfaces.http.routing.dependencies import asked_directly
+from interfaces.http.routing.auth import PUBLIC
+from interfaces.http.routing.direct_calls import with_direct_calls
 from interfaces.http.routing.route import Route
 
 
@@ -44,7 +44,7 @@ def app_of(kind: type[APIRoute]) -> FastAPI:
 
     app = FastAPI(exception_handlers={RequestValidationError: faults})
     app.router.routes.extend(APIRouter(route_class=kind).routes)
-    app.router.routes.append(kind("/told/{id}", told, methods=["GET"], openapi_extra=OPEN))
+    app.router.routes.append(kind("/told/{id}", told, methods=["GET"], openapi_extra=PUBLIC))
     return app
 
 
@@ -64,4 +64,4 @@ async def test_a_query_is_told_as_fastapi_tells_it(query: str) -> None:
 def test_what_has_parameters_of_its_own_is_left_to_fastapi() -> None:
     [route] = [route for route in app_of(Route).router.routes if isinstance(route, Route)]
     assert {asked.name for asked in route.dependant.dependencies} == {"method", "tag"}
-    assert [asked.name for asked in asked_directly(route.dependant).dependencies] == ["tag"]
+    assert [asked.name for asked in with_direct_calls(route.dependant).dependencies] == ["tag"]

@@ -14,8 +14,9 @@ import application
 import domain
 from application.ports import Store
 from domain import errors
+from interfaces.http.error_handling import KINDS
 from interfaces.http.openapi.annotations import PageOut
-from interfaces.http.responses.problems import KINDS, PROBLEMS
+from interfaces.http.responses.problems import PROBLEMS
 from interfaces.http.routes.items import ItemOut
 from interfaces.http.routes.sessions import TokensOut
 from interfaces.http.routes.transfers import TransferOut
@@ -126,7 +127,7 @@ async def test_ready_only_with_a_current_schema(
     app: FastAPI, http: AsyncClient, new_database: NewDatabase, engine: str
 ) -> None:
     async with new_database() as fresh:
-        app.state.offered = {**app.state.offered, Store: fresh.store}
+        app.state.use_cases_and_ports = {**app.state.use_cases_and_ports, Store: fresh.store}
         if engine != "memory":  # which has no schema to lack
             behind = await http.get("/health/ready")
             assert_problem(behind, 503, "store-unavailable")

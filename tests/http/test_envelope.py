@@ -15,10 +15,12 @@ from starlette.types import Message
 
 from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from infrastructure.container import Settings
-from interfaces.http import middleware
-from interfaces.http.middleware import Deadline, Envelope, Faults
-from interfaces.http.responses.problems import NotReady
-from interfaces.http.routing.auth import OPEN
+from interfaces.http.error_handling import NotReady
+from interfaces.http.middleware import deadline
+from interfaces.http.middleware.deadline import DeadlineMiddleware
+from interfaces.http.middleware.request_log import RequestLogMiddleware
+from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
+from interfaces.http.routing.auth import PUBLIC
 from interfaces.logs import configure_logs
 from tests.http.client import Person, assert_problem, refresh, sign_in
 
@@ -101,7 +103,7 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
 async def test_what_comes_from_below(
     app: FastAPI, http: AsyncClient, error: Exception, status: int, slug: str, said: str
 ) -> None:
-    @app.get("/fails", openapi_extra=OPEN)
+    @app.get("/fails", openapi_extra=PUBLIC)
     async def fails() -> None:
         raise error
 
@@ -115,7 +117,7 @@ async def test_what_comes_from_below(
 async def test_an_unexpected_error_is_logged_without_what_was_submitted(
     app: FastAPI, http: AsyncClient, logged: io.StringIO
 ) -> None:
-    @app.post("/fails", openapi_extra=OPEN)
+    @app.post("/fails", openapi_extra=PUBLIC)
     async def fails(body: dict[str, str]) -> None:
         try:
             raise KeyError(body["a"])
@@ -142,7 +144,7 @@ async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None
 
     scope = {"type": "http", "http_version": "1.0", "method": "GET", "headers": []}
     with pytest.raises(RuntimeError):
-        await Envelope(Faults(breaks), lambda *_: None)(scope, None, send)  # type: ignore[arg-type]
+        await RequestLogMiddleware(UnhandledErrorMiddleware(breaks), lambda *_: None)(scope, None, send)  # type: ignore[arg-type]
     assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
     assert SECRET not in logged.getvalue()
 
@@ -220,7 +222,7 @@ async def through_deadline(app: Any, receive: Any = None, seconds: float = 0.05)
         sent.append(message)
 
     scope = {"type": "http", "path": "/slow", "state": {"request_id": "r1"}}
-    await Deadline(app, seconds)(scope, receive, send)
+    await DeadlineMiddleware(app, seconds)(scope, receive, send)
     return sent
 
 
@@ -259,7 +261,7 @@ async def test_what_comes_after_the_body_counts_again() -> None:
 
 
 async def test_a_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "BODY_PATIENCE", 0.05)
+    monkeypatch.setattr(deadline, "BODY_SECONDS", 0.05)
 
     async def receive() -> Message:
         await asyncio.sleep(100)

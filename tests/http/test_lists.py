@@ -107,15 +107,15 @@ def counts_issued(engine: str, database: Database, monkeypatch: pytest.MonkeyPat
 
     async def of_sql(reading: Awaitable[Any]) -> int:
         sent: list[str] = []
-        prepared = SqlDatabase.prepared
+        compiled = SqlDatabase.compiled
 
         def noting(self: SqlDatabase, statement: Any) -> Any:
-            found = prepared(self, statement)
+            found = compiled(self, statement)
             sent.append(found.sql)
             return found
 
         with monkeypatch.context() as patch:
-            patch.setattr(SqlDatabase, "prepared", noting)
+            patch.setattr(SqlDatabase, "compiled", noting)
             await reading
         assert len(sent) == 1
         return sum("count(" in sql for sql in sent)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from infrastructure.container import Container, Settings
-from interfaces.http.app import create_app, wire
+from interfaces.http.app import attach_container, create_app
 from tests.http.client import Person, assert_problem
 from tests.served import served
 
@@ -56,7 +56,7 @@ async def test_who_may_read_them(container: Container, ada: Person, environment:
     update = {"environment": environment, "metrics_token": secret}
     container.settings.override(providers.Object(settings.model_copy(update=update)))
     app = create_app(container)
-    wire(app, container)
+    attach_container(app, container)
     async with AsyncClient(transport=ASGITransport(app), base_url="http://handover.test") as http:
         nobody = await http.get("/metrics")
         if environment == "development" and token is None:

@@ -109,17 +109,17 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 @given(value=st.one_of(st.integers(0, 2**31 - 1), TEXTS, PRICES, TIMES, st.uuids()), id_=st.uuids(), listing=st.text())
 def test_a_cursor_keeps_a_position_exactly(value: Any, id_: UUID, listing: str) -> None:
-    cursor = cursors.encode(Position(value, id_), type(value), listing)
+    cursor = cursors.encode_cursor(Position(value, id_), type(value), listing)
     assert cursor.isascii()
-    assert cursors.decode(cursor, type(value), listing) == Position(value, id_)
+    assert cursors.decode_cursor(cursor, type(value), listing) == Position(value, id_)
     with pytest.raises(Invalid):
-        cursors.decode(cursor, type(value), f"{listing}x")
+        cursors.decode_cursor(cursor, type(value), f"{listing}x")
 
 
 @given(cursor=st.one_of(st.text(), st.text("AQgw_-=")))
 def test_no_other_text_is_a_cursor(cursor: str) -> None:
     with pytest.raises(Invalid):
-        cursors.decode(cursor, int, "")
+        cursors.decode_cursor(cursor, int, "")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_a_forged_cursor_with_a_right_checksum_is_input_like_any_other(kind: typ
         datetime: datetime(2026, 1, 1, tzinfo=UTC),
         UUID: UUID(int=1),
     }
-    made = cursors.encode(Position(genuine[kind], UUID(int=1)), kind, "")
+    made = cursors.encode_cursor(Position(genuine[kind], UUID(int=1)), kind, "")
     raw = urlsafe_b64decode(made + "=" * (-len(made) % 4))
     assert raw[: cursors.CHECKSUM_LENGTH] == cursors._checksum(raw[cursors.CHECKSUM_LENGTH :], "")
     forged = urlsafe_b64encode(cursors._checksum(payload, "") + payload).rstrip(b"=").decode()
     with pytest.raises(Invalid):
-        cursors.decode(forged, kind, "")
+        cursors.decode_cursor(forged, kind, "")

@@ -13,10 +13,10 @@ from interfaces.http.routes.sessions import RefreshIn, SignInIn
 from interfaces.http.routes.tasks import TaskChangesIn, TaskIn
 from interfaces.http.routes.transfers import TransferIn
 from interfaces.http.routes.users import AccountChangesIn, UserIn
-from interfaces.http.validation.fields import SpeltTime
-from interfaces.http.validation.models import In
+from interfaces.http.validation.fields import QueryTime
+from interfaces.http.validation.models import InputModel
 
-VALID: dict[type[In], dict[str, Any]] = {
+VALID: dict[type[InputModel], dict[str, Any]] = {
     ItemIn: {"name": "Bicycle", "description": "Green, with a basket", "price": 1},
     ItemChangesIn: {"name": "Bicycle", "description": "Green, with a basket"},
     TaskIn: {"title": "Oil the chain", "description": "Not the brakes"},
@@ -35,7 +35,7 @@ CHARACTERS = [
 """All white space, control and format characters below U+10000, and some of all other kinds."""
 
 
-def fields() -> list[tuple[type[In], str]]:
+def fields() -> list[tuple[type[InputModel], str]]:
     """Every field that is a text of any characters."""
     return [
         (model, name)
@@ -56,7 +56,7 @@ def allows(schema: dict[str, Any], text: str) -> bool:
     return long_enough and re.search(pattern, text) is not None
 
 
-def is_accepted(model: type[In], body: dict[str, Any]) -> bool:
+def is_accepted(model: type[InputModel], body: dict[str, Any]) -> bool:
     try:
         model.model_validate(body)
     except ValidationError:
@@ -65,12 +65,12 @@ def is_accepted(model: type[In], body: dict[str, Any]) -> bool:
 
 
 def test_every_body_is_tried() -> None:
-    assert set(VALID) == set(In.__subclasses__())
+    assert set(VALID) == set(InputModel.__subclasses__())
     assert len(fields()) >= 14
 
 
 @pytest.mark.parametrize(("model", "field"), fields(), ids=lambda value: getattr(value, "__name__", value))
-def test_a_field_accepts_what_its_schema_allows(model: type[In], field: str) -> None:
+def test_a_field_accepts_what_its_schema_allows(model: type[InputModel], field: str) -> None:
     body, schema = VALID[model], schema_of(model, field)
     texts = [body[field], "", " ", "@", "a@b\n", "\0" * 8]
     for character in CHARACTERS:
@@ -101,7 +101,7 @@ def test_a_field_accepts_what_its_schema_allows(model: type[In], field: str) -> 
     ],
 )
 def test_a_time_is_accepted_if_its_schema_allows_it(text: str) -> None:
-    times = TypeAdapter(SpeltTime)
+    times = TypeAdapter(QueryTime)
     try:
         times.validate_python(text)
         accepted = True

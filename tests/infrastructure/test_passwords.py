@@ -7,7 +7,7 @@ import pytest
 from argon2 import Type, extract_parameters
 
 from application.errors import Busy
-from infrastructure.security.passwords import Argon2Passwords, _nobodys_hash
+from infrastructure.security.passwords import Argon2Passwords, _dummy_hash
 
 PASSWORD = "correct horse battery staple"
 
@@ -22,7 +22,7 @@ async def test_a_hash_fits_its_password_alone() -> None:
 
 async def test_nobodys_hash_costs_as_much_and_fits_nothing() -> None:
     passwords = Argon2Passwords(cores=1)
-    real, nobodys = extract_parameters(await passwords.hash(PASSWORD)), extract_parameters(_nobodys_hash())
+    real, nobodys = extract_parameters(await passwords.hash(PASSWORD)), extract_parameters(_dummy_hash())
     assert real == nobodys
     assert (real.type, real.memory_cost, real.time_cost, real.parallelism) == (Type.ID, 19456, 2, 1)
     assert not await passwords.verify(PASSWORD, None)

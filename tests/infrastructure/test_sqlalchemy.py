@@ -18,7 +18,7 @@ from application.ports import Store, UnitOfWork
 from application.transact import Transact
 from domain.session import LoginAttempts
 from infrastructure.persistence.sqlalchemy import SqlStore
-from infrastructure.persistence.sqlalchemy.purge import PIECE
+from infrastructure.persistence.sqlalchemy.purge import BATCH
 from infrastructure.settings import Settings
 from tests import engines
 from tests.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
@@ -37,10 +37,10 @@ async def store(running_engines: RunningEngines, request: pytest.FixtureRequest)
 
 async def test_what_is_to_be_purged_may_be_more_than_a_piece(store: Store) -> None:
     user = a_user()
-    expired = [a_session(user, expires_at=NOON) for _ in range(PIECE + 1)]
+    expired = [a_session(user, expires_at=NOON) for _ in range(BATCH + 1)]
     lasting = a_session(user)
     await insert(store.begin, user, lasting, *expired)
-    assert await store.purge(NOON) == PIECE + 1
+    assert await store.purge(NOON) == BATCH + 1
     assert await store.purge(NOON) == 0
     async with store.begin() as uow:
         assert await uow.sessions.find(expired[-1].token_hash) is None
@@ -96,11 +96,11 @@ async def test_a_transfer_and_its_key_are_one_statement(store: Store) -> None:
     sent: list[str] = []
     overheard = SqlStore(store.settings.model_copy(update={"pool_size": 1}))
     try:
-        loan = await overheard.database.begun()
-        connection: Any = loan.connection
-        await loan.command("ROLLBACK")
+        pooled = await overheard.database.begin()
+        connection: Any = pooled.connection
+        await pooled.execute("ROLLBACK")
         connection.add_query_logger(lambda query: sent.append(query.query))
-        loan.give_back()
+        pooled.release()
         with idempotent(IdempotentRequest(a_key(caller=giver.id), b"fingerprint", lambda _: b"answer")):
             transfer = TransferItem(Transact(overheard.begin, SetClock()), new_id, SetClock())
             await transfer(item.id, by=giver.id, to=taker.id)

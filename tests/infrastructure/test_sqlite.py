@@ -14,8 +14,8 @@ from sqlalchemy import Integer, Select, column, func, literal, select
 
 from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy import SqlStore
-from infrastructure.persistence.sqlalchemy.engines import sqlite
-from infrastructure.persistence.sqlalchemy.engines.errors import Unexpected
+from infrastructure.persistence.sqlalchemy.engines import aiosqlite_connections
+from infrastructure.persistence.sqlalchemy.engines.errors import UnexpectedDriverError
 from infrastructure.settings import Misconfigured, Settings
 from tests.builders import NOON, a_user
 from tests.contracts.units import insert
@@ -53,7 +53,7 @@ async def test_a_brief_read_does_not_leave_the_event_loop(store: SqlStore) -> No
 async def test_nothing_is_too_late_to_begin(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite counts the steps of a statement from one run to the next, and so looks at the time in every hundredth
     BEGIN alone: at its end."""
-    monkeypatch.setattr(sqlite, "perf_counter", itertools.count().__next__)
+    monkeypatch.setattr(aiosqlite_connections, "perf_counter", itertools.count().__next__)
     for _ in range(300):
         async with store.begin():
             pass
@@ -66,10 +66,10 @@ async def test_a_connection_that_may_have_begun_is_not_used_again(
         real(*statement)
         raise sqlite3.OperationalError("cut off")
 
-    real = sqlite.at_once
+    real = aiosqlite_connections._query_on_event_loop
     with monkeypatch.context() as patch:
-        patch.setattr(sqlite, "at_once", begin_and_fail)
-        with pytest.raises(Unexpected, match="cut off"):
+        patch.setattr(aiosqlite_connections, "_query_on_event_loop", begin_and_fail)
+        with pytest.raises(UnexpectedDriverError, match="cut off"):
             async with store.begin():
                 pass
     await insert(store.begin, a_user())
@@ -94,19 +94,19 @@ async def test_in_its_thread_nobody_looks_at_the_time(store: SqlStore, monkeypat
         looking.append(threading.get_ident())
         return time.perf_counter()
 
-    monkeypatch.setattr(sqlite, "perf_counter", look)
+    monkeypatch.setattr(aiosqlite_connections, "perf_counter", look)
     await store.database.fetch(numbers(1_000_000), {})
     assert set(looking) == {threading.get_ident()}
 
 
 async def test_a_unit_of_work_is_never_interrupted(store: SqlStore) -> None:
     """SQLite might undo the whole transaction with a statement."""
-    loan = await store.database.begun()
+    connection = await store.database.begin()
     with pytest.raises(StopIteration) as end:
-        loan.rows(numbers(100_000), {}).send(None)
+        connection.fetch(numbers(100_000), {}).send(None)
     assert [row["number"] for row in end.value.value] == [100_000]
-    await loan.command("ROLLBACK")
-    loan.give_back()
+    await connection.execute("ROLLBACK")
+    connection.release()
 
 
 async def test_what_waits_for_the_disk_or_is_about_many_rows_leaves_the_event_loop(
@@ -118,8 +118,8 @@ async def test_what_waits_for_the_disk_or_is_about_many_rows_leaves_the_event_lo
         stayed.append(sql.split(maxsplit=1)[0])
         return real(connection, sql, arguments)
 
-    real = sqlite.at_once
-    monkeypatch.setattr(sqlite, "at_once", note)
+    real = aiosqlite_connections._query_on_event_loop
+    monkeypatch.setattr(aiosqlite_connections, "_query_on_event_loop", note)
     user = a_user()
     async with store.begin() as uow:
         await uow.users.add(user)
@@ -137,21 +137,23 @@ async def test_a_value_that_is_no_text_is_an_error_of_the_store(store: SqlStore,
     with sqlite3.connect(path) as other:
         other.execute("UPDATE users SET username = cast(x'ff41' AS text)")
     other.close()
-    with pytest.raises(Unexpected, match="UTF-8"):
+    with pytest.raises(UnexpectedDriverError, match="UTF-8"):
         await store.users.get(user.id)
 
 
 async def test_a_read_that_is_interrupted_at_once_leaves_the_patience_as_it_was(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "LONG", -1)
-    monkeypatch.setattr(sqlite, "STEPS", 1)
+    monkeypatch.setattr(aiosqlite_connections, "LONGEST_ON_EVENT_LOOP", -1)
+    monkeypatch.setattr(aiosqlite_connections, "STEPS_BETWEEN_CHECKS", 1)
     for _ in range(100):
         assert [row["number"] for row in await store.database.fetch(numbers(10), {})] == [10]
-        loan = await store.database._lend(store.database.readers)
-        [(milliseconds,)] = await loan.driver.query(loan.connection, "PRAGMA busy_timeout", [], brief=False)
-        loan.give_back()
-        assert milliseconds == sqlite.PATIENCE
+        connection = await store.database._acquire(store.database.readers)
+        [(milliseconds,)] = await connection.driver.query(
+            connection.connection, "PRAGMA busy_timeout", [], is_short=False
+        )
+        connection.release()
+        assert milliseconds == aiosqlite_connections.BUSY_TIMEOUT
 
 
 async def test_a_unit_of_work_does_not_keep_the_event_loop_when_another_process_has_the_lock(
@@ -163,7 +165,9 @@ async def test_a_unit_of_work_does_not_keep_the_event_loop_when_another_process_
     waiting = asyncio.create_task(insert(store.begin, user))
     began = asyncio.get_running_loop().time()
     await asyncio.sleep(0.1)
-    assert asyncio.get_running_loop().time() - began < sqlite.PATIENCE / 1000  # for so long SQLite would wait
+    assert (
+        asyncio.get_running_loop().time() - began < aiosqlite_connections.BUSY_TIMEOUT / 1000
+    )  # for so long SQLite would wait
     assert not waiting.done()
     other.execute("COMMIT")
     await waiting
@@ -199,7 +203,7 @@ async def test_a_connection_whose_opening_is_cancelled_is_closed(path: Path, mon
     open_file = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", connect)
     threads = threading.active_count()
-    opening = asyncio.ensure_future(sqlite.connector(path)())
+    opening = asyncio.ensure_future(aiosqlite_connections.connector(path)())
     await asyncio.sleep(0.05)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -122,7 +122,7 @@ def success_makes_up_for_failures(patch: pytest.MonkeyPatch) -> None:
 
 @fault("test_sessions.py::test_an_address_may_fail_only_so_often")
 def every_address_of_a_network_counts_alone(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(passwords, "network", str)
+    patch.setattr(passwords, "throttled_network", str)
 
 
 # Refresh tokens
@@ -174,7 +174,7 @@ def a_new_password_leaves_sessions(patch: pytest.MonkeyPatch) -> None:
 
 @fault("test_sessions.py::test_tokens_are_kept_as_hashes")
 def tokens_are_kept_as_they_are(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(sessions, "digest", str.encode)
+    patch.setattr(sessions, "hash_token", str.encode)
 
 
 # Access tokens
@@ -225,13 +225,13 @@ def nobody_is_asked_for_a_token(patch: pytest.MonkeyPatch) -> None:
 
 @fault("test_bodies.py::test_a_refusal_repeats_nothing")
 def refusals_repeat_what_was_sent(patch: pytest.MonkeyPatch) -> None:
-    told = validation._fault
+    told = validation._field_error
 
     def tell_all(found: dict[str, Any]) -> dict[str, str]:
         fault = told(found)
         return fault | {"detail": f"{fault['detail']}, and not {found['input']!r}"}
 
-    patch.setattr(validation, "_fault", tell_all)
+    patch.setattr(validation, "_field_error", tell_all)
 
 
 def noticing(name: str | None) -> set[str]:

@@ -1,4 +1,4 @@
-"""Password hashes: Argon2id, computed by threads of their own, so that the event loop goes on."""
+"""Password hashing with Argon2id, in threads, so that the event loop is not blocked."""
 
 import asyncio
 import secrets
@@ -18,12 +18,12 @@ T = TypeVar("T")
 
 MEMORY_KIB, PASSES, LANES = 19456, 2, 1
 SALT_LENGTH, DIGEST_LENGTH = 16, 32
-WAITING_PER_CORE = 32
-"""At about 20 ms each the last in the queue waits well under a second, far within the deadline of its request."""
+MAX_WAITING_PER_CORE = 32
+"""At about 20 ms each, the last one in the queue waits less than a second."""
 
 
-def _nobodys_hash() -> str:
-    """Costs as much to verify as a real one, and no password is known to fit."""
+def _dummy_hash() -> str:
+    """Return a hash of random bytes. Verifying a password against it takes as long as against a real one."""
     salt, digest = (
         b64encode(secrets.token_bytes(length)).rstrip(b"=").decode() for length in (SALT_LENGTH, DIGEST_LENGTH)
     )
@@ -31,31 +31,32 @@ def _nobodys_hash() -> str:
 
 
 class Argon2Passwords:
-    """Several workers share the cores, so that together they hash no more at once than there are."""
+    """The PasswordHasher. With several workers, each uses its share of the cores."""
 
-    def __init__(self, *, cores: int = CORES, workers: int = 1, waiting_per_core: int = WAITING_PER_CORE) -> None:
+    def __init__(self, *, cores: int = CORES, workers: int = 1, waiting_per_core: int = MAX_WAITING_PER_CORE) -> None:
         cores = max(1, cores // workers)
         self._hasher = Argon2Hasher(PASSES, MEMORY_KIB, LANES, DIGEST_LENGTH, SALT_LENGTH)
         self._threads = ThreadPoolExecutor(cores, thread_name_prefix="passwords")
-        self._places = BoundedSemaphore(cores * (1 + waiting_per_core))
-        self._nobodys_hash = _nobodys_hash()
+        self._capacity = BoundedSemaphore(cores * (1 + waiting_per_core))
+        self._dummy_hash = _dummy_hash()
 
     async def hash(self, password: str) -> str:
-        return await self._off_the_loop(self._hasher.hash, password)
+        return await self._run_in_thread(self._hasher.hash, password)
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        fits = await self._off_the_loop(self._hasher.verify, password, password_hash or self._nobodys_hash)
+        fits = await self._run_in_thread(self._hasher.verify, password, password_hash or self._dummy_hash)
         return fits and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
         return self._hasher.check_needs_rehash(password_hash)
 
-    async def _off_the_loop(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if not self._places.acquire(blocking=False):
+    async def _run_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the work in a thread and return its result; raise Busy if too many calls are waiting."""
+        if not self._capacity.acquire(blocking=False):
             raise Busy("too many passwords are being checked at once")
         future = self._threads.submit(work, *args, **kwargs)
-        future.add_done_callback(self._leave)  # also when its request was cancelled, but not before the thread is free
+        future.add_done_callback(self._leave)  # when the thread is free, even if the request was cancelled before
         return await asyncio.wrap_future(future)
 
     def _leave(self, _: Future[T]) -> None:
-        self._places.release()
+        self._capacity.release()

@@ -1,32 +1,34 @@
-"""The secret that signs tokens: which ones production refuses, and the one that development makes for itself."""
+"""The secret key that signs tokens: which keys are too weak for production, and how development makes its own."""
 
 import os
 import re
 import secrets
 from pathlib import Path
 
-FEWEST_BYTES = 32
-FEWEST_DIFFERENT = 10
+MIN_BYTES = 32
+MIN_DISTINCT_CHARACTERS = 10
 PLACEHOLDERS = re.compile("change|secret|default|password|example|insecure|replace|handover|your", re.IGNORECASE)
 
 
 def weakness(secret: str) -> str | None:
-    """What is wrong with it, never what it is."""
-    if len(secret.encode()) < FEWEST_BYTES:
-        return f"shorter than {FEWEST_BYTES} bytes"
-    if len(set(secret)) < FEWEST_DIFFERENT or PLACEHOLDERS.search(secret):
+    """Return why the key is too weak, without quoting it; None if it is strong enough."""
+    if len(secret.encode()) < MIN_BYTES:
+        return f"shorter than {MIN_BYTES} bytes"
+    if len(set(secret)) < MIN_DISTINCT_CHARACTERS or PLACEHOLDERS.search(secret):
         return "not a random one"
     return None
 
 
 def new_secret() -> str:
-    return secrets.token_urlsafe(FEWEST_BYTES)
+    """Return a new random key."""
+    return secrets.token_urlsafe(MIN_BYTES)
 
 
-def kept_secret(path: Path) -> str:
-    """The secret in this file, which is made if it is not there. Raise OSError if neither is possible.
+def read_or_create_secret(path: Path) -> str:
+    """Return the key in this file; if the file does not exist, create it with a new key. Raise OSError.
 
-    Written elsewhere and then linked: whoever finds the file finds all of it, and of two that make it one wins.
+    The key is written to another file that is then linked, so that the file is never seen incomplete, and only one of
+    several processes creates it.
     """
     if not path.exists():
         draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")

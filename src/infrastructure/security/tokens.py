@@ -1,4 +1,4 @@
-"""Access tokens: JSON Web Tokens, signed with HMAC-SHA-256 and nothing else."""
+"""Access tokens: JSON Web Tokens (RFC 7519), signed with HMAC-SHA-256; no other algorithm is accepted."""
 
 import hashlib
 import secrets
@@ -18,8 +18,9 @@ ALGORITHM = "HS256"
 ISSUER = AUDIENCE = "handover"
 KIND = "access"
 LEEWAY = 30
-REMEMBERED = 1024
-# Times are checked here, against the clock that was given; the library would ask its own.
+"""Seconds by which clocks of servers may differ."""
+CACHED_TOKENS = 1024
+# Times are checked in verify(), against the given time; the library would use the system clock.
 RULES: jwt.types.Options = {
     "require": ["exp", "iat", "nbf", "sub", "aud", "iss", "jti", "typ"],
     "verify_exp": False,
@@ -30,23 +31,25 @@ RULES: jwt.types.Options = {
 
 
 class _Claims(NamedTuple):
+    """The claims of a token that verify() needs; times are seconds since 1970."""
+
     user: UserId
     valid_from: int
     valid_until: int
 
 
 class JwtTokens:
-    """`previous` is a key that still verifies and no longer signs, so that replacing one signs nobody out."""
+    """The Tokens port. `previous` is a former key, with which tokens are verified but no longer signed."""
 
     def __init__(self, *, secret: SecretStr | None, previous: SecretStr | None, minutes: int) -> None:
-        # Without a secret, tokens live as long as this process: there is no default that could reach production.
+        # Without a secret, tokens are valid for this process only. A default key might be left in production.
         current = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
         former = [previous.get_secret_value().encode()] if previous else []
         self._keys = {_kid(key): key for key in [*former, current]}
         self._kid = _kid(current)
         self._lifetime = minutes * 60
-        # A signature stays right or wrong for ever, and checking it costs more than all else of a small request.
-        self._claims = lru_cache(REMEMBERED)(self._read)
+        # Checking a signature costs more than the rest of a small request, and its result never changes.
+        self._claims = lru_cache(CACHED_TOKENS)(self._read)
 
     def issue(self, user_id: UserId, at: datetime) -> AccessToken:
         now = int(at.timestamp())
@@ -70,6 +73,7 @@ class JwtTokens:
         return claims.user
 
     def _read(self, token: str) -> _Claims:
+        """Return the claims of a token with a valid signature; raise Unauthenticated. Times are not checked."""
         try:
             key = self._keys[jwt.get_unverified_header(token)["kid"]]
             claims = jwt.decode(token, key, [ALGORITHM], RULES, audience=AUDIENCE, issuer=ISSUER)
@@ -81,7 +85,7 @@ class JwtTokens:
 
 
 def _kid(key: bytes) -> str:
-    """Names the key without telling it: what is signed tells an attacker as much."""
+    """Return the id of a key for the token's header. It is a hash, which does not reveal the key."""
     return hashlib.blake2b(key, digest_size=8, person=b"handover kid").hexdigest()
 
 

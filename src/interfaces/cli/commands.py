@@ -1,4 +1,4 @@
-"""The commands: what each takes and says."""
+"""The commands of the command line, except for those with subcommands."""
 
 import asyncio
 import json
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from infrastructure.container import build, load_settings
+from infrastructure.container import build_container, load_settings
 from interfaces.cli import migrate, users
-from interfaces.cli.store import opened
+from interfaces.cli.store import open_container
 
 app = typer.Typer(
     help="Keep track of who owns what, and hand ownership over safely.",
@@ -26,32 +26,32 @@ app.add_typer(users.app, name="users")
 @app.command(epilog="Example: HANDOVER_PORT=9000 handover serve")
 def serve() -> None:
     """Serve the HTTP API until SIGTERM, which drains it, or Ctrl+C, which ends it at once; both exit with 0."""
-    from interfaces.cli.serving.startup import start  # noqa: PLC0415 - its imports take longer than other commands run
+    from interfaces.cli.serving.startup import start  # noqa: PLC0415 - slow to import
 
     start()
 
 
 @app.command(epilog="Example: 0 * * * * handover purge")
 def purge() -> None:
-    """Remove idempotency keys, sessions and log-in attempts that have had their time; run it now and then."""
+    """Remove idempotency keys, sessions and log-in attempts that have expired; run it now and then."""
 
     async def remove() -> int:
-        async with opened() as (container, _):
+        async with open_container() as (container, _):
             removed: int = await container.store().purge(container.now()())
             return removed
 
-    print(f"Removed {asyncio.run(remove())} keys, sessions and log-in attempts that had had their time")
+    print(f"Removed {asyncio.run(remove())} keys, sessions and log-in attempts that had expired")
 
 
 @app.command(epilog="Example: handover settings --json")
 def settings(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Show every setting that is in force, with secrets masked."""
-    in_force = load_settings().in_force()
+    """Show the value of every setting, with secrets masked."""
+    values = load_settings().masked_values()
     if as_json:
-        print(json.dumps(in_force, indent=2))
+        print(json.dumps(values, indent=2))
         return
-    width = max(map(len, in_force))
-    for name, value in in_force.items():
+    width = max(map(len, values))
+    for name, value in values.items():
         shown = ",".join(value) if isinstance(value, list) else value
         print(f"{name:{width}}  {'' if shown is None else shown}".rstrip())
 
@@ -61,4 +61,4 @@ def openapi() -> None:
     """Print the API's OpenAPI document, the same that the server answers."""
     from interfaces.http.app import create_app  # noqa: PLC0415 - as above
 
-    print(json.dumps(create_app(build(load_settings())).openapi(), indent=2))
+    print(json.dumps(create_app(build_container(load_settings())).openapi(), indent=2))

@@ -1,14 +1,15 @@
-"""The command `handover`."""
+"""The entry point of the command `handover`."""
 
 import signal
 import sys
 
 
 def run() -> None:
-    # Python's own answer to an interrupt is a traceback, of whatever was going on. The server has a better one.
+    """Run the command line. Expected errors are printed in one line, and the exit code is 1."""
+    # Python would print a traceback on Ctrl+C. The server handles it itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-    from application.errors import OutcomeUnknown, Unavailable  # noqa: PLC0415 - what takes time comes after that line
+    from application.errors import OutcomeUnknown, Unavailable  # noqa: PLC0415 - slow imports come after that line
     from domain.errors import DomainError  # noqa: PLC0415
     from infrastructure.container import Misconfigured  # noqa: PLC0415
     from interfaces.cli.commands import app  # noqa: PLC0415
@@ -16,8 +17,8 @@ def run() -> None:
     try:
         app(prog_name="handover")
     except (Misconfigured, Unavailable, OutcomeUnknown, DomainError) as error:
-        blame = getattr(error, "field", None)
-        print(f"handover: {blame}: {error}" if blame else f"handover: {error}", file=sys.stderr)
+        field = getattr(error, "field", None)
+        print(f"handover: {field}: {error}" if field else f"handover: {error}", file=sys.stderr)
         sys.exit(1)
 
 

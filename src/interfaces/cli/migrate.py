@@ -1,4 +1,4 @@
-"""The store's schema, from the command line."""
+"""The commands `handover migrate ...`, for the schema of the store."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ app = typer.Typer(
 @app.command(epilog="Example: handover migrate up")
 def up() -> None:
     """Bring the schema to the newest revision; nothing happens if it is there."""
-    print(_said(_with_store(lambda store: store.upgrade())))
+    print(_describe(_with_store(lambda store: store.upgrade())))
 
 
 @app.command(epilog="Example: handover migrate down")
 def down() -> None:
-    """Take the newest revision back, and with it the data that only it can hold."""
-    print(_said(_with_store(lambda store: store.downgrade())))
+    """Undo the newest revision, which loses the data that only it can hold."""
+    print(_describe(_with_store(lambda store: store.downgrade())))
 
 
 @app.command(epilog="Example: handover migrate status --json")
@@ -37,11 +37,13 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
     if as_json:
         print(json.dumps({"found": schema.found, "needed": schema.needed, "is_current": schema.is_current}))
     else:
-        print(_said(schema))
+        print(_describe(schema))
     raise typer.Exit(not schema.is_current)
 
 
 def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
+    """Open the store, make the change, and return the state of the schema."""
+
     async def run() -> Schema:
         store = open_store(load_settings())
         await store.open()
@@ -54,7 +56,7 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
     return asyncio.run(run())
 
 
-def _said(schema: Schema) -> str:
+def _describe(schema: Schema) -> str:
     if schema.is_current:
         return f"The schema is current: {schema.found or 'there is nothing to migrate'}"
     return f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed"

@@ -1,4 +1,4 @@
-"""Accounts, from the command line: what is for operators, and so has no route."""
+"""The commands `handover users ...`, with which operators manage accounts."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from application.paging import Position, Window
 from application.readers import UserReader
 from application.users import ActivateUser, CreateUser, DeactivateUser
 from domain.user import User
-from interfaces.cli.store import opened
+from interfaces.cli.store import open_container
 
 log = structlog.get_logger()
 
@@ -24,33 +24,33 @@ Username = Annotated[str, typer.Argument(help="3 to 50 of ASCII letters, digits,
 
 
 @app.command(epilog="Example: handover users create ada ada@example.org < file-with-the-password")
-def create(username: Username, email: Annotated[str, typer.Argument(help="Their e-mail address.")]) -> None:
-    """Sign somebody up; the password is asked for, or is the first line of what is piped in."""
+def create(username: Username, email: Annotated[str, typer.Argument(help="The user's e-mail address.")]) -> None:
+    """Create an account. The password is asked for, or is the first line of stdin if that is piped."""
 
     async def sign_up() -> User:
-        async with opened() as (_, use):
+        async with open_container() as (_, use):
             user: User = await use[CreateUser](email=email, username=username, password=password)
             log.info("account created", user_id=str(user.id))
             return user
 
-    password = _password()
-    print(_said(asyncio.run(sign_up())))
+    password = _read_password()
+    print(_describe(asyncio.run(sign_up())))
 
 
 @app.command("list", epilog="Example: handover users list --json | jq -r 'select(.is_active) | .email'")
 def list_(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for scripts.")] = False,
 ) -> None:
-    """Show all accounts in the order of their creation, e-mail addresses included."""
+    """List all accounts in the order of their creation, with their e-mail addresses."""
 
     async def show() -> None:
-        async with opened() as (_, use):
+        async with open_container() as (_, use):
             users: UserReader = use[UserReader]
             after, more = None, True
             while more:
                 page = await users.page(Window(PAGE, after=after, count=False))
                 for user in page.items:
-                    print(json.dumps(_fields(user), ensure_ascii=False) if as_json else _said(user))
+                    print(json.dumps(_fields(user), ensure_ascii=False) if as_json else _describe(user))
                     after = Position(user.id, user.id)
                 more = page.more
 
@@ -59,24 +59,26 @@ def list_(
 
 @app.command(epilog="Example: handover users activate ada")
 def activate(username: Username) -> None:
-    """Let somebody act again who was deactivated; they sign in anew."""
-    print(_said(asyncio.run(_change(ActivateUser, username, "account activated"))))
+    """Activate an account, so that its user can sign in again."""
+    print(_describe(asyncio.run(_change(ActivateUser, username, "account activated"))))
 
 
 @app.command(epilog="Example: handover users deactivate ada")
 def deactivate(username: Username) -> None:
-    """Let somebody act no longer, from this moment on; all their sessions end."""
-    print(_said(asyncio.run(_change(DeactivateUser, username, "account deactivated"))))
+    """Deactivate an account. Its user can do nothing any more, and all their sessions end."""
+    print(_describe(asyncio.run(_change(DeactivateUser, username, "account deactivated"))))
 
 
 async def _change(use_case: type[ActivateUser | DeactivateUser], username: str, event: str) -> User:
-    async with opened() as (_, use):
+    """Run the use case for this user, and log the event."""
+    async with open_container() as (_, use):
         user: User = await use[use_case](username)
         log.info(event, user_id=str(user.id))
         return user
 
 
-def _password() -> str:
+def _read_password() -> str:
+    """Ask for the password twice, or return the first line of stdin if that is not a terminal."""
     if sys.stdin.isatty():
         password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return password
@@ -93,5 +95,5 @@ def _fields(user: User) -> dict[str, Any]:
     }
 
 
-def _said(user: User) -> str:
+def _describe(user: User) -> str:
     return f"{user.username:20}  {'active' if user.is_active else 'inactive':8}  {user.id}  {user.email}"

@@ -1,4 +1,4 @@
-"""The application as an ASGI app."""
+"""The HTTP API as an ASGI application."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,63 +8,78 @@ from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from infrastructure.container import Container, offered
-from interfaces.http.middleware import Cors, Deadline, Envelope, Faults
-from interfaces.http.openapi.document import CONVENTIONS, document
-from interfaces.http.responses import problems
-from interfaces.http.routes import docs, health, items, metrics, sessions, tasks, transfers, users
+from infrastructure.container import Container, Settings, use_cases_and_ports
+from interfaces.http import error_handling
+from interfaces.http.middleware.cors import CorsMiddleware
+from interfaces.http.middleware.deadline import DeadlineMiddleware
+from interfaces.http.middleware.request_log import RequestLogMiddleware
+from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
+from interfaces.http.openapi.document import CONVENTIONS, build_document
+from interfaces.http.routes import documentation, health, items, metrics, sessions, tasks, transfers, users
 from interfaces.http.routes.metrics import Metrics
-from interfaces.http.routing.auth import signed_in
+from interfaces.http.routing.auth import authenticated_user
 from interfaces.http.routing.route import Route, add_routes
 from interfaces.logs import configure_logs
 
+RESOURCES = items, transfers, users, tasks, sessions, health, metrics, documentation
+
 
 class Api(FastAPI):
+    """A FastAPI app whose OpenAPI document is made by build_document()."""
+
     def openapi(self) -> dict[str, Any]:
-        self.openapi_schema = self.openapi_schema or document(self)
+        """Return the OpenAPI document, which is made once."""
+        self.openapi_schema = self.openapi_schema or build_document(self)
         return self.openapi_schema
 
 
-def wire(app: FastAPI, container: Container) -> None:
-    """Ask the container once for all: a request costs a look-up."""
-    app.state.offered = offered(container)
-    app.state.now = container.now()
-
-
 def create_app(container: Container) -> FastAPI:
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        configure_logs(container.settings())
-        store = container.store()
-        await store.open()
-        try:
-            wire(app, container)
-            yield
-        finally:
-            await store.close()
-
+    """Return the app with all its routes. The store is opened when the app starts, and closed when it stops."""
+    settings = container.settings()
     app = Api(
         title="Handover",
         version="1",
         summary="Who owns what, and handing it over safely.",
         description=CONVENTIONS,
-        lifespan=lifespan,
-        dependencies=[Depends(signed_in)],  # a router of another kind may be included tomorrow
+        lifespan=lambda app: _lifespan(app, container),
+        dependencies=[Depends(authenticated_user)],  # also of routes that are added without our own routers
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
-    app.state.draining = False  # the server says when it is
-    app.router.route_class = Route
-    settings = container.settings()
+    app.state.draining = False  # set by the server when it is about to stop
     app.state.metrics = Metrics(settings)
-    app.add_middleware(Deadline, seconds=settings.request_deadline)
-    app.add_middleware(Faults)
-    if settings.cors_origins:
-        app.add_middleware(Cors, origins=settings.cors_origins)
-    app.add_middleware(Envelope, observe=app.state.metrics.observe)  # what is added last sees a request first
-    for kind in (*problems.KINDS, StarletteHTTPException, RequestValidationError):
-        app.add_exception_handler(kind, problems.refuse)
-    add_routes(app, *(module.router for module in (items, transfers, users, tasks, sessions, health, metrics, docs)))
-    docs.add_docs(app)
+    _add_middleware(app, settings)
+    for kind in (*error_handling.KINDS, StarletteHTTPException, RequestValidationError):
+        app.add_exception_handler(kind, error_handling.answer_error)
+    app.router.route_class = Route
+    add_routes(app, *(resource.router for resource in RESOURCES))
+    documentation.add_docs_page(app)
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
+    configure_logs(container.settings())
+    store = container.store()
+    await store.open()
+    try:
+        attach_container(app, container)
+        yield
+    finally:
+        await store.close()
+
+
+def attach_container(app: FastAPI, container: Container) -> None:
+    """Give the app what its routes ask for. The container is asked once, so that a request costs one dict look-up."""
+    app.state.use_cases_and_ports = use_cases_and_ports(container)
+    app.state.now = container.now()
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Add all middleware, the innermost first: the one that is added last sees a request first."""
+    app.add_middleware(DeadlineMiddleware, seconds=settings.request_deadline)
+    app.add_middleware(UnhandledErrorMiddleware)
+    if settings.cors_origins:
+        app.add_middleware(CorsMiddleware, origins=settings.cors_origins)
+    app.add_middleware(RequestLogMiddleware, observe=app.state.metrics.observe)

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, section 13): the version is the entity tag."""
+"""Conditional requests (RFC 9110, section 13). The entity tag of an object is its version."""
 
 import re
 from typing import Annotated
@@ -9,20 +9,21 @@ from pydantic import WithJsonSchema
 from domain.version import ExpectedVersions
 from interfaces.http.responses.answers import Answer
 
-_PARTS = re.compile(r'(?:[^,"]|"[^"]*"?)+')
+_LIST_MEMBER = re.compile(r'(?:[^,"]|"[^"]*"?)+')
 _VERSION_TAG = re.compile(r'"([1-9][0-9]{0,17})"')
 
 
 def etag(version: int) -> str:
+    """Return the entity tag of a version."""
     return f'"{version}"'
 
 
-def parts(lines: list[str]) -> list[str]:
-    """The members of a list header, however many lines it takes."""
-    return [part.strip(" \t") for part in _PARTS.findall(",".join(lines))]
+def split_list_header(lines: list[str]) -> list[str]:
+    """Return the members of a header that is a list; it may be sent in several lines. Commas inside quotes stay."""
+    return [member.strip(" \t") for member in _LIST_MEMBER.findall(",".join(lines))]
 
 
-async def expected(
+async def expected_versions(
     request: Request,
     if_match: Annotated[
         str | None,
@@ -31,26 +32,33 @@ async def expected(
         ),
     ] = None,
 ) -> ExpectedVersions:
-    """A weak or malformed tag matches no version, so a list of nothing else is an empty one, which none fits."""
+    """Return the versions that If-Match names; None if it is absent or `*`.
+
+    Weak and malformed tags match no version (RFC 9110, section 13.1.1), so the result may be empty, which no version
+    fits.
+    """
     lines = request.headers.getlist("if-match")
-    tags = parts(lines)
+    tags = split_list_header(lines)
     if not lines or tags == ["*"]:
         return None
     return {int(tag[1]) for tag in map(_VERSION_TAG.fullmatch, tags) if tag}
 
 
-IfMatch = Annotated[ExpectedVersions, Depends(expected)]
+IfMatch = Annotated[ExpectedVersions, Depends(expected_versions)]
 IfNoneMatch = Annotated[
-    list[str] | None,  # of as many lines as it is sent in, although it is one list, and documented as one string
+    list[str] | None,  # the lines of the header; documented as one string, as clients send it
     WithJsonSchema({"type": "string", "examples": ['"3"']}),
     Header(alias="If-None-Match", description="Versions known already: 304 if it is one of them."),
 ]
 
 
-def unless_known(lines: list[str] | None, answer: Answer) -> Response:
-    """The answer, or 304 where the caller has it already. Compared weakly: the mark of weakness does not count."""
+def answer_unless_known(lines: list[str] | None, answer: Answer) -> Response:
+    """Return 304 if If-None-Match names the answer's entity tag or is `*`; else the answer.
+
+    Tags are compared weakly: `W/"3"` matches `"3"` (RFC 9110, section 8.8.3.2).
+    """
     if lines and answer.etag:
-        tags = parts(lines)
+        tags = split_list_header(lines)
         if tags == ["*"] or answer.etag in (tag.removeprefix("W/") for tag in tags):
             return Response(status_code=304, headers={"ETag": answer.etag})
     return answer.response()

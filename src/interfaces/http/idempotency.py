@@ -1,4 +1,4 @@
-"""Retrying safely: a request with an Idempotency-Key takes effect once, and is answered the same each time."""
+"""The header Idempotency-Key: a request takes effect once, however often it is sent, and gets the same answer."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from application.ports import KeyId
 from domain.errors import Invalid
 from domain.user import UserId
 from interfaces.http.responses.answers import Answer
-from interfaces.http.routing.auth import caller_of
+from interfaces.http.routing.auth import require_caller
 
 T = TypeVar("T")
 
@@ -24,41 +24,51 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
 @dataclass(frozen=True, slots=True)
-class OncePerKey:
-    """Runs a route's use case, under the request's key if it has one."""
+class Idempotency:
+    """Runs a route's use case once per idempotency key; without a key it is simply run.
+
+    A key belongs to its caller and to one operation (method and path template).
+    """
 
     request: Request
     caller: UserId
     key: str | None
 
-    async def __call__(self, work: Awaitable[T], *, answer: Callable[[T], Answer], body: BaseModel) -> Response:
+    async def run(self, work: Awaitable[T], *, answer: Callable[[T], Answer], body: BaseModel) -> Response:
+        """Return the response to the request, or the one that was stored with the key by an earlier request.
+
+        `work` is the call of the use case, `answer` turns its result into the answer, `body` is the request body.
+        """
         if self.key is None:
             return answer(await work).response()
-        once = IdempotentRequest(
+        request = IdempotentRequest(
             self._key_id(self.key), self._fingerprint(body), lambda result: answer(result).encode()
         )
-        with idempotent(once):
+        with idempotent(request):
             try:
                 await work
             except Replay as replay:
                 return Answer.decode(replay.answer).response(replayed=True)
-        assert once.answer is not None  # noqa: S101 - committed work has left its answer
-        return Answer.decode(once.answer).response()
+        assert request.answer is not None  # noqa: S101 - the answer was stored in the committed transaction
+        return Answer.decode(request.answer).response()
 
     def _key_id(self, key: str) -> KeyId:
         return KeyId(self.caller, f"{self.request.method} {self.request.scope['route'].path_format}", key)
 
     def _fingerprint(self, body: BaseModel) -> bytes:
-        """Of what the request means, not of how it is spelt; If-Match as sent, since a retry sends the same."""
-        meaning = [
+        """Return a hash of the request's content: path parameters, validated body, and If-Match as it was sent.
+
+        Two requests with differently formatted but equal JSON have the same fingerprint.
+        """
+        content = [
             sorted(self.request.path_params.items()),
             body.model_dump(mode="json"),
             self.request.headers.getlist("if-match"),
         ]
-        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).digest()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
 
-async def once_per_key(
+async def get_idempotency(
     request: Request,
     key: Annotated[
         str | None,
@@ -70,10 +80,11 @@ async def once_per_key(
             json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
         ),
     ] = None,
-) -> OncePerKey:
+) -> Idempotency:
+    """Return the Idempotency of this request; raise Invalid if the key is not 1 to 255 printable ASCII characters."""
     if key is not None and not _PRINTABLE.fullmatch(key):
         raise Invalid("invalid-request", "1 to 255 printable ASCII characters", HEADER)
-    return OncePerKey(request, caller_of(request), key)
+    return Idempotency(request, require_caller(request), key)
 
 
-Retry = Annotated[OncePerKey, Depends(once_per_key)]
+WithIdempotency = Annotated[Idempotency, Depends(get_idempotency)]

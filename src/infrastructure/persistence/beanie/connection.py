@@ -1,4 +1,4 @@
-"""The way to one MongoDB: connecting, or saying in one line why that is not possible."""
+"""Connecting to MongoDB, with one-line errors that say what to do."""
 
 import asyncio
 import warnings
@@ -15,68 +15,75 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 
 from application.errors import Unavailable
-from infrastructure.capacity import enter
+from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.beanie.documents import DOCUMENTS
-from infrastructure.persistence.beanie.errors import translated
+from infrastructure.persistence.beanie.errors import translate_errors
 from infrastructure.settings import Settings
 
-Rows = AsyncCollection[dict[str, Any]]
+Collection = AsyncCollection[dict[str, Any]]
 
 DATABASE = "handover"
-"""Unless the URL names another."""
+"""The database to use if the URL names none."""
 
-PATIENCE = 3.0
-"""Seconds for finding the primary, for connecting, and for any one answer."""
+TIMEOUT_SECONDS = 3.0
+"""Limit for finding the primary, for connecting, and for any one answer of the server."""
 
-CLOSING = 1.0
+SECONDS_TO_CLOSE = 1.0
 
 OLDEST_WIRE_VERSION = 17
-"""MongoDB 6.0."""
+"""The protocol version of MongoDB 6.0."""
 
 
 class Connection:
-    """A client with its pool, its database and its collections.
+    """A client with its connection pool, and the collections of one database.
 
-    Beanie binds document classes to one database per process. Here collections come from this object instead, so that
-    two stores can be open side by side; the documents' own queries, which would go to either, are not used.
+    Beanie binds document classes to one database per process, so the queries of its documents cannot be used if two
+    stores are open in one process, as `handover copy` and the tests need. Collections come from this object instead.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._room = asyncio.Semaphore(settings.pool_size)
+        self._limiter = CapacityLimiter(settings.pool_size, settings.pool_timeout)
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
-        self._collections: dict[type[Document], Rows] = {}
+        self._collections: dict[type[Document], Collection] = {}
 
     @property
     def client(self) -> AsyncMongoClient[dict[str, Any]]:
+        """The driver's client; raise Unavailable if the store is not open."""
         if self._client is None:
             raise Unavailable("the store is not open")
         return self._client
 
     @property
     def database(self) -> AsyncDatabase[dict[str, Any]]:
+        """The database of the URL, or the default one."""
         return self.client.get_default_database(DATABASE)
 
-    def collection(self, kind: type[Document]) -> Rows:
+    def collection(self, kind: type[Document]) -> Collection:
+        """Return the collection of a document class; raise Unavailable if the store is not open."""
         if not self._collections:
             raise Unavailable("the store is not open")
         return self._collections[kind]
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """The driver's own limits are for one step each; a read may take several, and has the time of one request."""
+        """Limit the block to the pool's number of connections and to the time of one request; translate driver errors.
+
+        The driver's own time limits apply to single steps, of which a read may take several.
+        """
         try:
             async with asyncio.timeout(self._settings.request_deadline):
-                await enter(self._room, self._settings.pool_timeout)
+                await self._limiter.acquire()
                 try:
-                    with translated():
+                    with translate_errors():
                         yield
                 finally:
-                    self._room.release()
+                    self._limiter.release()
         except TimeoutError:
             raise Unavailable("MongoDB does not answer") from None
 
     async def open(self) -> None:
+        """Connect and check the server; raise Unavailable."""
         self._client = self._connect()
         try:
             await self._check()
@@ -85,15 +92,18 @@ class Connection:
             raise
 
     async def close(self) -> None:
+        """Close all connections, within SECONDS_TO_CLOSE."""
         client, self._client, self._collections = self._client, None, {}
         if client is not None:
-            # It says goodbye to the server, which may be hanging.
-            await asyncio.wait({asyncio.ensure_future(client.close())}, timeout=CLOSING)
+            # The driver sends the server a last command, which may not answer.
+            await asyncio.wait({asyncio.ensure_future(client.close())}, timeout=SECONDS_TO_CLOSE)
 
     def _connect(self) -> AsyncMongoClient[dict[str, Any]]:
-        milliseconds = int(PATIENCE * 1000)
+        milliseconds = int(TIMEOUT_SECONDS * 1000)
         try:
-            with warnings.catch_warnings(action="error", category=UserWarning):  # of an unknown option
+            with warnings.catch_warnings(
+                action="error", category=UserWarning
+            ):  # which the driver issues for unknown options
                 return AsyncMongoClient(
                     self._settings.database_url,
                     appname="handover",
@@ -115,8 +125,9 @@ class Connection:
             ) from None
 
     async def _check(self) -> None:
+        """Raise Unavailable unless the server is a writable primary of a replica set and new enough."""
         servers = urlsplit(self._settings.database_url).netloc.rpartition("@")[2]
-        with translated():
+        with translate_errors():
             try:
                 hello = await self.client.admin.command("hello")
             except ServerSelectionTimeoutError:

@@ -1,7 +1,8 @@
-"""What lies in MongoDB.
+"""The collections as Beanie documents, with their indexes.
 
-Rows are read as they are and written through Beanie's documents, which refuse what would come back different, such as a
-time without a zone. Ids are binary UUIDs, which sort by their bytes as strings do, and prices are cents.
+Documents are used for writing, because they refuse values that would be read back differently, such as a time without a
+zone. Reading takes the stored fields as they are. Ids are binary UUIDs, which MongoDB sorts like their text form.
+Prices are in cents.
 """
 
 from uuid import UUID
@@ -35,14 +36,14 @@ class ItemDocument(Document):
     cents: int
     owner_id: UUID
     owner_username: str
-    """Usernames never change, so this copy cannot go stale, and no answer costs a look-up of the owner."""
+    """A copy, so that reading an item needs no look-up of its owner. Usernames never change."""
     created_at: AwareDatetime
     version: int
     transfers: int
 
     class Settings:
         name = "items"
-        # One for each sort, with and without the owner, so that a page is a piece of an index wherever it begins.
+        # One for each sort order, with and without the owner, so that every page is one range of an index.
         indexes = (
             IndexModel(["created_at", "_id"], name="items_created_at"),
             IndexModel(["cents", "_id"], name="items_cents"),
@@ -79,7 +80,7 @@ class TaskDocument(Document):
 
     class Settings:
         name = "tasks"
-        # As for items: one for each sort, with and without the status.
+        # One for each sort order, with and without the status, as for items.
         indexes = (
             IndexModel(["owner_id", "_id"], name="tasks_owner_id_id"),
             IndexModel(["owner_id", "created_at", "_id"], name="tasks_owner_id_created_at"),
@@ -107,8 +108,10 @@ class SessionDocument(Document):
 
 
 class TokenDocument(Document):
-    """A token that a session has or had. Not a list in the session: somebody who refreshes without a pause would make
-    that as large as a document can be."""
+    """The hash of a token that a session has or had.
+
+    It is not a list in the session's document, which would reach MongoDB's size limit if a client kept refreshing.
+    """
 
     id: bytes  # type: ignore[assignment]
     session_id: UUID

@@ -1,4 +1,4 @@
-"""What MongoDB's errors mean to the application: told by class, code and label, never by the text."""
+"""The application's errors for errors of MongoDB, recognized by class, code and label, never by their text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,26 +20,28 @@ from domain.errors import Conflict
 
 WRITE_CONFLICT = 112
 OUT_OF_DISK_SPACE = 14031
-REFUSALS = {13, 18, 8000}
-"""Unauthorized, AuthenticationFailed, and what Atlas says instead."""
+NOT_AUTHORIZED = {13, 18, 8000}
+"""The codes of Unauthorized, AuthenticationFailed, and the error that Atlas sends instead."""
 
 
 class WriteConflict(TryAgain):
-    """Another transaction has written, and not yet ended, what this one would write."""
+    """Another transaction that has not ended has written the same document."""
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
+    """Raise the application's error in place of a driver's error raised inside the block; others pass unchanged."""
     try:
         yield
     except PyMongoError as error:
-        meaning = _duplicate(error) if isinstance(error, DuplicateKeyError) else _meaning_of(error)
-        if meaning is None:
+        translated = _duplicate_key_error(error) if isinstance(error, DuplicateKeyError) else _classify(error)
+        if translated is None:
             raise
-        raise meaning from error
+        raise translated from error
 
 
-def _duplicate(error: DuplicateKeyError) -> Exception | None:
+def _duplicate_key_error(error: DuplicateKeyError) -> Exception | None:
+    """Return the error for a violated unique index, or None if the index has no error of its own."""
     match [*(error.details or {}).get("keyPattern", {})]:
         case ["email"]:
             return Conflict("email-taken", "an account with this e-mail address exists")
@@ -50,27 +52,28 @@ def _duplicate(error: DuplicateKeyError) -> Exception | None:
     return None
 
 
-def _meaning_of(error: PyMongoError) -> Exception | None:
-    meaning: Exception | None = None
+def _classify(error: PyMongoError) -> Exception | None:
+    """Return the application's error, or None if the error is not a known one."""
+    translated: Exception | None = None
     match error:
         case WaitQueueTimeoutError():
-            meaning = Busy("all connections to MongoDB are in use")
+            translated = Busy("all connections to MongoDB are in use")
         case ServerSelectionTimeoutError() | NetworkTimeout():
-            meaning = Unavailable("MongoDB does not answer")
+            translated = Unavailable("MongoDB does not answer")
         case OperationFailure(code=code) if code == WRITE_CONFLICT:
-            meaning = WriteConflict("another unit of work was first")
+            translated = WriteConflict("another unit of work was first")
         case OperationFailure(code=code) if code == OUT_OF_DISK_SPACE:
-            meaning = NoSpace("MongoDB has no disk space left: free some")
+            translated = NoSpace("MongoDB has no disk space left: free some")
         case _ if error.has_error_label("TransientTransactionError"):
-            meaning = TryAgain("MongoDB has given the transaction up")
+            translated = TryAgain("MongoDB has given the transaction up")
         case ExecutionTimeout():
-            meaning = Busy("MongoDB did not finish in time")
+            translated = Busy("MongoDB did not finish in time")
         case ConnectionFailure():
-            meaning = Unavailable("the connection to MongoDB was lost")
-        case OperationFailure(code=code) if code in REFUSALS:
-            meaning = Unavailable(
+            translated = Unavailable("the connection to MongoDB was lost")
+        case OperationFailure(code=code) if code in NOT_AUTHORIZED:
+            translated = Unavailable(
                 "MongoDB refuses the user or the password of HANDOVER_DATABASE_URL, or what it is to do"
             )
         case ConfigurationError():
-            meaning = Unavailable("HANDOVER_DATABASE_URL does not name a MongoDB server that can be used")
-    return meaning
+            translated = Unavailable("HANDOVER_DATABASE_URL does not name a MongoDB server that can be used")
+    return translated

@@ -1,4 +1,4 @@
-"""How what lies in MongoDB becomes entities, and back."""
+"""Conversions between stored documents and entities of the domain."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from infrastructure.persistence.beanie.documents import (
 
 Row = Mapping[str, Any]
 
-NOTHING_TO_REMEMBER = datetime(1970, 1, 1, tzinfo=UTC)
+EXPIRED_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def user_from(row: Row) -> User:
@@ -64,7 +64,8 @@ def item_from(row: Row) -> Item:
     )
 
 
-def cents_of(price: Decimal) -> int:
+def to_cents(price: Decimal) -> int:
+    """Return a price in cents, as it is stored."""
     return int(price.scaleb(2))
 
 
@@ -77,7 +78,7 @@ def document_of_item(item: Item, owner_username: str) -> ItemDocument:
         id=item.id,
         name=item.name,
         description=item.description,
-        cents=cents_of(item.price),
+        cents=to_cents(item.price),
         owner_id=item.owner_id,
         owner_username=owner_username,
         created_at=item.created_at,
@@ -157,7 +158,7 @@ def document_of_session(session: Session) -> SessionDocument:
 
 
 def document_of_token(session: Session) -> TokenDocument:
-    """Of the one that the session has now; that a session expires never changes."""
+    """Return the document of the session's current token. It expires with the session."""
     return TokenDocument(
         id=session.token_hash, session_id=session.id, user_id=session.user_id, expires_at=session.expires_at
     )
@@ -176,10 +177,13 @@ def document_of_attempts(attempts: LoginAttempts) -> AttemptsDocument:
         failed=[*attempts.failed],
         pending=[*attempts.pending],
         version=attempts.version,
-        expires_at=max(times) + ATTEMPT_WINDOW if times else NOTHING_TO_REMEMBER,
+        expires_at=max(times) + ATTEMPT_WINDOW if times else EXPIRED_LONG_AGO,
     )
 
 
 def key_id(key: KeyId) -> dict[str, UUID | str]:
-    """In this order always: documents are equal only if their fields are in the same order."""
+    """Return a key's identity as the id of its document.
+
+    Always in this order, because MongoDB compares embedded documents including the order of their fields.
+    """
     return {"caller": key.caller, "operation": key.operation, "key": key.key}

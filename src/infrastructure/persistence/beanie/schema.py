@@ -1,4 +1,7 @@
-"""The collections and their indexes. A number records which there are, since MongoDB itself asks for no schema."""
+"""The revision of the collections and indexes, and its migration.
+
+MongoDB has no schema of its own, so the revision is recorded in a collection.
+"""
 
 from typing import Any
 
@@ -19,7 +22,7 @@ from infrastructure.persistence.beanie.documents import (
     TaskDocument,
     TokenDocument,
 )
-from infrastructure.persistence.beanie.errors import translated
+from infrastructure.persistence.beanie.errors import translate_errors
 
 Database = AsyncDatabase[dict[str, Any]]
 
@@ -38,18 +41,19 @@ TIME_TO_BUILD = 600
 NEW_COLLECTIONS: tuple[type[Document], ...] = TaskDocument, SessionDocument, TokenDocument, AttemptsDocument
 NEW_INDEXES = (ItemDocument, ItemDocument.Settings.indexes), (KeyDocument, KeyDocument.Settings.indexes)
 OLD_INDEX = IndexModel("owner_id", name="items_owner_id")
-"""Of the items, which the new ones replace."""
+"""The index of items in revision 1, which the new ones replace."""
 
 
-async def state_of(database: Database) -> Schema:
+async def read_schema(database: Database) -> Schema:
+    """Return the recorded revision and the needed one."""
     record = await database[COLLECTION].find_one(RECORD)
     return Schema(found=record["is"] if record else None, needed=NEWEST)
 
 
 async def upgrade(database: Database) -> None:
-    """From nothing or any revision at once. Recorded last, so that what is cut short is done again."""
-    with translated(), pymongo.timeout(TIME_TO_BUILD):
-        found = (await state_of(database)).found
+    """Migrate to the newest revision, from any revision or none. An interrupted migration can be repeated."""
+    with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
+        found = (await read_schema(database)).found
         if found == NEWEST:
             return
         if found is not None and found not in REVISIONS:
@@ -66,10 +70,13 @@ async def upgrade(database: Database) -> None:
 
 
 async def downgrade(database: Database) -> None:
-    """By one revision; everything goes with the first. Its record goes first, so that what is cut short has the older
-    one, whole, and some remains that an upgrade makes use of."""
-    with translated(), pymongo.timeout(TIME_TO_BUILD):
-        match (await state_of(database)).found:
+    """Undo the newest migration; undoing the first one removes everything.
+
+    The record is changed first, so that an interrupted downgrade leaves the older revision complete; what is left of
+    the newer one is used by the next upgrade.
+    """
+    with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
+        match (await read_schema(database)).found:
             case "2":
                 await database[ItemDocument.get_collection_name()].create_indexes([OLD_INDEX])
                 await _record(database, "1")

@@ -1,4 +1,4 @@
-"""One MongoDB as the application sees it."""
+"""The store on MongoDB."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,36 +14,37 @@ from pymongo.write_concern import WriteConcern
 
 from application.locks import KeyedLock
 from application.ports import Schema
-from infrastructure.capacity import enter
+from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
 from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
-from infrastructure.persistence.beanie.errors import translated
+from infrastructure.persistence.beanie.errors import translate_errors
 from infrastructure.persistence.beanie.reading.readers import (
     BeanieItemReader,
     BeanieTaskReader,
     BeanieTransferReader,
     BeanieUserReader,
 )
-from infrastructure.persistence.beanie.writing.transaction import Turn
+from infrastructure.persistence.beanie.writing.transaction import LockQueue
 from infrastructure.persistence.beanie.writing.unit_of_work import BeanieUnitOfWork
 from infrastructure.settings import Settings
 
 SNAPSHOT, MAJORITY = ReadConcern("snapshot"), WriteConcern("majority")
 
-TIME_TO_PURGE = 600
-"""Seconds, in place of the limit for ordinary answers."""
+SECONDS_TO_PURGE = 600
+"""In place of the limit for ordinary answers."""
 
-ABORTING = 0.3
-"""Seconds that a unit of work which has failed waits for its abort, which else goes on behind its back."""
+SECONDS_TO_ABORT = 0.3
+"""How long a failed unit of work waits for its transaction to be aborted, which goes on afterwards."""
 
 
 class BeanieStore:
+    """The Store on MongoDB."""
+
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings)
-        self._patience = settings.pool_timeout
-        self._room = asyncio.Semaphore(settings.pool_size)
-        self._gate = KeyedLock()
+        self._limiter = CapacityLimiter(settings.pool_size, settings.pool_timeout)
+        self._locks = KeyedLock()
         self._aborting: set[asyncio.Task[None]] = set()
         self.users = BeanieUserReader(self._connection)
         self.items = BeanieItemReader(self._connection)
@@ -52,20 +53,25 @@ class BeanieStore:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:
-        """As many at once as there are connections. A transaction holds none between its statements, so that more could
-        begin; but they would take the connections from those that are ahead, only to meet their locks."""
-        await enter(self._room, self._patience)
+        """Begin a transaction; abort it at the end of the block unless it was committed.
+
+        As many units of work may run at once as there are connections. A transaction holds no connection between its
+        statements, so more could begin; but they would take connections from those that are ahead of them, and then
+        meet their locks.
+        """
+        await self._limiter.acquire()
         try:
-            async with AsyncExitStack() as turns, self._transaction() as session:
-                yield BeanieUnitOfWork(self._connection, session, Turn(self._gate, turns))
+            async with AsyncExitStack() as locks, self._transaction() as session:
+                yield BeanieUnitOfWork(self._connection, session, LockQueue(self._locks, locks))
         finally:
-            self._room.release()
+            self._limiter.release()
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncClientSession]:
+        """Yield a session with a started transaction, which ends with the block."""
         client = self._connection.client
         if not client.topology_description.has_writable_server():
-            with translated():  # waits for one, or says that there is none; else nothing is sent before a statement is
+            with translate_errors():  # waits for a primary or fails; starting a transaction sends nothing
                 await client.admin.command("ping")
         session = client.start_session(causal_consistency=False)
         try:
@@ -78,7 +84,10 @@ class BeanieStore:
                 await session.end_session()
 
     async def _abort(self, session: AsyncClientSession) -> None:
-        """A hanging server answers no abort either, and who was cancelled has no time left to wait for it."""
+        """Abort the transaction in the background, and wait for that only for SECONDS_TO_ABORT.
+
+        A server that does not answer does not answer an abort either, and a cancelled request has no time left.
+        """
 
         async def end() -> None:
             with suppress(PyMongoError):
@@ -87,12 +96,12 @@ class BeanieStore:
         aborting = asyncio.ensure_future(end())
         self._aborting.add(aborting)
         aborting.add_done_callback(self._aborting.discard)
-        await asyncio.wait({aborting}, timeout=ABORTING)
+        await asyncio.wait({aborting}, timeout=SECONDS_TO_ABORT)
 
     async def purge(self, at: datetime) -> int:
-        """Tokens first: whose token is found has a session."""
+        """Remove what has expired. Tokens go before their sessions, so that a token that is found has a session."""
         expired = {"expires_at": {"$lte": at}}
-        with translated(), pymongo.timeout(TIME_TO_PURGE):
+        with translate_errors(), pymongo.timeout(SECONDS_TO_PURGE):
             await self._connection.collection(TokenDocument).delete_many(expired)
             removed = 0
             for kind in (KeyDocument, SessionDocument, AttemptsDocument):
@@ -104,12 +113,12 @@ class BeanieStore:
 
     async def close(self) -> None:
         if self._aborting:
-            await asyncio.wait(self._aborting, timeout=ABORTING)
+            await asyncio.wait(self._aborting, timeout=SECONDS_TO_ABORT)
         await self._connection.close()
 
     async def schema(self) -> Schema:
         async with self._connection.reading():
-            return await schema.state_of(self._connection.database)
+            return await schema.read_schema(self._connection.database)
 
     async def upgrade(self) -> None:
         await schema.upgrade(self._connection.database)

@@ -1,7 +1,8 @@
 """A store in the memory of one process, for tests and for trying things out.
 
-Units of work stage their changes and remember what they have seen. Whether all of that still holds is asked once, at
-commit, which then applies everything in one go or raises TryAgain; nobody ever waits for anybody.
+Units of work stage their changes and remember which rows they have read. A commit checks that none of these rows has
+been replaced meanwhile, and then applies all changes at once, or else raises TryAgain. No unit of work ever waits for
+another one.
 """
 
 from collections.abc import AsyncIterator
@@ -16,13 +17,15 @@ from infrastructure.persistence.memory.readers import (
     MemoryTransferReader,
     MemoryUserReader,
 )
-from infrastructure.persistence.memory.tables import Tables, drop
+from infrastructure.persistence.memory.tables import Tables, delete_rows
 from infrastructure.persistence.memory.unit_of_work import MemoryUnitOfWork
 
 __all__ = ["MemoryStore", "open_store"]
 
 
 class MemoryStore:
+    """The Store in memory. Its content is lost when the process ends."""
+
     def __init__(self) -> None:
         self.tables = Tables()
         self.users = MemoryUserReader(self.tables)
@@ -32,6 +35,7 @@ class MemoryStore:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[MemoryUnitOfWork]:
+        """Begin a unit of work; its changes are lost at the end of the block unless it was committed."""
         uow = MemoryUnitOfWork(self.tables)
         try:
             yield uow
@@ -40,7 +44,7 @@ class MemoryStore:
 
     async def purge(self, at: datetime) -> int:
         tables = self.tables
-        keys = [key for key, kept in tables.keys.items() if kept.expires_at <= at]
+        keys = [key for key, stored in tables.keys.items() if stored.expires_at <= at]
         sessions = {id for id, session in tables.sessions.items() if session.expires_at <= at}
         tokens = [token for token, (session_id, _) in tables.tokens.items() if session_id in sessions]
         idle = [
@@ -48,10 +52,10 @@ class MemoryStore:
             for subject, attempts in tables.attempts.items()
             if all(time <= at - ATTEMPT_WINDOW for time in (*attempts.failed, *attempts.pending))
         ]
-        drop(tables.keys, keys)
-        drop(tables.sessions, sessions)
-        drop(tables.tokens, tokens)
-        drop(tables.attempts, idle)
+        delete_rows(tables.keys, keys)
+        delete_rows(tables.sessions, sessions)
+        delete_rows(tables.tokens, tokens)
+        delete_rows(tables.attempts, idle)
         return len(keys) + len(sessions) + len(idle)
 
     async def open(self) -> None: ...
@@ -67,5 +71,5 @@ class MemoryStore:
 
 
 def open_store(_: object) -> MemoryStore:
-    """There is nothing to set."""
+    """Return a new, empty store; there are no settings for it. This is the adapter's entry point."""
     return MemoryStore()

@@ -1,4 +1,4 @@
-"""Readers of what is committed."""
+"""The readers of the committed tables."""
 
 from collections.abc import Callable, Iterable
 from copy import copy
@@ -10,17 +10,19 @@ from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, Ta
 from domain.item import Item, ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
-from infrastructure.persistence.memory.tables import Tables, found
+from infrastructure.persistence.memory.tables import Tables, require
 
 V = TypeVar("V")
 
 
 class MemoryUserReader:
+    """The UserReader."""
+
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     async def get(self, user_id: UserId) -> User:
-        return copy(found(self.tables.users.get(user_id), "user"))
+        return copy(require(self.tables.users.get(user_id), "user"))
 
     async def find_by_login(self, login: str) -> User | None:
         names = self.tables.emails if "@" in login else self.tables.usernames
@@ -32,12 +34,14 @@ class MemoryUserReader:
 
 
 class MemoryItemReader:
+    """The ItemReader."""
+
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     async def get(self, item_id: ItemId) -> OwnedItem:
-        item = found(self.tables.items.get(item_id), "item")
-        return self._owned(item)
+        item = require(self.tables.items.get(item_id), "item")
+        return self._with_owner(item)
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
         rows = (
@@ -48,18 +52,20 @@ class MemoryItemReader:
             and (filter.max_price is None or item.price <= filter.max_price)
         )
         page = page_of(rows, lambda item: (getattr(item, sort.by), item.id), sort.descending, window)
-        return Page([self._owned(item) for item in page.items], page.more, page.total)
+        return Page([self._with_owner(item) for item in page.items], page.more, page.total)
 
-    def _owned(self, item: Item) -> OwnedItem:
+    def _with_owner(self, item: Item) -> OwnedItem:
         return OwnedItem(copy(item), self.tables.users[item.owner_id].username)
 
 
 class MemoryTransferReader:
+    """The TransferReader."""
+
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        count = found(self.tables.items.get(item_id), "item").transfers
+        count = require(self.tables.items.get(item_id), "item").transfers
         start = window.skip if window.after is None else int(str(window.after.value))
         numbers = range(start + 1, min(start + window.limit, count) + 1)
         return Page(
@@ -70,12 +76,14 @@ class MemoryTransferReader:
 
 
 class MemoryTaskReader:
+    """The TaskReader."""
+
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
         task = self.tables.tasks.get(task_id)
-        return copy(found(task if task and task.owner_id == owner_id else None, "task"))
+        return copy(require(task if task and task.owner_id == owner_id else None, "task"))
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
         rows = (
@@ -88,12 +96,13 @@ class MemoryTaskReader:
         return page_of(rows, lambda task: (getattr(task, sort.by), task.id), sort.descending, window)
 
 
-def page_of(rows: Iterable[V], place: Callable[[V], tuple[Any, UUID]], descending: bool, window: Window) -> Page[V]:
-    in_order = sorted(rows, key=place, reverse=descending)
+def page_of(rows: Iterable[V], position: Callable[[V], tuple[Any, UUID]], descending: bool, window: Window) -> Page[V]:
+    """Return a page of copies of the rows, sorted by their positions: (value of the sort field, id)."""
+    in_order = sorted(rows, key=position, reverse=descending)
     start = window.skip
     if window.after is not None:
         after = (window.after.value, window.after.id)
-        start = sum((place(row) >= after) if descending else (place(row) <= after) for row in in_order)
+        start = sum((position(row) >= after) if descending else (position(row) <= after) for row in in_order)
     return Page(
         items=[copy(row) for row in in_order[start : start + window.limit]],
         more=start + window.limit < len(in_order),

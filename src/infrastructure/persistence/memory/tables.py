@@ -1,4 +1,4 @@
-"""What is committed, and a unit of work's view of it."""
+"""The committed tables, and a unit of work's view of a table with its own changes."""
 
 import asyncio
 from collections.abc import Iterable
@@ -19,7 +19,9 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredKey:
+    """A claimed idempotency key, and its answer once that has been stored."""
+
     fingerprint: bytes
     expires_at: datetime
     answer: bytes | None = None
@@ -27,26 +29,26 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """What is committed. Rows are replaced and never changed, so a row's identity tells its version."""
+    """The committed rows. A row is replaced and never modified, so a new version is another object."""
 
     users: dict[UserId, User] = field(default_factory=dict)
     emails: dict[str, UserId] = field(default_factory=dict)
     usernames: dict[str, UserId] = field(default_factory=dict)
     holds: dict[UserId, object] = field(default_factory=dict)
-    """Another object after each unit of work that held the user: whoever locks one sees by it that they were held."""
+    """Replaced by each unit of work that held the user, so that units of work that locked the user notice it."""
     items: dict[ItemId, Item] = field(default_factory=dict)
     transfers: dict[tuple[ItemId, int], Transfer] = field(default_factory=dict)
     tasks: dict[TaskId, Task] = field(default_factory=dict)
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     tokens: dict[bytes, tuple[SessionId, UserId]] = field(default_factory=dict)
     attempts: dict[bytes, LoginAttempts] = field(default_factory=dict)
-    keys: dict[KeyId, Kept] = field(default_factory=dict)
+    keys: dict[KeyId, StoredKey] = field(default_factory=dict)
     claims: set[KeyId] = field(default_factory=set)
-    """Keys that an open unit of work holds; the one thing that others see before a commit."""
+    """Keys that an open unit of work has claimed. The only thing that other units of work see before a commit."""
 
 
-class Staged(Generic[K, V]):
-    """One table as one unit of work sees it: what was committed when it looked, under its own changes."""
+class StagedTable(Generic[K, V]):
+    """A table as one unit of work sees it: each row as it was when first read, and the unit's own changes."""
 
     def __init__(self, committed: dict[K, V]) -> None:
         self.committed = committed
@@ -54,22 +56,27 @@ class Staged(Generic[K, V]):
         self.changed: dict[K, V | None] = {}
 
     def read(self, key: K) -> V | None:
+        """Return the row, or None; remember what was committed, for check()."""
         seen = self.seen.setdefault(key, self.committed.get(key))
         return self.changed.get(key, seen)
 
     def write(self, key: K, row: V | None) -> None:
+        """Stage a row, or its removal if None. The row counts as read."""
         self.read(key)
         self.changed[key] = row
 
     def rows(self) -> list[V]:
+        """Return all rows, with staged changes. They do not count as read."""
         committed = (row for key, row in self.committed.items() if key not in self.changed)
         return [*committed, *(row for row in self.changed.values() if row is not None)]
 
     def check(self) -> None:
+        """Raise TryAgain if a row that was read has been replaced since."""
         if any(self.committed.get(key) is not row for key, row in self.seen.items()):
             raise TryAgain("another unit of work was first")
 
     def apply(self) -> None:
+        """Make the staged changes part of the committed table."""
         for key, row in self.changed.items():
             if row is None:
                 self.committed.pop(key, None)
@@ -77,17 +84,19 @@ class Staged(Generic[K, V]):
                 self.committed[key] = row
 
 
-async def others_turn() -> None:
-    """What a round trip is to a real engine: the moment at which other units of work go on."""
+async def checkpoint() -> None:
+    """Let other tasks run, as they do during a round trip to a database."""
     await asyncio.sleep(0)
 
 
-def drop(rows: dict[K, V], keys: Iterable[K]) -> None:
+def delete_rows(rows: dict[K, V], keys: Iterable[K]) -> None:
+    """Delete the rows with these keys."""
     for key in keys:
         rows.pop(key)
 
 
-def found(row: V | None, kind: str) -> V:
+def require(row: V | None, kind: str) -> V:
+    """Return the row; raise NotFound `{kind}-not-found` if it is None."""
     if row is None:
         raise NotFound(f"{kind}-not-found", f"there is no such {kind}")
     return row

@@ -1,4 +1,4 @@
-"""Units of work: changes are staged, and at commit either all of them apply or none."""
+"""The unit of work and its repositories. Changes are staged; commit() applies all of them or none."""
 
 from copy import copy
 from dataclasses import replace
@@ -12,13 +12,15 @@ from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
 from domain.user import User, UserId
-from infrastructure.persistence.memory.tables import Kept, Staged, Tables, found, others_turn
+from infrastructure.persistence.memory.tables import StagedTable, StoredKey, Tables, checkpoint, require
 
 K = TypeVar("K")
 E = TypeVar("E", bound="Versioned")
 
 
 class Versioned(Protocol):
+    """An entity with an id and a version."""
+
     @property
     def id(self) -> Any: ...
     @property
@@ -26,48 +28,53 @@ class Versioned(Protocol):
 
 
 class MemoryUsers:
+    """The UserRepository."""
+
     def __init__(self, tables: Tables) -> None:
-        self.rows = Staged(tables.users)
-        self.emails = Staged(tables.emails)
-        self.usernames = Staged(tables.usernames)
-        self.holds = Staged(tables.holds)
+        self.rows = StagedTable(tables.users)
+        self.emails = StagedTable(tables.emails)
+        self.usernames = StagedTable(tables.usernames)
+        self.holds = StagedTable(tables.holds)
         self.removed: set[UserId] = set()
 
     async def add(self, user: User) -> None:
-        await others_turn()
-        self._take_names(user)
+        await checkpoint()
+        self._claim_names(user)
         self.rows.write(user.id, copy(user))
 
     async def get_for_update(self, user_id: UserId) -> User:
-        await others_turn()
+        await checkpoint()
         self.holds.read(user_id)
-        return copy(found(self.rows.read(user_id), "user"))
+        return copy(require(self.rows.read(user_id), "user"))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        await others_turn()
-        self.holds.changed.update((user_id, object()) for user_id in user_ids)  # unread: others may hold them too
+        await checkpoint()
+        self.holds.changed.update(
+            (user_id, object()) for user_id in user_ids
+        )  # not read, since other units of work may hold the same users
         return {user_id: copy(user) for user_id in user_ids if (user := self.rows.read(user_id))}
 
     async def save(self, user: User) -> None:
-        await others_turn()
-        before = found(self.rows.read(user.id), "user")
+        await checkpoint()
+        before = require(self.rows.read(user.id), "user")
         if before.version != user.version - 1:
             raise TryAgain("the user has changed")
-        self._drop_names(before)
-        self._take_names(user)
+        self._release_names(before)
+        self._claim_names(user)
         self.rows.write(user.id, copy(user))
 
     async def remove(self, user: User) -> None:
-        await others_turn()
+        await checkpoint()
         before = self.rows.read(user.id)
         if before is None or before.version != user.version:
             raise TryAgain("the user has changed")
-        self._drop_names(user)
+        self._release_names(user)
         self.rows.write(user.id, None)
         self.holds.changed[user.id] = None
         self.removed.add(user.id)
 
-    def _take_names(self, user: User) -> None:
+    def _claim_names(self, user: User) -> None:
+        """Stage the user's e-mail address and username; raise Conflict if one is taken."""
         if self.emails.read(user.email) is not None:
             raise Conflict("email-taken", "an account with this e-mail address exists")
         if self.usernames.read(user.username) is not None:
@@ -75,51 +82,58 @@ class MemoryUsers:
         self.emails.write(user.email, user.id)
         self.usernames.write(user.username, user.id)
 
-    def _drop_names(self, user: User) -> None:
+    def _release_names(self, user: User) -> None:
+        """Stage that the user's e-mail address and username are free."""
         self.emails.write(user.email, None)
         self.usernames.write(user.username, None)
 
 
 class MemoryVersioned(Generic[K, E]):
-    """Items, tasks and sessions are kept alike."""
+    """A repository of entities with an id and a version: items, tasks and sessions."""
 
     kind: ClassVar[str]
 
     def __init__(self, committed: dict[K, E]) -> None:
-        self.rows: Staged[Any, E] = Staged(committed)
+        self.rows: StagedTable[Any, E] = StagedTable(committed)
 
     async def add(self, entity: E) -> None:
-        await others_turn()
+        await checkpoint()
         self.rows.write(entity.id, copy(entity))
 
     async def get_for_update(self, id: K) -> E:
-        await others_turn()
-        return copy(found(self.rows.read(id), self.kind))
+        await checkpoint()
+        return copy(require(self.rows.read(id), self.kind))
 
     async def save(self, entity: E) -> None:
-        await others_turn()
-        self._expect(entity.id, entity.version - 1)
+        await checkpoint()
+        self._check_version(entity.id, entity.version - 1)
         self.rows.write(entity.id, copy(entity))
 
     async def remove(self, entity: E) -> None:
-        await others_turn()
-        self._expect(entity.id, entity.version)
+        await checkpoint()
+        self._check_version(entity.id, entity.version)
         self.rows.write(entity.id, None)
 
-    def _expect(self, id: Any, version: int) -> None:
+    def _check_version(self, id: Any, version: int) -> None:
+        """Raise TryAgain unless the row exists and has this version."""
         before = self.rows.read(id)
         if before is None or before.version != version:
             raise TryAgain(f"the {self.kind} has changed")
 
 
 class MemoryItems(MemoryVersioned[ItemId, Item]):
+    """The ItemRepository."""
+
     kind = "item"
 
-    def owned_by(self, users: set[UserId]) -> bool:
+    def any_owned_by(self, users: set[UserId]) -> bool:
+        """Return whether one of these users owns an item."""
         return any(item.owner_id in users for item in self.rows.rows())
 
 
 class MemoryTasks(MemoryVersioned[TaskId, Task]):
+    """The TaskRepository."""
+
     kind = "task"
 
     async def remove_all(self, user_id: UserId) -> None:
@@ -129,11 +143,13 @@ class MemoryTasks(MemoryVersioned[TaskId, Task]):
 
 
 class MemorySessions(MemoryVersioned[SessionId, Session]):
+    """The SessionRepository."""
+
     kind = "session"
 
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables.sessions)
-        self.tokens = Staged(tables.tokens)
+        self.tokens = StagedTable(tables.tokens)
 
     async def add(self, session: Session) -> None:
         await super().add(session)
@@ -144,7 +160,7 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
-        await others_turn()
+        await checkpoint()
         return self.tokens.read(token_hash)
 
     async def revoke_all(self, user_id: UserId) -> None:
@@ -158,71 +174,80 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         for session in self.rows.rows():
             if session.user_id == user_id:
                 await self.remove(session)
-        for token_hash, place in (self.tokens.committed | self.tokens.changed).items():
-            if place is not None and place[1] == user_id:
+        for token_hash, owner in (self.tokens.committed | self.tokens.changed).items():
+            if owner is not None and owner[1] == user_id:
                 self.tokens.write(token_hash, None)
 
 
 class MemoryAttempts:
+    """The LoginAttemptRepository."""
+
     def __init__(self, tables: Tables) -> None:
-        self.rows = Staged(tables.attempts)
+        self.rows = StagedTable(tables.attempts)
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
-        await others_turn()
+        await checkpoint()
         return [copy(self.rows.read(subject) or LoginAttempts(subject=subject)) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        await others_turn()
-        for counted in attempts:
-            self.rows.write(counted.subject, copy(counted))
+        await checkpoint()
+        for counter in attempts:
+            self.rows.write(counter.subject, copy(counter))
 
 
 class MemoryTransfers:
+    """The TransferRepository."""
+
     def __init__(self, tables: Tables) -> None:
-        self.rows = Staged(tables.transfers)
+        self.rows = StagedTable(tables.transfers)
 
     async def add(self, transfer: Transfer) -> None:
-        await others_turn()
-        place = (transfer.item_id, transfer.number)
-        if self.rows.read(place) is not None:
+        await checkpoint()
+        key = (transfer.item_id, transfer.number)
+        if self.rows.read(key) is not None:
             raise TryAgain("the item has a transfer of this number")
-        self.rows.write(place, transfer)
+        self.rows.write(key, transfer)
 
 
 class MemoryKeys:
+    """The KeyRepository."""
+
     def __init__(self, tables: Tables) -> None:
-        self.rows = Staged(tables.keys)
+        self.rows = StagedTable(tables.keys)
         self.claims = tables.claims
         self.claimed: set[KeyId] = set()
 
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        await others_turn()
+        await checkpoint()
         if key in self.claims:
             raise KeyInFlight("another unit of work holds the key")
-        kept = self.rows.read(key)
-        if kept is not None and kept.expires_at > at:
-            if kept.fingerprint != fingerprint:
+        stored = self.rows.read(key)
+        if stored is not None and stored.expires_at > at:
+            if stored.fingerprint != fingerprint:
                 raise KeyReused
-            return kept.answer
+            return stored.answer
         self.claims.add(key)
         self.claimed.add(key)
-        self.rows.write(key, Kept(fingerprint, at + lifetime))
+        self.rows.write(key, StoredKey(fingerprint, at + lifetime))
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        await others_turn()
+        await checkpoint()
         claimed = self.rows.read(key)
         if claimed is None:
-            raise LookupError("a key is claimed before its answer is kept")
+            raise LookupError("a key must be claimed before its answer is stored")
         self.rows.write(key, replace(claimed, answer=answer))
 
     def release(self) -> None:
+        """Give up the claims of this unit of work, at its end."""
         self.claims -= self.claimed
 
 
 class MemoryUnitOfWork:
+    """The UnitOfWork."""
+
     def __init__(self, tables: Tables) -> None:
         self.users = MemoryUsers(tables)
         self.items = MemoryItems(tables.items)
@@ -233,8 +258,8 @@ class MemoryUnitOfWork:
         self.keys = MemoryKeys(tables)
 
     async def commit(self) -> None:
-        await others_turn()
-        parts = (
+        await checkpoint()
+        tables = (
             self.users.rows,
             self.users.emails,
             self.users.usernames,
@@ -247,9 +272,9 @@ class MemoryUnitOfWork:
             self.attempts.rows,
             self.keys.rows,
         )
-        for part in parts:
-            part.check()
-        if self.users.removed and self.items.owned_by(self.users.removed):
+        for table in tables:
+            table.check()
+        if self.users.removed and self.items.any_owned_by(self.users.removed):
             raise Conflict("user-owns-items", "an account that owns items cannot be deleted")
-        for part in parts:
-            part.apply()
+        for table in tables:
+            table.apply()

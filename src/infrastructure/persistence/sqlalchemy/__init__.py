@@ -1,87 +1,9 @@
-"""The store on SQLite and PostgreSQL, through SQLAlchemy Core."""
+"""The adapter for SQLite and PostgreSQL, written with SQLAlchemy Core.
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime
+`store` is what the application sees. `engines` connects, executes and classifies errors; `writing` has the repositories
+of units of work, `reading` the readers. `tables` is the schema, `rows` converts between rows and entities.
+"""
 
-from sqlalchemy import literal, select
-
-from application.ports import Schema, Store
-from infrastructure.persistence.sqlalchemy import schema
-from infrastructure.persistence.sqlalchemy.engines.postgresql import open_postgresql
-from infrastructure.persistence.sqlalchemy.engines.sqlite import open_sqlite
-from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
-from infrastructure.persistence.sqlalchemy.purge import REMOVALS
-from infrastructure.persistence.sqlalchemy.reading.readers import (
-    SqlItemReader,
-    SqlTaskReader,
-    SqlTransferReader,
-    SqlUserReader,
-)
-from infrastructure.persistence.sqlalchemy.writing.idempotency_keys import SqlKeys
-from infrastructure.persistence.sqlalchemy.writing.repositories import SqlItems, SqlTasks, SqlTransfers, SqlUsers
-from infrastructure.persistence.sqlalchemy.writing.sessions import SqlAttempts, SqlSessions
-from infrastructure.settings import Settings
+from infrastructure.persistence.sqlalchemy.store import SqlStore, open_store
 
 __all__ = ["SqlStore", "open_store"]
-
-
-class SqlUnitOfWork:
-    def __init__(self, transaction: Transaction) -> None:
-        self.commit = transaction.commit
-        self.users = SqlUsers(transaction)
-        self.items = SqlItems(transaction)
-        self.transfers = SqlTransfers(transaction)
-        self.tasks = SqlTasks(transaction)
-        self.sessions = SqlSessions(transaction)
-        self.attempts = SqlAttempts(transaction)
-        self.keys = SqlKeys(transaction)
-
-
-class SqlStore:
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.database = (open_sqlite if settings.scheme == "sqlite" else open_postgresql)(settings)
-        self.users = SqlUserReader(self.database)
-        self.items = SqlItemReader(self.database)
-        self.transfers = SqlTransferReader(self.database)
-        self.tasks = SqlTaskReader(self.database)
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
-        transaction = Transaction(await self.database.begun())
-        try:
-            yield SqlUnitOfWork(transaction)
-        except asyncio.CancelledError:
-            await transaction.abandon()
-            raise
-        finally:
-            await transaction.end()
-
-    async def purge(self, at: datetime) -> int:
-        removed = 0
-        for removal in REMOVALS:
-            while keys := await self.database.fetch(removal, {"at": at}):
-                removed += len(keys)
-        return removed
-
-    async def open(self) -> None:
-        await self.database.fetch(select(literal(1)), {})
-
-    async def close(self) -> None:
-        await self.database.close()
-
-    async def schema(self) -> Schema:
-        return Schema(found=await schema.revision(self.database), needed=schema.REVISION)
-
-    async def upgrade(self) -> None:
-        await schema.upgrade(self.settings)
-
-    async def downgrade(self) -> None:
-        if await schema.revision(self.database) is not None:
-            await schema.downgrade(self.settings)
-
-
-def open_store(settings: Settings) -> Store:
-    return SqlStore(settings)

@@ -1,4 +1,4 @@
-"""Entities from rows, and rows from entities."""
+"""Conversions between rows of the tables and entities of the domain."""
 
 from decimal import Decimal
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from infrastructure.persistence.sqlalchemy.tables import EPOCH
 
 
 class Row(Protocol):
-    """By column name."""
+    """A row of a result, whose values are read by column name."""
 
     def __getitem__(self, column: str, /) -> Any: ...
 
@@ -42,6 +42,7 @@ def row_from_user(user: User) -> dict[str, Any]:
 
 
 def cents(price: Decimal) -> int:
+    """Return a price in cents, as it is stored."""
     return int(price.scaleb(2))
 
 

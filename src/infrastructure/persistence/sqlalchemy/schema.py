@@ -1,4 +1,4 @@
-"""The state of the schema, and Alembic to change it."""
+"""The revision of the schema, and its migration with Alembic."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, column, select, table
 
 from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy.engines import postgresql, sqlite
-from infrastructure.persistence.sqlalchemy.engines.database import Database, Work
+from infrastructure.persistence.sqlalchemy.engines.database import Database, SchemaChange
 from infrastructure.persistence.sqlalchemy.engines.errors import SchemaMissing
 from infrastructure.settings import Settings
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 REVISION = "0002"
-"""The newest migration. Stated here, so that a server need not read them, nor import Alembic."""
+"""The newest migration. It is stated here so that a server need not read the migrations or import Alembic."""
 
 FOUND: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
 
 
 async def revision(database: Database) -> str | None:
+    """Return the revision of the database, or None if it has no schema."""
     try:
         rows = await database.fetch(FOUND, {})
     except SchemaMissing:
@@ -29,41 +30,44 @@ async def revision(database: Database) -> str | None:
     return rows[0]["version_num"] if rows else None
 
 
-async def exclusively(settings: Settings, work: Work) -> None:
-    """Do something to the schema while nobody else does."""
-    await (sqlite if settings.scheme == "sqlite" else postgresql).migrate(settings, work)
+async def exclusively(settings: Settings, change: SchemaChange) -> None:
+    """Change the schema while no other process does."""
+    await (sqlite if settings.scheme == "sqlite" else postgresql).change_schema(settings, change)
 
 
 async def upgrade(settings: Settings) -> None:
-    from alembic import command  # noqa: PLC0415 - heavy, and most processes need none of it
+    """Migrate to the newest revision; do nothing if it is there."""
+    from alembic import command  # noqa: PLC0415 - slow to import, and most processes do not need it
 
     await _alembic(settings, lambda config: command.upgrade(config, "head"))
 
 
 async def downgrade(settings: Settings) -> None:
+    """Undo the newest migration."""
     from alembic import command  # noqa: PLC0415
 
     await _alembic(settings, lambda config: command.downgrade(config, "-1"))
 
 
-async def _alembic(settings: Settings, task: Callable[["Config"], None]) -> None:
+async def _alembic(settings: Settings, command: Callable[["Config"], None]) -> None:
+    """Run an Alembic command on our migrations; raise Unavailable if they do not know the database's revision."""
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
-    def work(connection: Connection) -> None:
+    def change(connection: Connection) -> None:
         config = Config()
         config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
         config.attributes["connection"] = connection
-        task(config)
+        command(config)
 
     try:
-        await exclusively(settings, work)
+        await exclusively(settings, change)
     except CommandError as error:
         raise Unavailable(f"the schema cannot be changed by this version of Handover: {error}") from None
 
 
 def migrations() -> Path:
-    """A wheel carries them inside the package; in a checkout they are at the top."""
+    """Return the folder of the migrations: in the package if installed from a wheel, else in the checkout."""
     package = Path(__file__).parents[2]
-    carried = package / "migrations"
-    return carried if carried.is_dir() else package.parents[1] / "migrations"
+    packaged = package / "migrations"
+    return packaged if packaged.is_dir() else package.parents[1] / "migrations"

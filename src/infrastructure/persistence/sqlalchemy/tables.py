@@ -1,4 +1,4 @@
-"""The tables: one description for both engines, and what the migrations must arrive at."""
+"""The tables, for both engines. The migrations lead to exactly this schema (tests/test_migrations.py)."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,10 @@ HIGHEST_CENTS = 999_999_999_999
 
 
 class Instant(TypeDecorator[datetime]):
-    """A moment. SQLite has no type for it and drops time zones: there it is the milliseconds since 1970."""
+    """A point in time, with a time zone.
+
+    On PostgreSQL it is a TIMESTAMPTZ. SQLite has no such type, so there it is an integer: milliseconds since 1970, UTC.
+    """
 
     impl = DateTime
     cache_ok = True
@@ -49,16 +52,16 @@ class Instant(TypeDecorator[datetime]):
         return (value - EPOCH) // MILLISECOND if dialect.name == "sqlite" else value
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """None where there is nothing to do, so that nothing is called for each value."""
-        return _moment if dialect.name == "sqlite" else None
+        """Return the conversion of a value, or None on PostgreSQL, so that no function is called for each value."""
+        return _to_datetime if dialect.name == "sqlite" else None
 
 
-def _moment(value: int | None) -> datetime | None:
+def _to_datetime(value: int | None) -> datetime | None:
     return None if value is None else EPOCH + value * MILLISECOND
 
 
 class Instants(TypeDecorator[tuple[datetime, ...]]):
-    """A few moments that nobody asks the store about one by one: a list of milliseconds since 1970."""
+    """Several points in time in one column, as a JSON list of milliseconds since 1970. They cannot be queried."""
 
     impl = JSON
     cache_ok = True
@@ -71,7 +74,7 @@ class Instants(TypeDecorator[tuple[datetime, ...]]):
 
 
 def sorted_text() -> Text:
-    """Text that people sort by or look up: by code point, whatever the database's own language."""
+    """Return a text type that is compared and sorted by code point, whatever the language settings of the database."""
     return Text().with_variant(Text(collation="C"), "postgresql")
 
 
@@ -126,7 +129,7 @@ items = Table(
     Index(None, "owner_id", "name", "id", "price"),
 )
 
-# No foreign keys: the history outlives items and users.
+# No foreign keys: transfers are kept after their items and users have been deleted.
 transfers = Table(
     "transfers",
     metadata,
@@ -142,7 +145,7 @@ transfers = Table(
     CheckConstraint("version >= 2", "version"),
 )
 
-# Tasks and sessions go with their user. The application removes them first, for engines without foreign keys.
+# Tasks and sessions are removed with their user. The application does so itself, for engines without foreign keys.
 tasks = Table(
     "tasks",
     metadata,
@@ -177,7 +180,7 @@ sessions = Table(
     CheckConstraint("version >= 1", "version"),
 )
 
-# All that a session ever had, so that a spent one is known for what it is.
+# All tokens that a session ever had, so that a used one is recognized.
 session_tokens = Table(
     "session_tokens",
     metadata,

@@ -1,7 +1,7 @@
-"""The folder in which several workers keep their metrics, so that each can tell those of all.
+"""A temporary folder in which several workers share their metrics.
 
-It goes with the server. A server that is killed leaves its folder behind, and the next one to start removes it: a
-folder that is in use is locked by its server, and by its workers, which inherit the lock.
+It is removed when the server stops. If a server was killed, the next one that starts removes its folder. A folder that
+is in use is locked by its server and by the workers, which inherit the lock.
 """
 
 import fcntl
@@ -16,16 +16,16 @@ PREFIX = "handover-metrics-"
 
 
 @contextmanager
-def metrics_folder() -> Iterator[tuple[Path, int]]:
-    """Make a folder, and remove it at the end; first remove all folders of this user whose servers are gone.
+def shared_metrics_folder() -> Iterator[tuple[Path, int]]:
+    """Make a folder, and remove it at the end of the block. First remove folders of servers that were killed.
 
-    Yield the folder and the file descriptor of its lock. As long as a process has that open, the folder is in use.
+    Yield the folder and the file descriptor of its lock. As long as a process has it open, the folder counts as in use.
     """
     for abandoned in Path(gettempdir()).glob(f"{PREFIX}*"):
-        if (descriptor := lock(abandoned)) is not None:
+        if (descriptor := try_lock(abandoned)) is not None:
             shutil.rmtree(abandoned, ignore_errors=True)
             os.close(descriptor)
-    folder, descriptor = new_folder()
+    folder, descriptor = new_locked_folder()
     try:
         yield folder, descriptor
     finally:
@@ -33,19 +33,19 @@ def metrics_folder() -> Iterator[tuple[Path, int]]:
         os.close(descriptor)
 
 
-def new_folder() -> tuple[Path, int]:
-    """Make a folder and lock it before another server takes it for abandoned."""
+def new_locked_folder() -> tuple[Path, int]:
+    """Make a folder and lock it. Try again if another server has removed it before it was locked."""
     while True:
         folder = Path(mkdtemp(prefix=PREFIX))
-        descriptor = lock(folder)
+        descriptor = try_lock(folder)
         if descriptor is not None and folder.exists():
             return folder, descriptor
         if descriptor is not None:
             os.close(descriptor)
 
 
-def lock(folder: Path) -> int | None:
-    """Return the file descriptor of a lock on the folder; None if it is locked, no folder, or another user's."""
+def try_lock(folder: Path) -> int | None:
+    """Lock the folder and return the lock's file descriptor; None if it is locked, no folder, or another user's."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

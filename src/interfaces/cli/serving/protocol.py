@@ -1,4 +1,8 @@
-"""HTTP/1.1 as uvicorn speaks it, with the limits that uvicorn does not set, and with problems for its errors."""
+"""uvicorn's HTTP/1.1 protocol, with limits that uvicorn does not set and with problem responses for its errors.
+
+This overrides methods of uvicorn's protocol, which uvicorn does not document. Decision 0015 says which promises need
+it; tests/cli/test_protocol.py fails if uvicorn changes what is used here.
+"""
 
 import asyncio
 import secrets
@@ -7,127 +11,113 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from interfaces.http.middleware import common_headers
-from interfaces.http.responses.problems import problem
+from interfaces.cli.serving.coalescing_transport import CoalescingTransport
+from interfaces.http.middleware.headers import common_headers
+from interfaces.http.responses.problems import problem_response
 
-LARGEST_FRAME = 512 * 1024
-"""Bytes of the address, headers, chunk sizes and trailers, all of which are kept until the request is complete."""
+MAX_FRAMING_BYTES = 512 * 1024
+"""Limit for everything but the body: address, headers, chunk sizes and trailers. It is kept until the request ends."""
 HEAD_SECONDS = 10.0
-"""How long a client may take to send a head: from the connection on, or from its first byte if it is not the first."""
+"""How long a client may take to send the head of a request.
 
-
-class Gathering:
-    """A transport that sends together what is written together: uvicorn's head and body would be two packets."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._written: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._written:
-            self._loop.call_soon(self._send)
-        self._written.append(data)
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        if self._written:
-            self._transport.write(b"".join(self._written))
-            self._written.clear()
+It counts from the connection for the first request, and from the first byte for later ones.
+"""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with limits: for the size of what surrounds a body, and for the time and the number of idle connections.
+    """HTTP/1.1 with limits for the size of heads, for the time they take, and for the number of connections.
 
-    What cannot be parsed is answered with a problem, as every other error is.
+    Requests that cannot be parsed get a problem response, as all other errors do.
     """
 
-    most_connections = 2**20
-    """How many connections the server may have at once; the process's limit of files decides."""
+    max_connections = 2**20
+    """How many connections the server may have at once. Set at start from the process's limit of open files."""
 
-    frame = 0
+    framing_bytes = 0
     in_head = True
-    head_begun = False
-    head_due: float | None = None
-    """When the head that is expected has to be complete, on the event loop's clock; None between two requests."""
-    waiting_since = 0.0
-    """When the connection was made, or its last request had been received."""
+    head_has_begun = False
+    head_deadline: float | None = None
+    """When the head of the next request must be complete, on the event loop's clock; None if no head is expected."""
+    idle_since = 0.0
+    """When the connection was made or its last request was complete, on the event loop's clock."""
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(cast(asyncio.Transport, Gathering(transport, self.loop)))
-        self.waiting_since = self.loop.time()
-        self.head_due = self.waiting_since + HEAD_SECONDS
-        if len(self.connections) > self.most_connections:
+        """Start the time limit for the first head, and make room if there are too many connections."""
+        super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
+        self.idle_since = self.loop.time()
+        self.head_deadline = self.idle_since + HEAD_SECONDS
+        if len(self.connections) > self.max_connections:
             self._make_room()
 
     def _make_room(self) -> None:
-        """Close the connection that has been idle for longest; this one if all others are in use."""
+        """Close the connection that has been idle for longest, or this one if no other is idle."""
         idle = [other for other in cast(set[BoundedProtocol], self.connections) if other.is_idle and other is not self]
-        longest = min(idle, key=lambda other: other.waiting_since, default=self)
+        longest = min(idle, key=lambda other: other.idle_since, default=self)
         self.connections.discard(longest)
         longest.transport.abort()
 
     @property
     def is_idle(self) -> bool:
-        """Whether no request has come whose answer is not out yet."""
+        """Whether every request that was received has been answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        self.frame += len(data)
+        """Parse the data, and end the connection if a head is too large."""
+        self.framing_bytes += len(data)
         super().data_received(data)
-        if self.frame > LARGEST_FRAME and not self.transport.is_closing():
+        if self.framing_bytes > MAX_FRAMING_BYTES and not self.transport.is_closing():
             if self.in_head:
-                self.refuse("headers-too-large")
-            else:  # an answer may be on its way, which this would garble
+                self.send_problem("headers-too-large")
+            else:  # a response may have begun, and a second one would corrupt it
                 self.transport.abort()
 
     def on_message_begin(self) -> None:
-        self.head_begun = True
-        if self.head_due is None:
-            self.head_due = self.loop.time() + HEAD_SECONDS
+        """Start the time limit for the head of a later request."""
+        self.head_has_begun = True
+        if self.head_deadline is None:
+            self.head_deadline = self.loop.time() + HEAD_SECONDS
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self.in_head, self.head_begun, self.head_due = False, False, None
+        """End the time limit for the head."""
+        self.in_head, self.head_has_begun, self.head_deadline = False, False, None
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self.frame -= len(body)
+        """Do not count the body towards MAX_FRAMING_BYTES."""
+        self.framing_bytes -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.frame, self.in_head, self.waiting_since = 0, True, self.loop.time()
+        """Expect the next request."""
+        self.framing_bytes, self.in_head, self.idle_since = 0, True, self.loop.time()
         super().on_message_complete()
 
-    def end_late_head(self, now: float) -> None:
-        """Close the connection if nothing but the rest of a head is awaited, and its time is up."""
-        late = self.head_due is not None and now > self.head_due
+    def close_if_head_is_late(self, now: float) -> None:
+        """Close the connection if it has been waiting for a head for longer than HEAD_SECONDS."""
+        late = self.head_deadline is not None and now > self.head_deadline
         if late and self.is_idle and not self.transport.is_closing():
-            if self.head_begun:
-                self.refuse("request-timeout")
+            if self.head_has_begun:
+                self.send_problem("request-timeout")
             else:
                 self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse("bad-request")
+        """Send a problem instead of uvicorn's plain text."""
+        self.send_problem("bad-request")
 
-    def refuse(self, slug: str) -> None:
-        """Answer what is no request with a problem, and close.
+    def send_problem(self, slug: str) -> None:
+        """Send a problem response for something that cannot be parsed as a request, and close the connection.
 
-        If an earlier request has not been answered yet, or an answer to this one has begun, there is no place for
-        another answer: then the connection is cut.
+        Without a response, close it if an earlier request has not been answered yet or a response has begun.
         """
         if not self.is_idle and (self.pipeline or self.cycle.response_started or not self.cycle.more_body):
             self.transport.abort()
             return
         request_id = secrets.token_hex(16)
-        response = problem({"path": "/", "state": {"request_id": request_id}}, slug, headers={"Connection": "close"})
+        response = problem_response(
+            {"path": "/", "state": {"request_id": request_id}}, slug, headers={"Connection": "close"}
+        )
         headers = response.raw_headers + common_headers(response.raw_headers, request_id)
         lines = [b"HTTP/1.1 %d %s" % (response.status_code, HTTPStatus(response.status_code).phrase.encode())]
         lines += [b"%s: %s" % header for header in headers]

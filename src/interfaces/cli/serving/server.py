@@ -1,7 +1,9 @@
-"""One process that serves, and how it stops: uvicorn, but for what an orchestrator expects of a stop.
+"""One process that serves: uvicorn, with a shutdown that loses no request.
 
-uvicorn by itself closes the port at once, drops what idle connections had just sent, and raises the signal again. Here
-readiness fails first, everything is served for a while longer, and a stop that was asked for is a success.
+uvicorn by itself closes the port at once, drops requests that arrive on idle connections, and raises the signal again,
+so that a stop looks like a failure. Here readiness fails first, requests are served for a while longer, and the exit
+code is 0. This overrides methods of uvicorn.Server, which uvicorn does not document (decision 0013); tests/cli and
+tests/test_serve.py fail if uvicorn changes what is used here.
 """
 
 import asyncio
@@ -18,60 +20,64 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from infrastructure.container import Settings, build, load_settings
+from infrastructure.container import Settings, build_container, load_settings
 from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.http.app import create_app
 
 STOPPED, FAILED_TO_START = 0, 3
 DRAIN, STOP = b"d", b"s"
-"""What the parent of several workers tells them."""
+"""Orders that the parent of several workers sends them: stop gracefully, or stop at once."""
 
-PATIENCE = 25.0
-"""Seconds from the signal until requests that still have not ended are cut off: orchestrators kill after 30."""
-INTERRUPTED_PATIENCE = 3.0
-LAST_CALL = 0.2
-"""Seconds for requests on their way over idle connections when the port closes."""
-CLOSE = (b"connection", b"close")
+DRAIN_LIMIT = 25.0
+"""Seconds after SIGTERM at which requests that still run are aborted; orchestrators kill after 30."""
+INTERRUPT_LIMIT = 3.0
+"""The same after SIGINT."""
+IDLE_GRACE = 0.2
+"""Seconds in which requests may still arrive on idle connections after the port has been closed."""
+CLOSE_HEADER = (b"connection", b"close")
 
 RESERVED_FILES = 64
-"""File descriptors that connections of clients leave for everything else but the store."""
+"""File descriptors that are kept for everything but clients and the store."""
 FILES_PER_SQLITE_CONNECTION = 4
 """A connection of SQLite has the database, its log and its index open; those of other stores have one socket."""
 TICKS_PER_SECOND = 10
 """How often uvicorn calls on_tick()."""
 
 
-def serve(listener: socket.socket, *, parent: socket.socket | None = None, started: Callable[[], None]) -> int:
-    """Serve on a socket that listens already, with settings from the environment, until it is told to end."""
+def serve(listener: socket.socket, *, control: socket.socket | None = None, on_started: Callable[[], None]) -> int:
+    """Serve on a listening socket, with settings from the environment, and return the exit code when it has stopped.
+
+    `control` is the socket through which a parent sends orders. `on_started` is called when requests are accepted.
+    """
     settings = load_settings()
-    BoundedProtocol.most_connections = most_connections(settings)
-    app = create_app(build(settings))
+    BoundedProtocol.max_connections = max_connections(settings)
+    app = create_app(build_container(settings))
     try:
-        Server(app, settings, parent, started).run([listener])
-    except SystemExit:  # uvicorn's way to say that the application did not start; the log says why
+        Server(app, settings, control, on_started).run([listener])
+    except SystemExit:  # raised by uvicorn if the app did not start; the log says why
         return FAILED_TO_START
     return STOPPED
 
 
-def most_connections(settings: Settings) -> int:
-    """Raise the process's limit of open files as far as it goes; return how many connections of clients it allows.
+def max_connections(settings: Settings) -> int:
+    """Raise the process's limit of open files to the hard limit, and return how many client connections it allows.
 
-    However many connections to the store are set, half of the files are for clients.
+    At least half of the files are for clients, however many connections to the store the settings allow.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard == resource.RLIM_INFINITY:
-        return BoundedProtocol.most_connections
+        return BoundedProtocol.max_connections
     files = FILES_PER_SQLITE_CONNECTION if settings.scheme == "sqlite" else 1
-    of_the_store = files * (settings.pool_size + settings.pool_overflow)
-    return max(hard - RESERVED_FILES - of_the_store, hard // 2)
+    store_files = files * (settings.pool_size + settings.pool_overflow)
+    return max(hard - RESERVED_FILES - store_files, hard // 2)
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which drains before it stops and closes connections that are late with their heads."""
+    """uvicorn's server, which drains before it stops, and closes connections whose heads are late."""
 
     def __init__(
-        self, app: FastAPI, settings: Settings, parent: socket.socket | None, started: Callable[[], None]
+        self, app: FastAPI, settings: Settings, control: socket.socket | None, on_started: Callable[[], None]
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -88,90 +94,101 @@ class Server(uvicorn.Server):
                 server_header=False,
                 proxy_headers=bool(settings.trusted_proxies),
                 forwarded_allow_ips=list(settings.trusted_proxies),
-                timeout_keep_alive=75,  # longer than clients and proxies keep one, so that they are who ends it
+                timeout_keep_alive=75,  # longer than clients and proxies use, so that they close it and not the server
                 timeout_graceful_shutdown=1,
             )
         )
         self.app = app
         self.drain_seconds = settings.drain_seconds
-        self.parent = parent
-        self.tell_started = started
+        self.control = control
+        self.on_started = on_started
         self.closes_at = float("inf")
         self.ends_at = float("inf")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """For good: nothing is put back, or a second signal would end in a traceback or a wrong exit code."""
+        """Handle SIGTERM and SIGINT for the rest of the process.
+
+        uvicorn would restore the handlers; a second signal would then end in a traceback or a wrong exit code.
+        """
         signal.signal(signal.SIGTERM, self.handle_exit)
         signal.signal(signal.SIGINT, self.handle_exit)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at once on SIGINT, gracefully on SIGTERM."""
         if sig == signal.SIGINT:
-            self.drain(0, INTERRUPTED_PATIENCE)
+            self.drain(0, INTERRUPT_LIMIT)
         else:
-            self.drain(self.drain_seconds, PATIENCE)
+            self.drain(self.drain_seconds, DRAIN_LIMIT)
 
-    def drain(self, seconds: float, patience: float) -> None:
-        """May be called again, to hurry up."""
+    def drain(self, seconds: float, limit: float) -> None:
+        """Serve for so many seconds more, then close the port; abort requests that still run after `limit` seconds.
+
+        Readiness fails from now on. A second call can only shorten these times.
+        """
         if not self.app.state.draining:
             self.app.state.draining = True
-            # Of requests in progress, and of those to come: their clients connect anew, and elsewhere.
-            self.server_state.default_headers.append(CLOSE)
-            self.config.encoded_headers.append(CLOSE)
+            # For running and for new requests, so that their clients connect to another server next time.
+            self.server_state.default_headers.append(CLOSE_HEADER)
+            self.config.encoded_headers.append(CLOSE_HEADER)
         now = time.monotonic()
         self.closes_at = min(self.closes_at, now + seconds)
-        self.ends_at = min(self.ends_at, now + patience)
+        self.ends_at = min(self.ends_at, now + limit)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve, listen to the parent's orders, and report that."""
         await super().startup(sockets)
-        if self.parent:
-            asyncio.get_running_loop().add_reader(self.parent, self.obey, self.parent)
+        if self.control:
+            asyncio.get_running_loop().add_reader(self.control, self.follow_order, self.control)
         gc.collect()
-        gc.freeze()  # what there is now stays, and looking through it again and again makes requests wait
-        self.tell_started()
+        gc.freeze()  # these objects are permanent; looking through them would delay requests
+        self.on_started()
 
-    def obey(self, parent: socket.socket) -> None:
+    def follow_order(self, control: socket.socket) -> None:
+        """Read an order of the parent and follow it."""
         order = b""
         with suppress(ConnectionError):
-            order = parent.recv(1)
+            order = control.recv(1)
         if order == DRAIN:
-            self.drain(self.drain_seconds, PATIENCE)
+            self.drain(self.drain_seconds, DRAIN_LIMIT)
         elif order == STOP:
-            self.drain(0, INTERRUPTED_PATIENCE)
-        else:  # the parent is gone; worker.py notices that too, and ends this process
-            asyncio.get_running_loop().remove_reader(parent)
+            self.drain(0, INTERRUPT_LIMIT)
+        else:  # the parent has ended; the thread in worker.py notices it, too, and ends this process
+            asyncio.get_running_loop().remove_reader(control)
 
     async def on_tick(self, counter: int) -> bool:
+        """Close connections whose heads are late, once a second; return whether it is time to shut down."""
         if counter % TICKS_PER_SECOND == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                cast(BoundedProtocol, connection).end_late_head(now)
+                cast(BoundedProtocol, connection).close_if_head_is_late(now)
         return time.monotonic() >= self.closes_at or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, let running requests end, then close the store."""
         await self.close_port(sockets or [])
-        await asyncio.sleep(LAST_CALL)
+        await asyncio.sleep(IDLE_GRACE)
         for connection in list(self.server_state.connections):
             connection.shutdown()
-        while self.server_state.connections and time.monotonic() < self.ends_at:  # noqa: ASYNC110 - nothing tells us
+        while self.server_state.connections and time.monotonic() < self.ends_at:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.02)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         with suppress(TimeoutError):
-            async with asyncio.timeout(3):  # a store that hangs does not keep the process
+            async with asyncio.timeout(3):  # the process ends even if closing the store hangs
                 await super().shutdown(sockets)
 
     async def close_port(self, sockets: list[socket.socket]) -> None:
-        """Close it only after everybody was let in who had been queueing: the kernel resets the others."""
-        waiting = []
+        """Accept all connections that the kernel has queued, then close the port, which would reset them."""
+        queued = []
         for listener in sockets:
             with suppress(BlockingIOError):
                 while True:
-                    waiting.append(listener.accept()[0])
+                    queued.append(listener.accept()[0])
         for server in self.servers:
             server.close()
-        for connection in waiting:
+        for connection in queued:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: BoundedProtocol(
                     config=self.config, server_state=self.server_state, app_state=self.lifespan.state

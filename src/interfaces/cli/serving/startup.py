@@ -1,4 +1,4 @@
-"""What comes before serving: what is refused, what is prepared once for all workers, and what is said."""
+"""The command `handover serve`: check the settings, open the port, prepare the store, then serve."""
 
 import asyncio
 import errno
@@ -9,37 +9,41 @@ from collections.abc import Callable
 
 from application.errors import Unavailable
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
-from interfaces.cli.serving.metrics_folder import metrics_folder
+from interfaces.cli.serving.metrics_folder import shared_metrics_folder
 from interfaces.cli.serving.server import STOPPED, serve
-from interfaces.cli.serving.supervisor import Workers
+from interfaces.cli.serving.supervisor import Supervisor
 from interfaces.http.routes.metrics import SHARED_FOLDER
 
-QUEUE = 2048
-"""Connections that the kernel keeps waiting, as long as no worker takes them."""
+BACKLOG = 2048
+"""How many new connections the kernel keeps until a worker accepts them."""
 
 
 def start() -> None:
+    """Serve until a signal; raise Misconfigured or Unavailable if that is not possible."""
     settings = load_settings()
     settings.check_serving()
     with listen(settings.host, settings.port) as listener:
-        asyncio.run(prepare(settings))
-        os.environ["HANDOVER_SECRET_KEY"] = settings.secret()  # one for all workers, which read the environment
-        started = announcement(settings, *listener.getsockname()[:2])
+        asyncio.run(prepare_store(settings))
+        os.environ["HANDOVER_SECRET_KEY"] = settings.secret()  # workers read the environment, and need the same key
+        announce = announcement(settings, *listener.getsockname()[:2])
         if settings.workers == 1:
-            code = serve(listener, started=started)
+            code = serve(listener, on_started=announce)
         else:
-            with metrics_folder() as (folder, in_use):
-                os.environ[SHARED_FOLDER] = str(folder)  # before a worker imports the library
-                code = asyncio.run(Workers(settings.workers, listener, started, inherited=in_use).run())
+            with shared_metrics_folder() as (folder, lock):
+                os.environ[SHARED_FOLDER] = str(folder)  # prometheus_client reads it when it is imported
+                code = asyncio.run(Supervisor(settings.workers, listener, announce, inherited=lock).run())
     if code != STOPPED:
         raise Unavailable("the server did not start; what is above says why")
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The port is ours from here on, so whoever comes early waits instead of being turned away."""
+    """Return a socket that listens on this port; raise Misconfigured if that is not possible.
+
+    Clients that connect before a worker accepts them wait.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=QUEUE)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
@@ -53,8 +57,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def prepare(settings: Settings) -> None:
-    """See that the store serves, with the schema that we need; make it so where that is ours to do."""
+async def prepare_store(settings: Settings) -> None:
+    """Check that the store can be used and its schema is current; migrate it if the settings allow.
+
+    Raise Unavailable if not. Done once, before any worker starts.
+    """
     store = open_store(settings)
     await store.open()
     try:
@@ -72,11 +79,12 @@ async def prepare(settings: Settings) -> None:
 
 
 def announcement(settings: Settings, host: str, port: int) -> Callable[[], None]:
+    """Return a function that prints where the server is, for when it has started."""
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     text = f"""\
 Handover is at  {address}
 its docs page   {address}/docs
-its data        {settings.sqlite_file or settings.shown_url}
+its data        {settings.sqlite_file or settings.masked_url}
 stop it with    Ctrl+C
 """
 

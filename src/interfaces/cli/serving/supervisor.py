@@ -1,4 +1,4 @@
-"""Several processes that serve on one socket. They end with the process that started them, even if that is killed."""
+"""The parent of several workers, which serve on one socket: it starts them, replaces them and stops them."""
 
 import asyncio
 import os
@@ -10,49 +10,53 @@ from contextlib import suppress
 
 from interfaces.cli.serving.server import DRAIN, FAILED_TO_START, STOP, STOPPED
 
-PAUSE = 1.0
-"""Seconds before a worker that ended is replaced, so that one that cannot live does not burn the machine."""
+RESTART_PAUSE = 1.0
+"""Seconds before a worker that has ended is replaced."""
 
 
-class Workers:
-    def __init__(self, count: int, listener: socket.socket, started: Callable[[], None], *, inherited: int) -> None:
-        """`inherited` is the file descriptor of a lock that lasts as long as a worker has it."""
+class Supervisor:
+    """Runs so many workers until it gets a signal. A worker that ends is replaced."""
+
+    def __init__(self, count: int, listener: socket.socket, on_started: Callable[[], None], *, inherited: int) -> None:
+        """`on_started` is called when all workers serve. `inherited` is a file descriptor that workers keep open."""
         self.count = count
         self.listener = listener
         self.inherited = inherited
-        self.started = started
-        self.have_started = 0
+        self.on_started = on_started
+        self.started_workers = 0
         self.exit_code: int | None = None
-        self.lines: set[socket.socket] = set()
-        """To each worker, for orders."""
+        self.controls: set[socket.socket] = set()
+        """One socket per running worker, through which it gets its orders."""
 
     async def run(self) -> int:
-        """Keep them all until a signal, of which they are told at once; return when the last has ended."""
+        """Run the workers until SIGTERM or SIGINT, and return the exit code when the last one has ended."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.end, DRAIN, STOPPED)
-        loop.add_signal_handler(signal.SIGINT, self.end, STOP, STOPPED)
-        await asyncio.gather(*(self.keep_one() for _ in range(self.count)))
+        loop.add_signal_handler(signal.SIGTERM, self.stop, DRAIN, STOPPED)
+        loop.add_signal_handler(signal.SIGINT, self.stop, STOP, STOPPED)
+        await asyncio.gather(*(self.run_replacements() for _ in range(self.count)))
         return self.exit_code or STOPPED
 
-    def end(self, order: bytes, exit_code: int) -> None:
+    def stop(self, order: bytes, exit_code: int) -> None:
+        """Give all workers this order, and replace them no more. run() returns the exit code of the first call."""
         if self.exit_code is None:
             self.exit_code = exit_code
-            self.listener.close()  # the port stays open until the last worker has closed it as well
-        for line in self.lines:
+            self.listener.close()  # the port stays open until the last worker has closed it, too
+        for control in self.controls:
             with suppress(OSError):  # that worker has just ended
-                line.send(order)
+                control.send(order)
 
-    async def keep_one(self) -> None:
-        if not await self.one() and self.exit_code is None:
-            self.end(STOP, FAILED_TO_START)  # and so it would the next time; what is wrong is in the log
+    async def run_replacements(self) -> None:
+        """Run a worker, and another one whenever it ends, until the server stops; stop it if the first never serves."""
+        if not await self.run_worker() and self.exit_code is None:
+            self.stop(STOP, FAILED_TO_START)  # the next one would fail, too; the log says why
         while self.exit_code is None:
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RESTART_PAUSE)
             if self.exit_code is None:
                 print("handover: a worker has ended; starting another", file=sys.stderr, flush=True)
-                await self.one()
+                await self.run_worker()
 
-    async def one(self) -> bool:
-        """Run one worker from its start to its end; return whether it began to serve."""
+    async def run_worker(self) -> bool:
+        """Start a worker and wait until it ends; return whether it ever began to serve."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:
@@ -61,13 +65,13 @@ class Workers:
                 worker = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "interfaces.cli.serving.worker", *map(str, [*files, os.getpid()])),
                     pass_fds=[*files, self.inherited],
-                    process_group=0,  # an interrupt at the terminal is for us, and we pass it on
+                    process_group=0,  # Ctrl+C at the terminal goes to the parent only, which passes it on
                 )
-            self.lines.add(ours)
+            self.controls.add(ours)
             has_started = bool(await asyncio.get_running_loop().sock_recv(ours, 1))
-            self.have_started += has_started
-            if has_started and self.have_started == self.count:
-                self.started()
+            self.started_workers += has_started
+            if has_started and self.started_workers == self.count:
+                self.on_started()
             await worker.wait()
-            self.lines.remove(ours)
+            self.controls.remove(ours)
         return has_started

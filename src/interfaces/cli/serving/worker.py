@@ -1,8 +1,8 @@
-"""A worker: one of several processes that serve on the socket of their parent, and end when it is gone.
+"""A worker: one of several processes that serve on a socket of their parent. It ends when its parent has ended.
 
-The parent may be killed at any moment, the seconds included in which a worker imports what it needs. The end of a
-socket does not tell for sure: if the parent leaves unread data in it, the worker's end is reset, and uvloop stops
-watching it without calling anybody. So a thread looks at the parent's process id from the very beginning.
+The parent may be killed at any time, even while a worker is still importing modules. The end of the socket pair between
+them does not show that reliably: if the parent leaves unread data in it, uvloop stops watching the worker's end without
+a callback. So a thread checks the parent's process id from the beginning.
 """
 
 import os
@@ -13,33 +13,34 @@ import threading
 import time
 from contextlib import suppress
 
-LOOK_EVERY = 0.2
-"""Seconds between two looks."""
-SECONDS_TO_END = 4.0
-"""How long requests may take to end once the parent is gone: its successor needs the port."""
+CHECK_INTERVAL = 0.2
+"""Seconds between two checks of the parent."""
+SECONDS_TO_STOP = 4.0
+"""How long running requests may take once the parent has ended. A new server needs the port."""
 
 
-def end_with(parent: int) -> None:
-    """Wait until the process of this id is no longer the parent, then interrupt this process, and soon after end it."""
+def stop_with_parent(parent: int) -> None:
+    """Wait until the process with this id is no longer the parent. Then interrupt this process, and later end it."""
     while os.getppid() == parent:
-        time.sleep(LOOK_EVERY)
+        time.sleep(CHECK_INTERVAL)
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(SECONDS_TO_END)
+    time.sleep(SECONDS_TO_STOP)
     os._exit(1)
 
 
 def main() -> int:
-    listener, parent = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server serves and has a better answer
-    threading.Thread(target=end_with, args=[int(sys.argv[3])], daemon=True).start()
+    """Serve as the supervisor's command line says: file descriptors of listener and control socket, parent's id."""
+    listener, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it
+    threading.Thread(target=stop_with_parent, args=[int(sys.argv[3])], daemon=True).start()
 
-    from interfaces.cli.serving.server import serve  # noqa: PLC0415 - takes seconds, in which the parent may be killed
+    from interfaces.cli.serving.server import serve  # noqa: PLC0415 - slow to import, and the parent may be killed meanwhile
 
-    def tell_started() -> None:
-        with suppress(OSError):  # the parent is gone
-            parent.sendall(b"!")
+    def report_started() -> None:
+        with suppress(OSError):  # the parent has ended
+            control.sendall(b"!")
 
-    return serve(listener, parent=parent, started=tell_started)
+    return serve(listener, control=control, on_started=report_started)
 
 
 if __name__ == "__main__":

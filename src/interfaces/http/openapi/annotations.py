@@ -1,10 +1,10 @@
-"""What routes say of themselves for the OpenAPI document: shapes of answers, headers, and what can go wrong."""
+"""Annotations with which routes describe their responses for the OpenAPI document."""
 
 from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from interfaces.http.responses import problems as table
+from interfaces.http.responses.problems import PROBLEMS
 
 T = TypeVar("T")
 
@@ -14,11 +14,13 @@ Timestamp = Annotated[
     str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T09:30:00.123Z"]})
 ]
 
-MARK = "x-problems"
-"""Where problems() leaves its words for the document, which spells them out."""
+PROBLEMS_KEY = "x-problems"
+"""The key of a response under which problem_responses() leaves slugs for build_document()."""
 
 
 class PageOut(BaseModel, Generic[T]):
+    """A page of a list."""
+
     items: list[T]
     total: int | None
     total_exact: bool | None
@@ -27,25 +29,22 @@ class PageOut(BaseModel, Generic[T]):
     next_cursor: str | None
 
 
-BLANK = r"\t-\r\u001c- \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""The characters that str.strip() removes, for a character class. `\\s` has others in JavaScript than in Python."""
-TEXT = {"pattern": r"^[^\u0000]*$"}
-"""For `json_schema_extra`: a text of any characters but NUL."""
-NAME = {"pattern": rf"^[^\u0000]*[^\u0000{BLANK}][^\u0000]*$"}
-"""For `json_schema_extra`: a text of any characters but NUL that is not blank."""
 ETAG = "The version, for If-Match and If-None-Match."
 NEXT_PAGE = "The next page, if there is one."
 
 
-def problems(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """As a route's `responses`: what can go wrong there besides what its parameters already tell."""
+def problem_responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
+    """Return `responses` for a route that can answer with these problems.
+
+    Problems that follow from the route's parameters, such as `invalid-request`, are added by build_document().
+    """
     declared: dict[int | str, dict[str, Any]] = {}
     for slug in slugs:
-        declared.setdefault(table.PROBLEMS[slug].status, {MARK: []})[MARK].append(slug)
+        declared.setdefault(PROBLEMS[slug].status, {PROBLEMS_KEY: []})[PROBLEMS_KEY].append(slug)
     return declared
 
 
-def headers(status: int, **described: str) -> dict[int | str, dict[str, Any]]:
-    """As a part of a route's `responses`: the headers that tell something of their own."""
+def response_headers(status: int, **described: str) -> dict[int | str, dict[str, Any]]:
+    """Return `responses` for a route whose response of this status has these headers, each with its description."""
     schema = {"type": "string"}
     return {status: {"headers": {name: {"description": text, "schema": schema} for name, text in described.items()}}}

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with the problems that each operation can answer, and where its answers lead."""
+"""The OpenAPI document: FastAPI's own, completed with the problems and links of each operation."""
 
 import re
 from typing import Any
@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from interfaces.http.openapi.annotations import EXAMPLE_ID, MARK
-from interfaces.http.responses import problems as table
-from interfaces.http.routing.dependencies import used
+from interfaces.http.openapi.annotations import EXAMPLE_ID, PROBLEMS_KEY
+from interfaces.http.responses.problems import MEDIA_TYPE, PROBLEMS
+from interfaces.http.routing.dependencies import required_classes
 from interfaces.http.validation.body import FORM
 
 CONVENTIONS = """\
@@ -71,7 +71,8 @@ _PROBLEM: dict[str, Any] = {
 }
 
 
-def document(app: FastAPI) -> dict[str, Any]:
+def build_document(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of all routes of the app."""
     schema = get_openapi(
         title=app.title,
         version=app.version,
@@ -83,6 +84,23 @@ def document(app: FastAPI) -> dict[str, Any]:
         contact={"name": "The Handover authors"},
         license_info={"name": "MIT", "identifier": "MIT"},
     )
+    _add_components(schema)
+    schema["security"] = [{_PASSWORD: []}, {_TOKEN: []}]  # either of them
+    uses_no_store = {
+        route.unique_id for route in app.routes if isinstance(route, APIRoute) and not required_classes(route.dependant)
+    }
+    for path, operations in schema["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", []):
+                _drop_null(parameter["schema"])
+            _complete_form(operation, schema["components"]["schemas"])
+            _add_problems(path, method, operation, uses_store=operation["operationId"] not in uses_no_store)
+    _add_links(schema["paths"])
+    return schema
+
+
+def _add_components(schema: dict[str, Any]) -> None:
+    """Add the schema of problems and the ways to sign in; remove FastAPI's schemas of errors, which are not used."""
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
@@ -92,22 +110,21 @@ def document(app: FastAPI) -> dict[str, Any]:
         _PASSWORD: {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}},
         _TOKEN: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
-    schema["security"] = [{_PASSWORD: []}, {_TOKEN: []}]  # either
-    storeless = {route.unique_id for route in app.routes if isinstance(route, APIRoute) and not used(route.dependant)}
-    for path, operations in schema["paths"].items():
-        for method, operation in operations.items():
-            for parameter in operation.get("parameters", []):
-                _drop_null(parameter["schema"])
-            form = operation.get("requestBody", {}).get("content", {}).get(FORM)
-            if form:
-                name = form["schema"]["$ref"].rpartition("/")[2]
-                for field in schemas[name]["properties"].values():
-                    _drop_null(field)
-                for required in schemas[name]["required"]:  # an empty field of a form is a missing one (RFC 6749, 3.2)
-                    schemas[name]["properties"][required].setdefault("minLength", 1)
-            _add_problems(path, method, operation, uses_store=operation["operationId"] not in storeless)
-    _add_links(schema["paths"])
-    return schema
+
+
+def _complete_form(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Say of an operation's form fields that they are never null, and of required ones that they are not empty.
+
+    An empty form field counts as a missing one (RFC 6749, section 3.2).
+    """
+    form = operation.get("requestBody", {}).get("content", {}).get(FORM)
+    if form is None:
+        return
+    schema = schemas[form["schema"]["$ref"].rpartition("/")[2]]
+    for field in schema["properties"].values():
+        _drop_null(field)
+    for required in schema["required"]:
+        schema["properties"][required].setdefault("minLength", 1)
 
 
 def _add_links(paths: dict[str, dict[str, Any]]) -> None:
@@ -133,27 +150,28 @@ def _drop_null(schema: dict[str, Any]) -> None:
 
 
 def _add_problems(path: str, method: str, operation: dict[str, Any], *, uses_store: bool) -> None:
+    """Document the problems of an operation: those that its route declares and those that follow from its input."""
     responses = operation["responses"]
-    slugs = _implied(method, operation, uses_store)
+    slugs = _implied_problems(method, operation, uses_store)
     for response in responses.values():
-        slugs += response.pop(MARK, [])
+        slugs += response.pop(PROBLEMS_KEY, [])
     responses.pop("422", None)  # FastAPI writes one for whatever has a parameter
     by_status: dict[int, list[str]] = {}
     for slug in slugs:
-        by_status.setdefault(table.PROBLEMS[slug].status, []).append(slug)
+        by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, these in sorted(by_status.items()):
-        responses[str(status)] = _response(status, these, instance=_example_of(path))
+        responses[str(status)] = _problem_response(status, these, instance=_example_of(path))
 
 
 def _example_of(path: str) -> str:
-    """The path with an example in place of each parameter."""
+    """Return the path with an example in place of each parameter."""
     return re.sub(r"\{(\w+)\}", lambda parameter: _EXAMPLES.get(parameter[1], EXAMPLE_ID), path)
 
 
 _EXAMPLES = {"slug": "version-mismatch", "status": "pending"}
 
 
-def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
+def _implied_problems(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
     """Return the slugs of the problems that follow from an operation's sign-in, input and use of the store."""
     parameters = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", [])}
     slugs = []
@@ -177,6 +195,7 @@ def _implied(method: str, operation: dict[str, Any], uses_store: bool) -> list[s
 
 
 def _restricts(schema: dict[str, Any]) -> bool:
+    """Return whether some text is not valid for this parameter."""
     return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
 
 
@@ -188,18 +207,19 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "wrong-credentials": _SCHEME,
     "invalid-refresh-token": _SCHEME,
 }
-"""By one problem of each status that has them."""
+"""Headers of problem responses, by slug."""
 
 
-def _response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
+def _problem_response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
+    """Return the documentation of a response that has one of these problems, with an example of each."""
     examples = {
         slug: {
-            "summary": table.PROBLEMS[slug].title,
+            "summary": PROBLEMS[slug].title,
             "value": {
                 "type": f"/problems/{slug}",
-                "title": table.PROBLEMS[slug].title,
+                "title": PROBLEMS[slug].title,
                 "status": status,
-                "detail": table.PROBLEMS[slug].explanation,
+                "detail": PROBLEMS[slug].explanation,
                 "instance": instance,
                 "request_id": "0f8fad5bd9cb469fa165708867728950",
             },
@@ -208,7 +228,7 @@ def _response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
     }
     response: dict[str, Any] = {
         "description": f"Problem {', '.join(f'`{slug}`' for slug in slugs)}",
-        "content": {table.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
     }
     for slug in slugs:
         if slug in _HEADERS:

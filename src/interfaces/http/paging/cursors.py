@@ -1,7 +1,7 @@
-"""Cursors: where a page ended, as an opaque text that means the same on every engine.
+"""Cursors: the position at which a page ended, as an opaque text that is the same for every storage engine.
 
-The checksum finds what was mangled or meant for another list. It is no secret, so that cursors outlive a change of
-keys; whoever forges one learns no more than `skip` would tell them, and its content is checked as any other input.
+A checksum detects cursors that were damaged or belong to another list. It uses no secret key, so that cursors survive a
+change of keys. A forged cursor reveals nothing that `skip` would not, and its content is validated like other input.
 """
 
 import hashlib
@@ -20,24 +20,24 @@ from domain.errors import Invalid
 from domain.item import checked_price
 from domain.text import checked_text
 
-CHECKSUM_LENGTH = 9  # with no rest in base64
+CHECKSUM_LENGTH = 9  # bytes; a multiple of 3 needs no padding in base64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def encode(position: Position, kind: type, listing: str) -> str:
-    """For the list of this name, where positions have values of this kind; the name tells filters and order too."""
+def encode_cursor(position: Position, kind: type, list_name: str) -> str:
+    """Return the cursor of a position whose value has this type, in the list with this name."""
     write, _ = _KINDS[kind]
     payload = to_json([write(position.value), position.id.hex])
-    return urlsafe_b64encode(_checksum(payload, listing) + payload).rstrip(b"=").decode()
+    return urlsafe_b64encode(_checksum(payload, list_name) + payload).rstrip(b"=").decode()
 
 
-def decode(cursor: str, kind: type, listing: str) -> Position:
-    """Raise Invalid for whatever encode() has not made for this list."""
+def decode_cursor(cursor: str, kind: type, list_name: str) -> Position:
+    """Return the position; raise Invalid unless encode_cursor() has made the cursor for this list."""
     try:
         raw = b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         checksum, payload = raw[:CHECKSUM_LENGTH], raw[CHECKSUM_LENGTH:]
-        if checksum != _checksum(payload, listing):
+        if checksum != _checksum(payload, list_name):
             raise ValueError
         value, id_ = json.loads(payload)
         _, read = _KINDS[kind]
@@ -46,20 +46,22 @@ def decode(cursor: str, kind: type, listing: str) -> Position:
         raise Invalid("invalid-request", "is not a cursor of this list", "cursor") from None
 
 
-def _checksum(payload: bytes, listing: str) -> bytes:
-    return hashlib.blake2b(listing.encode() + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
+def _checksum(payload: bytes, list_name: str) -> bytes:
+    return hashlib.blake2b(list_name.encode() + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
 
 
-def _whole(value: object) -> int:
+def _small_int(value: object) -> int:
+    """Return the value if it is an integer that every engine can store in 32 bits; raise ValueError."""
     if type(value) is not int or not 0 <= value < 2**31:
         raise ValueError
     return value
 
 
 _KINDS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    int: (int, _whole),
+    int: (int, _small_int),
     str: (str, lambda text: checked_text("cursor", text, max_length=1000)),
     Decimal: (lambda price: int(price * 100), lambda cents: checked_price(Decimal(cents).scaleb(-2))),
     datetime: (lambda at: (at - _EPOCH) // _MILLISECOND, lambda count: _EPOCH + count * _MILLISECOND),
     UUID: (lambda id_: id_.hex, UUID),
 }
+"""How a value of each type is written as JSON, and how it is read and validated."""

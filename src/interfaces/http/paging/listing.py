@@ -1,4 +1,4 @@
-"""Pages of lists: which part is asked for, and how one is answered."""
+"""Pages of lists: the query parameters, and the response with its cursor."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,44 +10,51 @@ from pydantic import BaseModel, Field
 
 from application.paging import Page, Position, Sort, Window
 from domain.errors import Invalid
-from interfaces.http.paging import cursors
-from interfaces.http.responses.answers import answer
+from interfaces.http.paging.cursors import decode_cursor, encode_cursor
+from interfaces.http.responses.answers import json_answer
 
 T = TypeVar("T")
 
-LARGEST_LIMIT = 100
-DEEPEST_SKIP = 10_000
+MAX_LIMIT = 100
+MAX_SKIP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(Generic[T]):
-    """What a list is made of: the fields that it can be sorted by, with their types, and how a row is shown."""
+class ListFormat(Generic[T]):
+    """The fields that a list can be sorted by, with their types, and how a row is shown in the response.
+
+    `entity` returns the object that has these fields and an id, if that is not the row itself.
+    """
 
     fields: Mapping[str, type]
     show: Callable[[T], dict[str, Any]]
     entity: Callable[[T], Any] = lambda row: row
-    """What has these fields, and an id."""
 
     def position(self, row: T, sort: Sort[Any]) -> Position:
+        """Return the position of a row in this order."""
         entity = self.entity(row)
         return Position(getattr(entity, sort.by), entity.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """One list, and the part of it that is wanted. A cursor belongs to the list that it came from, and to no other."""
+    """A list with its order and filters, and the requested part of it.
+
+    `name` identifies the list, because a cursor is only valid for the list that it came from.
+    """
 
     request: Request
     name: str
-    rows: Rows[T]
+    format: ListFormat[T]
     sort: Sort[Any]
     window: Window
 
-    def answer(self, page: Page[T]) -> Response:
+    def response(self, page: Page[T]) -> Response:
+        """Return the page as a response, with the cursor of the next page in the body and in the header Link."""
         cursor = self._cursor(page.items[-1]) if page.items and page.more else None
-        response = answer(
+        response = json_answer(
             {
-                "items": [self.rows.show(row) for row in page.items],
+                "items": [self.format.show(row) for row in page.items],
                 "total": page.total,
                 "total_exact": page.total_exact,
                 "skip": self.window.skip,
@@ -56,43 +63,42 @@ class Listing(Generic[T]):
             }
         ).response()
         if cursor:
-            response.headers["Link"] = f'<{self._address(cursor)}>; rel="next"'
+            response.headers["Link"] = f'<{self._next_address(cursor)}>; rel="next"'
         return response
 
     def _cursor(self, last: T) -> str:
-        return cursors.encode(self.rows.position(last, self.sort), self.rows.fields[self.sort.by], self.name)
+        return encode_cursor(self.format.position(last, self.sort), self.format.fields[self.sort.by], self.name)
 
-    def _address(self, cursor: str) -> str:
+    def _next_address(self, cursor: str) -> str:
         query = self.request.query_params.multi_items()
-        kept = [(key, value) for key, value in query if key not in {"skip", "cursor", "count"}]
-        return f"{self.request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"
+        unchanged = [(key, value) for key, value in query if key not in {"skip", "cursor", "count"}]
+        return f"{self.request.scope['path']}?{urlencode([*unchanged, ('cursor', cursor)])}"
 
 
 class PageQuery(BaseModel):
-    """Which part of a list is wanted. A list's own filters are in a subclass: one model is validated at once."""
+    """The query parameters of a page. A list's own filters are added in a subclass, so that one model has them all."""
 
-    skip: int | None = Field(
-        None, ge=0, le=DEEPEST_SKIP, description="How many to leave out; for more, use the cursor."
-    )
-    limit: int = Field(10, ge=1, le=LARGEST_LIMIT)
+    skip: int | None = Field(None, ge=0, le=MAX_SKIP, description="How many to leave out; for more, use the cursor.")
+    limit: int = Field(10, ge=1, le=MAX_LIMIT)
     cursor: str | None = Field(None, description="`next_cursor` of the page before this one; `total` is null then.")
     count: bool = Field(True, description="`false` leaves `total` null, and saves its cost.")
 
-    def listing(self, request: Request, rows: Rows[T], sort: Sort[Any], **filters: object) -> Listing[T]:
-        """The list of this route in this order, with these filters."""
+    def listing(self, request: Request, format: ListFormat[T], sort: Sort[Any], **filters: object) -> Listing[T]:
+        """Return the list of the request's route, in this order and with these filters."""
         name = list_name(request.scope["route"].path_format, sort, filters)
-        return Listing(request, name, rows, sort, self._window(rows.fields[sort.by], name))
+        return Listing(request, name, format, sort, self._window(format.fields[sort.by], name))
 
     def _window(self, kind: type, name: str) -> Window:
+        """Return the requested part of the list; raise Invalid for a wrong cursor, or one together with `skip`."""
         if self.cursor is None:
             return Window(self.limit, self.skip or 0, count=self.count)
         if self.skip is not None:
             raise Invalid("invalid-request", "is not allowed together with a cursor", "skip")
-        return Window(self.limit, after=cursors.decode(self.cursor, kind, name), count=False)
+        return Window(self.limit, after=decode_cursor(self.cursor, kind, name), count=False)
 
 
 def list_name(path: str, sort: Sort[Any], filters: Mapping[str, object]) -> str:
-    """What a cursor belongs to."""
+    """Return the text that identifies a list: its path, order and filters."""
     chosen = sorted((name, str(value)) for name, value in filters.items() if value is not None)
     return f"{path} {sort.by} {sort.descending} {chosen}"
 
@@ -101,6 +107,6 @@ Paging = Annotated[PageQuery, Query()]
 SORT = Field(description="The field to sort by, `-` before it for descending; otherwise by id, as they were created.")
 
 
-def sorted_by(sort: str | None) -> Sort[Any]:
-    """As a query spells it."""
+def parse_sort(sort: str | None) -> Sort[Any]:
+    """Return the order for the query parameter `sort`: a field name, with `-` before it for descending; None is id."""
     return Sort(sort.removeprefix("-"), sort.startswith("-")) if sort else Sort("id")

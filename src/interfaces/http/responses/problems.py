@@ -1,56 +1,21 @@
-"""Errors as answers: application/problem+json (RFC 9457), one table of kinds and one of the problems that there are."""
+"""Error responses: `application/problem+json` (RFC 9457), and the table of all problem types."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from math import ceil
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-import structlog
-from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import Response
 from pydantic_core import to_json
-from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
-from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
-from domain.session import TokenReused, TooManyAttempts
-from interfaces.http.routing.route import allowed_methods
-from interfaces.http.validation.models import faults, pointer
-
-log = structlog.get_logger()
-
 MEDIA_TYPE = "application/problem+json"
-
-
-class NotReady(Unavailable):
-    """What anybody may know of why we do not serve."""
-
-
-class Kind(NamedTuple):
-    status: int
-    headers: Mapping[str, str] = {}
-
-
-SOON = {"Retry-After": "1"}
-KINDS: dict[type[Exception], Kind] = {
-    NotFound: Kind(404),
-    Unauthenticated: Kind(401, {"WWW-Authenticate": "Bearer"}),
-    Forbidden: Kind(403),
-    Conflict: Kind(409),
-    RequestInProgress: Kind(409, SOON),
-    Stale: Kind(412),
-    Invalid: Kind(422),
-    TooManyAttempts: Kind(429),
-    TryAgain: Kind(503, SOON),
-    Unavailable: Kind(503, SOON),
-    OutcomeUnknown: Kind(503, SOON),
-}
-"""Looked up through an error's ancestors, so that a new error of a known kind needs no entry."""
+RETRY_SOON = {"Retry-After": "1"}
 
 
 class Problem(NamedTuple):
+    """A problem type: its status, its title, and an explanation for the people who use the API."""
+
     status: int
     title: str
     explanation: str
@@ -137,18 +102,10 @@ PROBLEMS = {
         "The store was lost at the moment of the commit, which may have taken effect: repeat the request with its key.",
     ),
 }
-_BY_STATUS = {
-    400: "bad-request",
-    404: "not-found",
-    405: "method-not-allowed",
-    408: "request-timeout",
-    413: "content-too-large",
-    415: "unsupported-media-type",
-    500: "internal-error",
-}
+"""All problem types by slug. The `type` of a problem is the path `/problems/{slug}`, which explains it."""
 
 
-def problem(
+def problem_response(
     scope: Scope,
     slug: str,
     *,
@@ -157,6 +114,11 @@ def problem(
     headers: Mapping[str, str] | None = None,
     errors: list[dict[str, str]] | None = None,
 ) -> Response:
+    """Return the problem of this type as a response to the request.
+
+    Status and detail are those of PROBLEMS unless given. An unknown slug has the title of its status. `errors` are the
+    fields that are wrong, as field_errors() returns them.
+    """
     known = PROBLEMS.get(slug)
     status = status or (known.status if known else 500)
     content: dict[str, Any] = {
@@ -170,53 +132,3 @@ def problem(
     if errors is not None:
         content["errors"] = errors
     return Response(to_json(content), status, headers, MEDIA_TYPE)
-
-
-async def refuse(request: Request, error: Exception) -> Response:
-    """The answer to whatever a route or what lies below it raised."""
-    scope = request.scope
-    if isinstance(error, RequestValidationError):
-        return problem(scope, "invalid-request", errors=faults(error))
-    if isinstance(error, HTTPException):
-        headers = {"Allow": allowed_methods(request)} if error.status_code == 405 else error.headers  # noqa: PLR2004
-        return problem(
-            scope, _BY_STATUS.get(error.status_code, "bad-request"), status=error.status_code, headers=headers
-        )
-    status, headers = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
-    note(error, client=request.client and request.client.host)
-    if isinstance(error, TooManyAttempts):
-        headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
-    errors = None
-    if isinstance(error, Invalid):
-        errors = [{"pointer": pointer(error.field), "detail": error.detail}]
-    return problem(scope, _slug(error), status=status, detail=_detail(error), headers=headers, errors=errors)
-
-
-def note(error: Exception, client: str | None) -> None:
-    """What somebody who looks after a server wants to know of refusals; never what was sent."""
-    match error:
-        case TokenReused():
-            log.warning("refresh token reused", user_id=str(error.user_id), client=client)
-        case TooManyAttempts():
-            log.warning("throttled", client=client)
-        case Unauthenticated() | Forbidden():
-            log.info("refused", code=error.code, client=client)
-        case Unavailable() | OutcomeUnknown():
-            log.warning("unavailable", reason=str(error))
-
-
-def _slug(error: Exception) -> str:
-    match error:
-        case DomainError():
-            return error.code
-        case OutcomeUnknown():
-            return "outcome-unknown"
-        case Busy() | TryAgain():
-            return "busy"
-        case _:
-            return "store-unavailable"
-
-
-def _detail(error: Exception) -> str | None:
-    """Its own words, where they were written for whoever asks: an adapter's tell where the store is."""
-    return str(error) if isinstance(error, DomainError | NotReady) else None

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can serve."""
+"""Health checks for orchestrators: liveness and readiness."""
 
 from typing import Annotated, Literal
 
@@ -7,10 +7,10 @@ from pydantic import BaseModel
 
 from application.health import CheckWritable
 from application.ports import Store
-from interfaces.http.openapi.annotations import problems
-from interfaces.http.responses.answers import answer
-from interfaces.http.responses.problems import NotReady
-from interfaces.http.routing.auth import OPEN
+from interfaces.http.error_handling import NotReady
+from interfaces.http.openapi.annotations import problem_responses
+from interfaces.http.responses.answers import json_answer
+from interfaces.http.routing.auth import PUBLIC
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
 
@@ -18,29 +18,33 @@ router = new_router("health")
 
 
 class AliveOut(BaseModel):
+    """The process answers."""
+
     status: Literal["alive"]
 
 
 class ReadyOut(BaseModel):
+    """The server can serve requests."""
+
     status: Literal["ready"]
 
 
 @router.get(
     "/health/live",
-    openapi_extra=OPEN,
+    openapi_extra=PUBLIC,
     response_model=AliveOut,
-    responses=problems("bad-request"),
+    responses=problem_responses("bad-request"),
     summary="The process answers",
 )
 async def live() -> Response:
-    return answer({"status": "alive"}).response()
+    return json_answer({"status": "alive"}).response()
 
 
 @router.get(
     "/health/ready",
-    openapi_extra=OPEN,
+    openapi_extra=PUBLIC,
     response_model=ReadyOut,
-    responses=problems("bad-request"),
+    responses=problem_responses("bad-request"),
     summary="The store answers, has room, and its schema is current",
 )
 async def ready(
@@ -57,4 +61,4 @@ async def ready(
         )
     if not await check_writable():
         raise NotReady("the store has no disk space left for writes: free some")
-    return answer({"status": "ready"}).response()
+    return json_answer({"status": "ready"}).response()

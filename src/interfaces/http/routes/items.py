@@ -1,4 +1,4 @@
-"""Items over HTTP: registering, finding, changing and removing them."""
+"""Routes for items: register, find, change and remove them."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -14,44 +14,59 @@ from domain.errors import Invalid
 from domain.item import MAX_NAME_LENGTH, ItemChanges, ItemId
 from domain.text import checked_name
 from domain.user import UserId
-from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
-from interfaces.http.idempotency import Retry
-from interfaces.http.openapi.annotations import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging.listing import SORT, Listing, PageQuery, Rows, sorted_by
-from interfaces.http.responses.answers import Answer, answer, timestamp
+from interfaces.http.conditional import IfMatch, IfNoneMatch, answer_unless_known, etag
+from interfaces.http.idempotency import WithIdempotency
+from interfaces.http.openapi.annotations import (
+    ETAG,
+    NEXT_PAGE,
+    Id,
+    PageOut,
+    Timestamp,
+    problem_responses,
+    response_headers,
+)
+from interfaces.http.paging.listing import SORT, ListFormat, Listing, PageQuery, parse_sort
+from interfaces.http.responses.answers import Answer, format_timestamp, json_answer
 from interfaces.http.routing.auth import Caller
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
-from interfaces.http.validation.fields import Description, Price, SpeltPrice
-from interfaces.http.validation.models import LEFT_OUT, In, rule
+from interfaces.http.validation.fields import Description, Price, QueryPrice
+from interfaces.http.validation.models import ABSENT, InputModel, domain_rule
+from interfaces.http.validation.patterns import NAME
 
 Name = Annotated[
     str,
     Field(min_length=1, max_length=MAX_NAME_LENGTH, examples=["Bicycle"], json_schema_extra=NAME),
-    AfterValidator(rule(checked_name, "name", max_length=MAX_NAME_LENGTH)),
+    AfterValidator(domain_rule(checked_name, "name", max_length=MAX_NAME_LENGTH)),
 ]
 
 
-class ItemIn(In):
+class ItemIn(InputModel):
+    """A new item."""
+
     name: Name
     description: Description | None = None
     price: Price
 
 
-class ItemChangesIn(In):
-    """What is left out stays as it is."""
+class ItemChangesIn(InputModel):
+    """Changes of an item. Fields that are absent stay as they are."""
 
-    name: Name = LEFT_OUT
-    description: Description | None = LEFT_OUT
-    price: Price = LEFT_OUT
+    name: Name = ABSENT
+    description: Description | None = ABSENT
+    price: Price = ABSENT
 
 
 class OwnerOut(BaseModel):
+    """The owner of an item."""
+
     id: Id
     username: str
 
 
 class ItemOut(BaseModel):
+    """An item with its owner."""
+
     id: Id
     name: str
     description: str | None
@@ -63,29 +78,34 @@ class ItemOut(BaseModel):
 
 
 def item_out(owned: OwnedItem) -> dict[str, Any]:
+    """Return the item as ItemOut describes it."""
     item = owned.item
     owner_id = str(item.owner_id)
     return {
-        "id": str(item.id),  # the driver has a UUID class of its own, which to_json takes eight times as long over
+        "id": str(item.id),  # asyncpg has a UUID class of its own, which to_json takes eight times as long to write
         "name": item.name,
         "description": item.description,
         "price": float(item.price),
         "owner_id": owner_id,
         "owner": {"id": owner_id, "username": owned.owner_username},
-        "created_at": timestamp(item.created_at),
+        "created_at": format_timestamp(item.created_at),
         "version": item.version,
     }
 
 
 def item_answer(owned: OwnedItem) -> Answer:
-    return answer(item_out(owned), etag=etag(owned.item.version))
+    """Return the answer 200 with the item and its entity tag."""
+    return json_answer(item_out(owned), etag=etag(owned.item.version))
 
 
-def created_item(owned: OwnedItem) -> Answer:
-    return answer(item_out(owned), 201, etag=etag(owned.item.version), location=f"/items/{owned.item.id}")
+def created_item_answer(owned: OwnedItem) -> Answer:
+    """Return the answer 201 with the new item, its entity tag and its location."""
+    return json_answer(item_out(owned), 201, etag=etag(owned.item.version), location=f"/items/{owned.item.id}")
 
 
-ITEMS = Rows({"id": UUID, "created_at": datetime, "price": Decimal, "name": str}, item_out, lambda owned: owned.item)
+ITEMS = ListFormat(
+    {"id": UUID, "created_at": datetime, "price": Decimal, "name": str}, item_out, lambda owned: owned.item
+)
 
 router = new_router("items")
 
@@ -94,62 +114,70 @@ router = new_router("items")
     "/items",
     status_code=201,
     response_model=ItemOut,
-    responses={**headers(201, ETag=ETAG, Location="The item."), **problems("account-inactive")},
+    responses={**response_headers(201, ETag=ETAG, Location="The item."), **problem_responses("account-inactive")},
     summary="Register an item",
 )
-async def create_item(body: ItemIn, retry: Retry, create: Annotated[CreateItem, Depends(use(CreateItem))]) -> Response:
-    creating = create(by=retry.caller, name=body.name, description=body.description, price=body.price)
-    return await retry(creating, answer=created_item, body=body)
+async def create_item(
+    body: ItemIn, idempotency: WithIdempotency, create: Annotated[CreateItem, Depends(use(CreateItem))]
+) -> Response:
+    creating = create(by=idempotency.caller, name=body.name, description=body.description, price=body.price)
+    return await idempotency.run(creating, answer=created_item_answer, body=body)
 
 
 ItemSort = Annotated[Literal["created_at", "-created_at", "price", "-price", "name", "-name"] | None, SORT]
 
 
 class ItemQuery(PageQuery):
-    min_price: SpeltPrice | None = None
-    max_price: SpeltPrice | None = None
+    """The query parameters of a list of items."""
+
+    min_price: QueryPrice | None = None
+    max_price: QueryPrice | None = None
     sort: ItemSort = None
 
     def filter(self, owner_id: UserId | None) -> ItemFilter:
+        """Return the filter for items of this owner, or of any; raise Invalid if no price can match."""
         if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
             raise Invalid("invalid-request", "at least min_price", "max_price")
         return ItemFilter(owner_id, self.min_price, self.max_price)
 
-    def list_of_items(self, request: Request, wanted: ItemFilter) -> Listing[OwnedItem]:
+    def items_listing(self, request: Request, wanted: ItemFilter) -> Listing[OwnedItem]:
+        """Return the list of items that match this filter, in the requested order."""
         return self.listing(
             request,
             ITEMS,
-            sorted_by(self.sort),
+            parse_sort(self.sort),
             owner_id=wanted.owner_id,
             min_price=wanted.min_price,
             max_price=wanted.max_price,
         )
 
 
-class OwnedItemQuery(ItemQuery):
+class ItemOwnerQuery(ItemQuery):
+    """The query parameters of the list of all items, which may be restricted to one owner."""
+
     owner_id: UUID | None = None
 
 
 @router.get(
     "/items",
     response_model=PageOut[ItemOut],
-    responses=headers(200, Link=NEXT_PAGE),
+    responses=response_headers(200, Link=NEXT_PAGE),
     summary="Find items",
 )
 async def list_items(
     request: Request,
-    query: Annotated[OwnedItemQuery, Query()],
+    query: Annotated[ItemOwnerQuery, Query()],
     items: Annotated[ItemReader, Depends(use(ItemReader))],
 ) -> Response:
     wanted = query.filter(UserId(query.owner_id) if query.owner_id else None)
-    listing = query.list_of_items(request, wanted)
-    return listing.answer(await items.page(wanted, listing.sort, listing.window))
+    listing = query.items_listing(request, wanted)
+    return listing.response(await items.page(wanted, listing.sort, listing.window))
 
 
 @router.get(
     "/users/{user_id}/items",
     response_model=PageOut[ItemOut],
-    responses={**headers(200, Link=NEXT_PAGE), **problems("user-not-found")},
+    responses={**response_headers(200, Link=NEXT_PAGE), **problem_responses("user-not-found")},
     summary="A user's items",
 )
 async def list_items_of_user(
@@ -161,33 +189,36 @@ async def list_items_of_user(
     users: Annotated[UserReader, Depends(use(UserReader))],
 ) -> Response:
     wanted = query.filter(UserId(user_id))
-    listing = query.list_of_items(request, wanted)
+    listing = query.items_listing(request, wanted)
     page = await items.page(wanted, listing.sort, listing.window)
     if not page.items:
-        await users.get(UserId(user_id))  # who owns something exists, so that only an empty page costs a second query
-    return listing.answer(page)
+        await users.get(UserId(user_id))  # raises NotFound; a user who owns items exists
+    return listing.response(page)
 
 
 @router.get(
     "/items/{item_id}",
     response_model=ItemOut,
     responses={
-        **headers(200, ETag=ETAG),
+        **response_headers(200, ETag=ETAG),
         304: {"description": "Still the version that is known."},
-        **problems("item-not-found"),
+        **problem_responses("item-not-found"),
     },
     summary="One item",
 )
 async def read_item(
     item_id: UUID, items: Annotated[ItemReader, Depends(use(ItemReader))], known: IfNoneMatch = None
 ) -> Response:
-    return unless_known(known, item_answer(await items.get(ItemId(item_id))))
+    return answer_unless_known(known, item_answer(await items.get(ItemId(item_id))))
 
 
 @router.patch(
     "/items/{item_id}",
     response_model=ItemOut,
-    responses={**headers(200, ETag=ETAG), **problems("account-inactive", "item-not-found", "item-not-owned")},
+    responses={
+        **response_headers(200, ETag=ETAG),
+        **problem_responses("account-inactive", "item-not-found", "item-not-owned"),
+    },
     summary="Change an item",
 )
 async def change_item(
@@ -205,7 +236,7 @@ async def change_item(
 @router.delete(
     "/items/{item_id}",
     status_code=204,
-    responses=problems("account-inactive", "item-not-found", "item-not-owned"),
+    responses=problem_responses("account-inactive", "item-not-found", "item-not-owned"),
     summary="Remove an item; its history stays in the store",
 )
 async def delete_item(

@@ -1,4 +1,4 @@
-"""How many requests there were and how long they took, for Prometheus."""
+"""Metrics for Prometheus: the number of requests and how long they took."""
 
 import hmac
 import os
@@ -12,16 +12,18 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from domain.errors import Unauthenticated
 from infrastructure.container import Settings
-from interfaces.http.openapi.annotations import problems
-from interfaces.http.routing.auth import OPEN
+from interfaces.http.openapi.annotations import problem_responses
+from interfaces.http.routing.auth import PUBLIC
 from interfaces.http.routing.route import new_router
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The library's variable: where several workers keep their numbers, so that each can tell those of all."""
+"""The environment variable that names the folder in which several workers share their metrics (prometheus_client)."""
 
 
 class Metrics:
+    """The metrics of this process, or of all workers if they share a folder."""
+
     def __init__(self, settings: Settings) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
@@ -32,29 +34,34 @@ class Metrics:
         )
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.token = settings.metrics_token
-        self.open = not settings.in_production and self.token is None
+        self.needs_token = settings.in_production or self.token is not None
         if SHARED_FOLDER not in os.environ:
             ProcessCollector(registry=self.registry)
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """By the route's template and by known methods only: whoever makes names up must not make up series."""
+        """Count a request. `route` is its path template, or None if no route matched.
+
+        Unknown methods are counted as `other`, so that clients cannot create any number of time series.
+        """
         method, route = method if method in METHODS else "other", route or "none"
         series = method, route, status
-        if series not in self._series:  # to find them among their labels takes longer than to count
+        if series not in self._series:  # looking them up by their labels takes longer than counting
             self._series[series] = self.requests.labels(*series), self.seconds.labels(method, route)
         number, time = self._series[series]
         number.inc()
         time.observe(seconds)
 
     def text(self) -> bytes:
+        """Return all metrics in the text format of Prometheus."""
         if SHARED_FOLDER not in os.environ:
             return generate_latest(self.registry)
         of_all_workers = CollectorRegistry()
         MultiProcessCollector(of_all_workers)  # type: ignore[no-untyped-call]  # it ships none
         return generate_latest(of_all_workers)
 
-    def permit(self, authorization: str | None) -> None:
-        if self.open:
+    def check_token(self, authorization: str | None) -> None:
+        """Raise Unauthenticated unless the header Authorization has the metrics token, or none is needed."""
+        if not self.needs_token:
             return
         scheme, presented = get_authorization_scheme_param(authorization)
         if scheme.lower() != "bearer":
@@ -69,12 +76,12 @@ router = new_router("health")
 
 @router.get(
     "/metrics",
-    openapi_extra=OPEN,
+    openapi_extra=PUBLIC,
     response_class=PlainTextResponse,
-    responses=problems("not-signed-in", "invalid-token"),
+    responses=problem_responses("not-signed-in", "invalid-token"),
     summary="Numbers of requests and their times, for Prometheus; in production it needs a token of its own",
 )
 async def read_metrics(request: Request) -> Response:
     metrics: Metrics = request.app.state.metrics
-    metrics.permit(request.headers.get("authorization"))
+    metrics.check_token(request.headers.get("authorization"))
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

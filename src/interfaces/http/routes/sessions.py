@@ -1,4 +1,4 @@
-"""Signing in, staying signed in and signing out over HTTP."""
+"""Routes for signing in, refreshing tokens and signing out."""
 
 from typing import Annotated, Literal
 
@@ -9,20 +9,21 @@ from pydantic import AfterValidator, BaseModel, Field
 from application.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from domain.text import checked_text
 from domain.user import MAX_EMAIL_LENGTH, MAX_PASSWORD_LENGTH
-from interfaces.http.openapi.annotations import TEXT, problems
-from interfaces.http.responses.answers import Answer, answer
-from interfaces.http.routing.auth import OPEN, Address
+from interfaces.http.openapi.annotations import problem_responses
+from interfaces.http.responses.answers import Answer, json_answer
+from interfaces.http.routing.auth import PUBLIC, ClientAddress
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
-from interfaces.http.validation.models import In, rule
+from interfaces.http.validation.models import InputModel, domain_rule
+from interfaces.http.validation.patterns import TEXT
 
 log = structlog.get_logger()
 
 REFRESH_TOKEN_LENGTH = 200
 
 
-class SignInIn(In):
-    """The password form of OAuth2; what it has besides name and password is accepted and has no effect."""
+class SignInIn(InputModel):
+    """The password form of OAuth2 (RFC 6749, section 4.3). Fields other than name and password have no effect."""
 
     username: Annotated[
         str,
@@ -32,12 +33,12 @@ class SignInIn(In):
             examples=["ada"],
             json_schema_extra=TEXT,
         ),
-        AfterValidator(rule(checked_text, "username", max_length=MAX_EMAIL_LENGTH)),
+        AfterValidator(domain_rule(checked_text, "username", max_length=MAX_EMAIL_LENGTH)),
     ]
     password: Annotated[
         str,
         Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"], json_schema_extra=TEXT),
-        AfterValidator(rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
+        AfterValidator(domain_rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
     ]
     grant_type: Literal["password"] | None = None
     scope: str | None = None
@@ -45,15 +46,19 @@ class SignInIn(In):
     client_secret: str | None = None
 
 
-class RefreshIn(In):
+class RefreshIn(InputModel):
+    """A refresh token."""
+
     refresh_token: Annotated[
         str,
         Field(min_length=1, max_length=REFRESH_TOKEN_LENGTH, json_schema_extra=TEXT),
-        AfterValidator(rule(checked_text, "refresh_token", max_length=REFRESH_TOKEN_LENGTH)),
+        AfterValidator(domain_rule(checked_text, "refresh_token", max_length=REFRESH_TOKEN_LENGTH)),
     ]
 
 
 class TokensOut(BaseModel):
+    """Tokens of a session."""
+
     access_token: str
     token_type: Literal["bearer"]
     expires_in: int = Field(description="Seconds.", examples=[900])
@@ -61,7 +66,8 @@ class TokensOut(BaseModel):
 
 
 def tokens_answer(signed_in: SignedIn) -> Answer:
-    return answer(
+    """Return the answer 200 with both tokens."""
+    return json_answer(
         {
             "access_token": signed_in.access.token,
             "token_type": "bearer",
@@ -77,12 +83,12 @@ router = new_router("signing in")
 @router.post(
     "/auth/token",
     response_model=TokensOut,
-    responses=problems("wrong-credentials", "too-many-attempts"),
-    openapi_extra=OPEN,
+    responses=problem_responses("wrong-credentials", "too-many-attempts"),
+    openapi_extra=PUBLIC,
     summary="Sign in",
 )
 async def sign_in(
-    address: Address, body: Annotated[SignInIn, Form()], sign_in: Annotated[SignIn, Depends(use(SignIn))]
+    address: ClientAddress, body: Annotated[SignInIn, Form()], sign_in: Annotated[SignIn, Depends(use(SignIn))]
 ) -> Response:
     signed_in = await sign_in(login=body.username, password=body.password, address=address)
     log.info("signed in", user_id=str(signed_in.user_id), client=address)
@@ -92,20 +98,22 @@ async def sign_in(
 @router.post(
     "/auth/refresh",
     response_model=TokensOut,
-    responses=problems("invalid-refresh-token"),
-    openapi_extra=OPEN,
+    responses=problem_responses("invalid-refresh-token"),
+    openapi_extra=PUBLIC,
     summary="Exchange a refresh token for new tokens",
 )
 async def refresh_session(
-    address: Address, body: RefreshIn, refresh: Annotated[RefreshSession, Depends(use(RefreshSession))]
+    address: ClientAddress, body: RefreshIn, refresh: Annotated[RefreshSession, Depends(use(RefreshSession))]
 ) -> Response:
     signed_in = await refresh(refresh_token=body.refresh_token)
     log.info("refreshed", user_id=str(signed_in.user_id), client=address)
     return tokens_answer(signed_in).response()
 
 
-@router.post("/auth/logout", status_code=204, openapi_extra=OPEN, summary="Sign out")
-async def sign_out(address: Address, body: RefreshIn, sign_out: Annotated[SignOut, Depends(use(SignOut))]) -> Response:
+@router.post("/auth/logout", status_code=204, openapi_extra=PUBLIC, summary="Sign out")
+async def sign_out(
+    address: ClientAddress, body: RefreshIn, sign_out: Annotated[SignOut, Depends(use(SignOut))]
+) -> Response:
     user_id = await sign_out(refresh_token=body.refresh_token)
     if user_id:
         log.info("signed out", user_id=str(user_id), client=address)

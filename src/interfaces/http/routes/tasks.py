@@ -1,4 +1,4 @@
-"""Tasks over HTTP: the caller's own list, and nobody else's."""
+"""Routes for tasks: the to-do list of the signed-in user."""
 
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -13,40 +13,53 @@ from application.readers import TaskFilter, TaskReader
 from application.tasks import ChangeTask, CreateTask, DeleteTask
 from domain.task import MAX_TITLE_LENGTH, Task, TaskChanges, TaskId, TaskStatus
 from domain.text import checked_name
-from interfaces.http.conditional import IfMatch, IfNoneMatch, etag, unless_known
-from interfaces.http.idempotency import Retry
-from interfaces.http.openapi.annotations import ETAG, NAME, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging.listing import SORT, PageQuery, Paging, Rows, sorted_by
-from interfaces.http.responses.answers import Answer, answer, timestamp
+from interfaces.http.conditional import IfMatch, IfNoneMatch, answer_unless_known, etag
+from interfaces.http.idempotency import WithIdempotency
+from interfaces.http.openapi.annotations import (
+    ETAG,
+    NEXT_PAGE,
+    Id,
+    PageOut,
+    Timestamp,
+    problem_responses,
+    response_headers,
+)
+from interfaces.http.paging.listing import SORT, ListFormat, PageQuery, Paging, parse_sort
+from interfaces.http.responses.answers import Answer, format_timestamp, json_answer
 from interfaces.http.routing.auth import Caller
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
-from interfaces.http.validation.fields import Description, SpeltTime
-from interfaces.http.validation.models import LEFT_OUT, In, rule
+from interfaces.http.validation.fields import Description, QueryTime
+from interfaces.http.validation.models import ABSENT, InputModel, domain_rule
+from interfaces.http.validation.patterns import NAME
 
 Title = Annotated[
     str,
     Field(min_length=1, max_length=MAX_TITLE_LENGTH, examples=["Oil the chain"], json_schema_extra=NAME),
-    AfterValidator(rule(checked_name, "title", max_length=MAX_TITLE_LENGTH)),
+    AfterValidator(domain_rule(checked_name, "title", max_length=MAX_TITLE_LENGTH)),
 ]
-Status = Annotated[TaskStatus, Strict(False)]  # strictly, text would be no status
+Status = Annotated[TaskStatus, Strict(False)]  # in strict mode, a text would not be accepted as a status
 
 
-class TaskIn(In):
+class TaskIn(InputModel):
+    """A new task."""
+
     title: Title
     description: Description | None = None
     status: Status = TaskStatus.PENDING
 
 
-class TaskChangesIn(In):
-    """What is left out stays as it is."""
+class TaskChangesIn(InputModel):
+    """Changes of a task. Fields that are absent stay as they are."""
 
-    title: Title = LEFT_OUT
-    description: Description | None = LEFT_OUT
-    status: Status = LEFT_OUT
+    title: Title = ABSENT
+    description: Description | None = ABSENT
+    status: Status = ABSENT
 
 
 class TaskOut(BaseModel):
+    """A task."""
+
     id: Id
     title: str
     description: str | None
@@ -56,37 +69,42 @@ class TaskOut(BaseModel):
 
 
 class DeletedTaskOut(BaseModel):
+    """Confirms that a task was removed."""
+
     message: Literal["Task deleted successfully"]
     task_id: Id
 
 
 def task_out(task: Task) -> dict[str, Any]:
+    """Return the task as TaskOut describes it."""
     return {
         "id": str(task.id),
         "title": task.title,
         "description": task.description,
         "status": task.status,
-        "created_at": timestamp(task.created_at),
+        "created_at": format_timestamp(task.created_at),
         "version": task.version,
     }
 
 
 def task_answer(task: Task) -> Answer:
-    return answer(task_out(task), etag=etag(task.version))
+    """Return the answer 200 with the task and its entity tag."""
+    return json_answer(task_out(task), etag=etag(task.version))
 
 
-def created_task(task: Task) -> Answer:
-    return answer(task_out(task), 201, etag=etag(task.version), location=f"/tasks/{task.id}")
+def created_task_answer(task: Task) -> Answer:
+    """Return the answer 201 with the new task, its entity tag and its location."""
+    return json_answer(task_out(task), 201, etag=etag(task.version), location=f"/tasks/{task.id}")
 
 
-TASKS = Rows({"id": UUID, "created_at": datetime, "title": str}, task_out)
+TASKS = ListFormat({"id": UUID, "created_at": datetime, "title": str}, task_out)
 Tasks = Annotated[TaskReader, Depends(use(TaskReader))]
-CHANGED = {**headers(200, ETag=ETAG), **problems("account-inactive", "task-not-found")}
+CHANGED = {**response_headers(200, ETag=ETAG), **problem_responses("account-inactive", "task-not-found")}
 
 
 class TaskQuery(PageQuery):
     status: TaskStatus | None = None
-    created_after: SpeltTime | None = None
+    created_after: QueryTime | None = None
     sort: Annotated[Literal["created_at", "-created_at", "title", "-title"] | None, SORT] = None
 
 
@@ -101,27 +119,32 @@ router = new_router("tasks")
     "/tasks",
     status_code=201,
     response_model=TaskOut,
-    responses={**headers(201, ETag=ETAG, Location="The task."), **problems("account-inactive")},
+    responses={**response_headers(201, ETag=ETAG, Location="The task."), **problem_responses("account-inactive")},
     summary="Put a task on one's list",
 )
-async def create_task(body: TaskIn, retry: Retry, create: Annotated[CreateTask, Depends(use(CreateTask))]) -> Response:
-    creating = create(by=retry.caller, title=body.title, description=body.description, status=body.status)
-    return await retry(creating, answer=created_task, body=body)
+async def create_task(
+    body: TaskIn, idempotency: WithIdempotency, create: Annotated[CreateTask, Depends(use(CreateTask))]
+) -> Response:
+    creating = create(by=idempotency.caller, title=body.title, description=body.description, status=body.status)
+    return await idempotency.run(creating, answer=created_task_answer, body=body)
 
 
 @router.get(
-    "/tasks", response_model=PageOut[TaskOut], responses=headers(200, Link=NEXT_PAGE), summary="Find one's tasks"
+    "/tasks",
+    response_model=PageOut[TaskOut],
+    responses=response_headers(200, Link=NEXT_PAGE),
+    summary="Find one's tasks",
 )
 async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuery, Query()], tasks: Tasks) -> Response:
     wanted = TaskFilter(caller, query.status, query.created_after)
-    listing = query.listing(request, TASKS, sorted_by(query.sort), **asdict(wanted))
-    return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
+    listing = query.listing(request, TASKS, parse_sort(query.sort), **asdict(wanted))
+    return listing.response(await tasks.page(wanted, listing.sort, listing.window))
 
 
 @router.get(
     "/tasks/by-status/{status}",
     response_model=PageOut[TaskOut],
-    responses=headers(200, Link=NEXT_PAGE),
+    responses=response_headers(200, Link=NEXT_PAGE),
     summary="One's tasks of a status",
 )
 async def list_tasks_by_status(
@@ -129,13 +152,13 @@ async def list_tasks_by_status(
 ) -> Response:
     wanted = TaskFilter(caller, status)
     listing = paging.listing(request, TASKS, Sort("id"), **asdict(wanted))
-    return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
+    return listing.response(await tasks.page(wanted, listing.sort, listing.window))
 
 
 @router.get(
     "/tasks/recent",
     response_model=PageOut[TaskOut],
-    responses=headers(200, Link=NEXT_PAGE),
+    responses=response_headers(200, Link=NEXT_PAGE),
     summary="One's tasks of the last few days",
 )
 async def list_recent_tasks(
@@ -145,21 +168,21 @@ async def list_recent_tasks(
         request, TASKS, Sort("id"), owner_id=caller, days=query.days
     )
     wanted = TaskFilter(caller, created_after=request.app.state.now() - timedelta(days=query.days))
-    return listing.answer(await tasks.page(wanted, listing.sort, listing.window))
+    return listing.response(await tasks.page(wanted, listing.sort, listing.window))
 
 
 @router.get(
     "/tasks/{task_id}",
     response_model=TaskOut,
     responses={
-        **headers(200, ETag=ETAG),
+        **response_headers(200, ETag=ETAG),
         304: {"description": "Still the version that is known."},
-        **problems("task-not-found"),
+        **problem_responses("task-not-found"),
     },
     summary="One task",
 )
 async def read_task(task_id: UUID, caller: Caller, tasks: Tasks, known: IfNoneMatch = None) -> Response:
-    return unless_known(known, task_answer(await tasks.get(TaskId(task_id), caller)))
+    return answer_unless_known(known, task_answer(await tasks.get(TaskId(task_id), caller)))
 
 
 @router.put(
@@ -185,11 +208,11 @@ async def change_task(
 @router.delete(
     "/tasks/{task_id}",
     response_model=DeletedTaskOut,
-    responses=problems("account-inactive", "task-not-found"),
+    responses=problem_responses("account-inactive", "task-not-found"),
     summary="Take a task off one's list",
 )
 async def delete_task(
     task_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteTask, Depends(use(DeleteTask))]
 ) -> Response:
     await delete(TaskId(task_id), by=caller, expected=expected)
-    return answer({"message": "Task deleted successfully", "task_id": task_id}).response()
+    return json_answer({"message": "Task deleted successfully", "task_id": task_id}).response()

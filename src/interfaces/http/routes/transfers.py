@@ -1,4 +1,4 @@
-"""Transfers over HTTP: handing an item over, and the history of that."""
+"""Routes for transfers: hand an item over, and list its history."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,21 +12,33 @@ from application.readers import TransferReader
 from domain.item import ItemId, Transfer
 from domain.user import UserId
 from interfaces.http.conditional import IfMatch
-from interfaces.http.idempotency import Retry
-from interfaces.http.openapi.annotations import ETAG, NEXT_PAGE, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging.listing import Paging, Rows
-from interfaces.http.responses.answers import timestamp
+from interfaces.http.idempotency import WithIdempotency
+from interfaces.http.openapi.annotations import (
+    ETAG,
+    NEXT_PAGE,
+    Id,
+    PageOut,
+    Timestamp,
+    problem_responses,
+    response_headers,
+)
+from interfaces.http.paging.listing import ListFormat, Paging
+from interfaces.http.responses.answers import format_timestamp
 from interfaces.http.routes.items import ItemOut, item_answer
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
-from interfaces.http.validation.models import In
+from interfaces.http.validation.models import InputModel
 
 
-class TransferIn(In):
+class TransferIn(InputModel):
+    """The recipient of a transfer."""
+
     to_user_id: Annotated[UUID, Strict(False), Field(description="The new owner.")]
 
 
 class TransferOut(BaseModel):
+    """A transfer in the history of an item."""
+
     id: Id
     item_id: Id
     number: int
@@ -37,6 +49,7 @@ class TransferOut(BaseModel):
 
 
 def transfer_out(transfer: Transfer) -> dict[str, Any]:
+    """Return the transfer as TransferOut describes it."""
     return {
         "id": str(transfer.id),
         "item_id": str(transfer.item_id),
@@ -44,11 +57,11 @@ def transfer_out(transfer: Transfer) -> dict[str, Any]:
         "from_user_id": str(transfer.from_user_id),
         "to_user_id": str(transfer.to_user_id),
         "version": transfer.version,
-        "transferred_at": timestamp(transfer.transferred_at),
+        "transferred_at": format_timestamp(transfer.transferred_at),
     }
 
 
-TRANSFERS = Rows({"number": int}, transfer_out)
+TRANSFERS = ListFormat({"number": int}, transfer_out)
 
 router = new_router("items")
 
@@ -57,8 +70,8 @@ router = new_router("items")
     "/items/{item_id}/transfer",
     response_model=ItemOut,
     responses={
-        **headers(200, ETag=ETAG),
-        **problems(
+        **response_headers(200, ETag=ETAG),
+        **problem_responses(
             "account-inactive",
             "item-not-found",
             "item-not-owned",
@@ -74,17 +87,17 @@ async def transfer_item(
     item_id: UUID,
     body: TransferIn,
     expected: IfMatch,
-    retry: Retry,
+    idempotency: WithIdempotency,
     transfer: Annotated[TransferItem, Depends(use(TransferItem))],
 ) -> Response:
-    transferring = transfer(ItemId(item_id), by=retry.caller, to=UserId(body.to_user_id), expected=expected)
-    return await retry(transferring, answer=item_answer, body=body)
+    transferring = transfer(ItemId(item_id), by=idempotency.caller, to=UserId(body.to_user_id), expected=expected)
+    return await idempotency.run(transferring, answer=item_answer, body=body)
 
 
 @router.get(
     "/items/{item_id}/transfers",
     response_model=PageOut[TransferOut],
-    responses={**headers(200, Link=NEXT_PAGE), **problems("item-not-found")},
+    responses={**response_headers(200, Link=NEXT_PAGE), **problem_responses("item-not-found")},
     summary="An item's chain of ownership, oldest first",
 )
 async def list_transfers(
@@ -94,4 +107,4 @@ async def list_transfers(
     transfers: Annotated[TransferReader, Depends(use(TransferReader))],
 ) -> Response:
     listing = paging.listing(request, TRANSFERS, Sort("number"), item_id=item_id)
-    return listing.answer(await transfers.page(ItemId(item_id), listing.window))
+    return listing.response(await transfers.page(ItemId(item_id), listing.window))

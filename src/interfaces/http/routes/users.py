@@ -1,4 +1,4 @@
-"""Users over HTTP: signing up, one's own account, and what everybody may know of the others."""
+"""Routes for users: sign up, read and change one's own account, and look up other users."""
 
 from typing import Annotated, Any
 from uuid import UUID
@@ -22,13 +22,14 @@ from domain.user import (
     checked_email,
     checked_username,
 )
-from interfaces.http.openapi.annotations import NEXT_PAGE, TEXT, Id, PageOut, Timestamp, headers, problems
-from interfaces.http.paging.listing import Paging, Rows
-from interfaces.http.responses.answers import answer, timestamp
-from interfaces.http.routing.auth import OPEN, Address, Caller
+from interfaces.http.openapi.annotations import NEXT_PAGE, Id, PageOut, Timestamp, problem_responses, response_headers
+from interfaces.http.paging.listing import ListFormat, Paging
+from interfaces.http.responses.answers import format_timestamp, json_answer
+from interfaces.http.routing.auth import PUBLIC, Caller, ClientAddress
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
-from interfaces.http.validation.models import LEFT_OUT, In, rule
+from interfaces.http.validation.models import ABSENT, InputModel, domain_rule
+from interfaces.http.validation.patterns import TEXT
 
 log = structlog.get_logger()
 
@@ -39,12 +40,12 @@ Email = Annotated[
         examples=["ada@example.org"],
         json_schema_extra={"pattern": EMAIL_PATTERN},
     ),
-    AfterValidator(rule(checked_email)),
+    AfterValidator(domain_rule(checked_email)),
 ]
 Username = Annotated[
     str,
     Field(examples=["ada"], json_schema_extra={"pattern": USERNAME_PATTERN}),
-    AfterValidator(rule(checked_username)),
+    AfterValidator(domain_rule(checked_username)),
 ]
 Password = Annotated[
     str,
@@ -54,29 +55,33 @@ Password = Annotated[
         examples=["correct horse battery staple"],
         json_schema_extra=TEXT,
     ),
-    AfterValidator(rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
+    AfterValidator(domain_rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
 ]
 
 
-class UserIn(In):
+class UserIn(InputModel):
+    """A new account."""
+
     email: Email
     username: Username
     password: Password
 
 
-class AccountChangesIn(In):
-    """What is left out stays as it is."""
+class AccountChangesIn(InputModel):
+    """Changes of an account. Fields that are absent stay as they are; the current password is required."""
 
-    email: Email = LEFT_OUT
-    password: Password = LEFT_OUT
+    email: Email = ABSENT
+    password: Password = ABSENT
     current_password: Annotated[
         str,
         Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"], json_schema_extra=TEXT),
-        AfterValidator(rule(checked_text, "current_password", max_length=MAX_PASSWORD_LENGTH)),
+        AfterValidator(domain_rule(checked_text, "current_password", max_length=MAX_PASSWORD_LENGTH)),
     ]
 
 
 class ProfileOut(BaseModel):
+    """A user as everybody may see them."""
+
     id: Id
     username: str
     is_active: bool
@@ -84,23 +89,27 @@ class ProfileOut(BaseModel):
 
 
 class AccountOut(ProfileOut):
+    """A user as they see themselves."""
+
     email: str
 
 
 def profile_out(user: User) -> dict[str, Any]:
+    """Return the user as ProfileOut describes it."""
     return {
         "id": str(user.id),
         "username": user.username,
         "is_active": user.is_active,
-        "created_at": timestamp(user.created_at),
+        "created_at": format_timestamp(user.created_at),
     }
 
 
 def account_out(user: User) -> dict[str, Any]:
+    """Return the user as AccountOut describes it."""
     return {**profile_out(user), "email": user.email}
 
 
-PROFILES = Rows({"id": UUID}, profile_out)
+PROFILES = ListFormat({"id": UUID}, profile_out)
 Users = Annotated[UserReader, Depends(use(UserReader))]
 
 router = new_router("users")
@@ -110,49 +119,51 @@ router = new_router("users")
     "/users",
     status_code=201,
     response_model=AccountOut,
-    responses=problems("common-password", "email-taken", "username-taken"),
-    openapi_extra=OPEN,
+    responses=problem_responses("common-password", "email-taken", "username-taken"),
+    openapi_extra=PUBLIC,
     summary="Sign up",
 )
 async def create_user(
-    body: UserIn, address: Address, create: Annotated[CreateUser, Depends(use(CreateUser))]
+    body: UserIn, address: ClientAddress, create: Annotated[CreateUser, Depends(use(CreateUser))]
 ) -> Response:
     user = await create(email=body.email, username=body.username, password=body.password)
     log.info("account created", user_id=str(user.id), client=address)
-    return answer(account_out(user), 201, location=f"/users/{user.id}").response()
+    return json_answer(account_out(user), 201, location=f"/users/{user.id}").response()
 
 
-@router.get("/users/me", response_model=AccountOut, responses=problems("account-inactive"), summary="One's own account")
+@router.get(
+    "/users/me", response_model=AccountOut, responses=problem_responses("account-inactive"), summary="One's own account"
+)
 async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
-    return answer(account_out(await read(caller))).response()
+    return json_answer(account_out(await read(caller))).response()
 
 
 @router.get(
     "/users",
     response_model=PageOut[ProfileOut],
-    responses=headers(200, Link=NEXT_PAGE),
+    responses=response_headers(200, Link=NEXT_PAGE),
     summary="All users, as everybody may know them",
 )
 async def list_users(request: Request, paging: Paging, users: Users) -> Response:
     listing = paging.listing(request, PROFILES, Sort("id"))
-    return listing.answer(await users.page(listing.window))
+    return listing.response(await users.page(listing.window))
 
 
 @router.get(
     "/users/{user_id}",
     response_model=AccountOut | ProfileOut,
-    responses=problems("user-not-found"),
+    responses=problem_responses("user-not-found"),
     summary="One user; one's own account with its e-mail address",
 )
 async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
     user = await users.get(UserId(user_id))
-    return answer(account_out(user) if user.id == caller else profile_out(user)).response()
+    return json_answer(account_out(user) if user.id == caller else profile_out(user)).response()
 
 
 @router.patch(
     "/users/{user_id}",
     response_model=AccountOut,
-    responses=problems(
+    responses=problem_responses(
         "account-inactive",
         "user-not-found",
         "not-your-account",
@@ -168,23 +179,23 @@ async def change_account(
     user_id: UUID,
     body: AccountChangesIn,
     caller: Caller,
-    address: Address,
+    address: ClientAddress,
     change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
 ) -> Response:
     user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
     fields = sorted(body.model_fields_set - {"current_password"})
     log.info("account changed", user_id=str(user.id), fields=fields, client=address)
-    return answer(account_out(user)).response()
+    return json_answer(account_out(user)).response()
 
 
 @router.delete(
     "/users/{user_id}",
     status_code=204,
-    responses=problems("account-inactive", "user-not-found", "not-your-account", "user-owns-items"),
+    responses=problem_responses("account-inactive", "user-not-found", "not-your-account", "user-owns-items"),
     summary="Delete one's own account",
 )
 async def delete_account(
-    user_id: UUID, caller: Caller, address: Address, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
+    user_id: UUID, caller: Caller, address: ClientAddress, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
 ) -> Response:
     await delete(UserId(user_id), by=caller)
     log.info("account deleted", user_id=str(user_id), client=address)

@@ -1,4 +1,4 @@
-"""Who stands behind a request. A route is closed unless it says that it is open."""
+"""Authentication. Every route requires sign-in unless it is marked as PUBLIC."""
 
 from typing import Annotated, Any
 
@@ -9,44 +9,49 @@ from application.ports import Tokens
 from domain.errors import Unauthenticated
 from domain.user import UserId
 
-OPEN: dict[str, Any] = {"security": []}
-"""As a route's `openapi_extra`: open to all, in the document and in fact."""
+PUBLIC: dict[str, Any] = {"security": []}
+"""For `openapi_extra` of a route: it needs no sign-in, which the OpenAPI document says, too."""
 
 CALLER = "handover.caller"
 
 
-def is_open(route: APIRoute) -> bool:
+def is_public(route: APIRoute) -> bool:
+    """Return whether the route needs no sign-in."""
     return route.openapi_extra is not None and route.openapi_extra.get("security") == []
 
 
 def authenticate(request: Request) -> UserId:
+    """Return the user of the request's access token, and remember it in the scope; raise Unauthenticated."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("not-signed-in", "send an access token in the header Authorization: Bearer")
     state = request.app.state
-    tokens: Tokens = state.offered[Tokens]
+    tokens: Tokens = state.use_cases_and_ports[Tokens]
     caller = tokens.verify(token.strip(), state.now())
     request.scope[CALLER] = caller
     return caller
 
 
-def caller_of(request: Request) -> UserId:
-    """On a closed route."""
+def require_caller(request: Request) -> UserId:
+    """Return the signed-in user of this request.
+
+    Only call it on routes that require sign-in; on a public route it raises Unauthenticated if there is no token.
+    """
     caller: UserId = request.scope[CALLER] if CALLER in request.scope else authenticate(request)
     return caller
 
 
-async def signed_in(request: Request) -> UserId | None:
-    """The caller; None on an open route. The whole app depends on this, so that no route can be closed by half."""
-    return None if is_open(request.scope["route"]) else caller_of(request)
+async def authenticated_user(request: Request) -> UserId | None:
+    """Return the signed-in user; None on a public route. The whole app depends on this, so no route can forget it."""
+    return None if is_public(request.scope["route"]) else require_caller(request)
 
 
-Caller = Annotated[UserId, Depends(signed_in)]
+Caller = Annotated[UserId, Depends(authenticated_user)]
 
 
 async def client_address(request: Request) -> str:
-    """Where the request comes from, as far as the server trusts what it is told of that."""
+    """Return the client's IP address. The server takes it from X-Forwarded-For only if the proxy is trusted."""
     return request.client.host if request.client else "unknown"
 
 
-Address = Annotated[str, Depends(client_address)]
+ClientAddress = Annotated[str, Depends(client_address)]

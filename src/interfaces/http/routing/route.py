@@ -1,4 +1,4 @@
-"""The order in which every request is judged: sign-in, then the announced body, then what FastAPI validates."""
+"""The class of all routes. It checks requests in a fixed order: sign-in, content headers, FastAPI's validation."""
 
 import re
 from collections.abc import Callable, Coroutine
@@ -7,57 +7,72 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response, params
 from fastapi.routing import APIRoute, iter_route_contexts
 
-from interfaces.http.routing.auth import authenticate, is_open
-from interfaces.http.routing.dependencies import asked_directly
-from interfaces.http.validation.body import FORM, JSON, LimitedRequest, check_announced
+from interfaces.http.routing.auth import authenticate, is_public
+from interfaces.http.routing.direct_calls import with_direct_calls
+from interfaces.http.validation.body import FORM, JSON, LimitedRequest, check_content_headers
 
 
 class Route(APIRoute):
-    """FastAPI reads the body before it asks any dependency; here no body is read before it is known whose it is."""
+    """A route that checks sign-in and content headers before the body is read.
+
+    FastAPI itself reads the body before it calls any dependency.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        declared, self.dependant = self.dependant, asked_directly(self.dependant)
+        """Return FastAPI's handler of this route, preceded by the checks."""
+        declared, self.dependant = self.dependant, with_direct_calls(self.dependant)
         handle = super().get_route_handler()
-        self.dependant = declared  # the document tells of all that it asks for
-        closed, media_type = not is_open(self), self._media_type()
+        self.dependant = declared  # the OpenAPI document is made of all that was declared
+        needs_sign_in, media_type = not is_public(self), self._media_type()
 
-        async def judge(request: Request) -> Response:
-            if closed:
+        async def check_and_handle(request: Request) -> Response:
+            if needs_sign_in:
                 authenticate(request)
-            check_announced(request, media_type)
+            check_content_headers(request, media_type)
             return await handle(LimitedRequest(request.scope, request.receive) if media_type else request)
 
-        return judge
+        return check_and_handle
 
     def _media_type(self) -> str | None:
+        """Return the media type of the route's request body; None if it takes no body."""
         if self.body_field is None:
             return None
         return FORM if isinstance(self.body_field.field_info, params.Form) else JSON
 
 
 def new_router(tag: str) -> APIRouter:
+    """Return a router of our class of routes. Operation ids are the names of the route functions."""
     return APIRouter(route_class=Route, tags=[tag], generate_unique_id_function=lambda route: route.name)
 
 
 def add_routes(app: FastAPI, *routers: APIRouter) -> None:
-    """As they are. include_router() would match every request three times over."""
+    """Add the routes themselves. With include_router(), every request would be matched three times.
+
+    Raise TypeError for a route of another class, which would not require sign-in.
+    """
     routes = [route for router in routers for route in router.routes]
     for route in routes:
         if not isinstance(route, Route):
-            raise TypeError(f"{route} would be open to all: make its router with new_router()")
-        _spare_fixed_paths(route, [other.path for other in routes if isinstance(other, Route)])
+            raise TypeError(f"{route} would need no sign-in: make its router with new_router()")
+        _exclude_fixed_paths(route, [other.path for other in routes if isinstance(other, Route)])
         app.router.routes.append(route)
 
 
-def _spare_fixed_paths(route: Route, paths: list[str]) -> None:
-    """No id is called as a fixed path is, or `PUT /tasks/recent` would find fault with an id that nobody has meant."""
+def _exclude_fixed_paths(route: Route, paths: list[str]) -> None:
+    """Make a route with a parameter in its path not match the fixed paths of other routes.
+
+    `PUT /tasks/recent` is then 405, because `/tasks/recent` has no PUT, rather than 422 for an invalid task id.
+    """
     fixed = [re.escape(path) for path in paths if path != route.path and route.path_regex.match(path)]
     if fixed:
         route.path_regex = re.compile(f"(?!({'|'.join(fixed)})$){route.path_regex.pattern}")
 
 
 def allowed_methods(request: Request) -> str:
-    """All methods of a path; FastAPI names those of the first route only."""
+    """Return the methods of all routes that match the request's path, for the header Allow.
+
+    FastAPI names only those of the first route that matches.
+    """
     allowed: set[str] = set()
     for context in iter_route_contexts(request.app.routes):
         if context.methods and context.path_regex.match(request.scope["path"]):

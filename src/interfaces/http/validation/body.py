@@ -1,4 +1,4 @@
-"""Request bodies: how large, of which kind, and JSON without the laxness of the standard parser."""
+"""Request bodies: their size, their media type, and strict JSON."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -7,19 +7,19 @@ from typing import Any, NoReturn
 
 from fastapi import HTTPException, Request
 
-LARGEST = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
 class LimitedRequest(Request):
-    """A request of which no more than the limit is read, and whose JSON is read exactly."""
+    """A request whose body is limited to MAX_BODY_BYTES, and whose JSON is parsed by parse_json()."""
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         size = 0
         async for chunk in super().stream():
             size += len(chunk)
-            if size > LARGEST:
+            if size > MAX_BODY_BYTES:
                 raise HTTPException(413)
             yield chunk
 
@@ -27,21 +27,27 @@ class LimitedRequest(Request):
         return parse_json(await self.body())
 
 
-def check_announced(request: Request, media_type: str | None) -> None:
-    """Judge a body by what its headers say of it; `media_type` is the one that the route takes, if it takes any."""
+def check_content_headers(request: Request, media_type: str | None) -> None:
+    """Raise HTTPException 413 or 415 if the headers announce a body that is too large or of another media type.
+
+    `media_type` is what the route accepts; None if it takes no body.
+    """
     length = request.headers.get("content-length", "0")
-    if length.isdecimal() and (len(length) > len(str(LARGEST)) or int(length) > LARGEST):
+    if length.isdecimal() and (len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES):
         raise HTTPException(413)
     if media_type is None:
         return
-    announced = request.headers.get("content-type")
+    content_type = request.headers.get("content-type")
     empty = length == "0" and "transfer-encoding" not in request.headers
-    if not (empty if announced is None else announced.partition(";")[0].strip().lower() == media_type):
+    if not (empty if content_type is None else content_type.partition(";")[0].strip().lower() == media_type):
         raise HTTPException(415)
 
 
 def parse_json(body: bytes) -> Any:
-    """Raise JSONDecodeError, the only error that FastAPI takes for the sender's, saying what is wrong but not where."""
+    """Parse JSON strictly: no duplicate fields, no NaN or Infinity; numbers with a fraction become Decimal.
+
+    Raise JSONDecodeError, the only error that FastAPI answers with 422. Its message does not quote the body.
+    """
     try:
         return _decoder.decode(body.decode())
     except json.JSONDecodeError as error:

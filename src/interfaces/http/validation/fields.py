@@ -1,4 +1,4 @@
-"""Fields that more than one resource takes: the domain's rules, as validators and as JSON Schema."""
+"""Types of fields that several resources have, with the domain's rules as validators and as JSON Schema."""
 
 import re
 from contextlib import suppress
@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from domain.item import MAX_PRICE, checked_price
 from domain.text import MAX_DESCRIPTION_LENGTH, checked_description
-from interfaces.http.openapi.annotations import TEXT
-from interfaces.http.validation.models import RULE, rule
+from interfaces.http.validation.models import RULE_ERROR, domain_rule
+from interfaces.http.validation.patterns import TEXT
 
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _HOUR = "([01][0-9]|2[0-3])"
@@ -20,30 +20,30 @@ _TIME = (
     "^(?!0000|(0001-01-01|9999-12-31).*[+-][0-9]{2}:)[0-9]{4}-[0-9]{2}-[0-9]{2}"
     rf"[Tt]{_HOUR}(:[0-5][0-9]){{2}}(\.[0-9]+)?([Zz]|[+-]{_HOUR}:[0-5][0-9])$"
 )
-"""RFC 3339 without what Python has no times for: leap seconds, the year 0, and offsets on the first and last days."""
+"""RFC 3339, except for times that Python cannot represent: leap seconds, year 0, offsets on the first and last day."""
 
 
-def _number(value: object) -> Decimal:
-    """JSON's numbers come as int and Decimal, exactly as they were written."""
+def _json_number(value: object) -> Decimal:
+    """Return a JSON number as Decimal. Numbers are parsed as int and Decimal, exactly as they were written."""
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        raise PydanticCustomError(RULE, "must be a number")
+        raise PydanticCustomError(RULE_ERROR, "must be a number")
     return Decimal(value)
 
 
-def _spelt_number(value: object) -> Decimal:
+def _query_number(value: object) -> Decimal:
     """Parse a number in JSON's notation. Decimal() would also accept underscores and digits of other scripts."""
     if not (isinstance(value, str) and _NUMBER.fullmatch(value)):
-        raise PydanticCustomError(RULE, "must be a number")
+        raise PydanticCustomError(RULE_ERROR, "must be a number")
     return Decimal(value)
 
 
-def _spelt_time(value: object) -> datetime:
+def _query_time(value: object) -> datetime:
     """Parse an RFC 3339 time into UTC and truncate it to milliseconds. Pydantic would also accept numbers as times."""
     if isinstance(value, str) and re.fullmatch(_TIME, value):
         with suppress(ValueError):  # no such day in that month
             at = datetime.fromisoformat(value.upper()).astimezone(UTC)
             return at.replace(microsecond=at.microsecond // 1000 * 1000)
-    raise PydanticCustomError(RULE, "must be a date and time with its offset (RFC 3339)")
+    raise PydanticCustomError(RULE_ERROR, "must be a date and time with its offset (RFC 3339)")
 
 
 _PRICE: dict[str, Any] = {
@@ -53,14 +53,16 @@ _PRICE: dict[str, Any] = {
     "multipleOf": 0.01,
     "examples": [149.5],
 }
-Price = Annotated[Decimal, BeforeValidator(_number), AfterValidator(rule(checked_price)), WithJsonSchema(_PRICE)]
-SpeltPrice = Annotated[
-    Decimal, BeforeValidator(_spelt_number), AfterValidator(rule(checked_price)), WithJsonSchema(_PRICE)
+Price = Annotated[
+    Decimal, BeforeValidator(_json_number), AfterValidator(domain_rule(checked_price)), WithJsonSchema(_PRICE)
 ]
-"""In a query, where everything is text."""
-SpeltTime = Annotated[
+QueryPrice = Annotated[
+    Decimal, BeforeValidator(_query_number), AfterValidator(domain_rule(checked_price)), WithJsonSchema(_PRICE)
+]
+"""A price in the query, where every value is text."""
+QueryTime = Annotated[
     datetime,
-    BeforeValidator(_spelt_time),
+    BeforeValidator(_query_time),
     WithJsonSchema(
         {"type": "string", "format": "date-time", "pattern": _TIME, "examples": ["2026-11-22T09:30:00.123Z"]}
     ),
@@ -68,5 +70,5 @@ SpeltTime = Annotated[
 Description = Annotated[
     str,
     Field(max_length=MAX_DESCRIPTION_LENGTH, examples=["Green, with a basket"], json_schema_extra=TEXT),
-    AfterValidator(rule(checked_description)),
+    AfterValidator(domain_rule(checked_description)),
 ]

@@ -1,4 +1,7 @@
-"""What is wrong with a request, field by field, in our own words: a library's may repeat what was sent."""
+"""The base of request models, and the texts of validation errors.
+
+The texts are our own, because those of the library may repeat what was sent, passwords included.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +15,10 @@ from domain.errors import Invalid
 
 T = TypeVar("T")
 
-RULE = "rule"
-LEFT_OUT: Any = MISSING
-"""As the default of a field: not null, and not in the dump."""
+RULE_ERROR = "rule"
+"""The error type of violated rules, whose message is shown as it is."""
+ABSENT: Any = MISSING
+"""The default of a field that may be absent: it is not null, and absent from model_dump(), too."""
 _TEXTS = {
     "missing": "is required",
     "extra_forbidden": "has a field that is not known",
@@ -43,8 +47,8 @@ _TEXTS = {
 }
 
 
-class In(BaseModel):
-    """Base of all request bodies: a JSON object in which no value is converted and no field is unknown."""
+class InputModel(BaseModel):
+    """The base of all request bodies: a JSON object. Values are not converted, and unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,35 +62,41 @@ class In(BaseModel):
         """
         if isinstance(value, dict):
             return value
-        raise PydanticCustomError(RULE, "{detail}", {"detail": "must be an object"})
+        raise PydanticCustomError(RULE_ERROR, "{detail}", {"detail": "must be an object"})
 
 
-def rule(check: Callable[..., T], *args: Any, **kwargs: Any) -> Callable[[Any], T]:
-    """A rule of the domain as a validator, so that it is written once and all broken rules are told together."""
+def domain_rule(check: Callable[..., T], *args: Any, **kwargs: Any) -> Callable[[Any], T]:
+    """Return a Pydantic validator that applies a rule of the domain, so that each rule is written only once.
+
+    `check` returns the valid value or raises Invalid, and is called with the value as its last positional argument.
+    """
     check = partial(check, *args, **kwargs)
 
     def validator(value: Any) -> T:
         try:
             return check(value)
         except Invalid as invalid:
-            raise PydanticCustomError(RULE, "{detail}", {"detail": invalid.detail}) from None
+            raise PydanticCustomError(RULE_ERROR, "{detail}", {"detail": invalid.detail}) from None
 
     return validator
 
 
-def pointer(field: str | None) -> str:
+def json_pointer(field: str | None) -> str:
+    """Return the JSON pointer (RFC 6901) of a field; the empty one, for the whole request, if None."""
     return f"/{field}" if field else ""
 
 
-def faults(error: RequestValidationError) -> list[dict[str, str]]:
-    return [_fault(found) for found in error.errors()]
+def field_errors(error: RequestValidationError) -> list[dict[str, str]]:
+    """Return the `errors` of a problem response: the JSON pointer of each wrong field, and what is wrong with it."""
+    return [_field_error(found) for found in error.errors()]
 
 
-def _fault(found: dict[str, Any]) -> dict[str, str]:
+def _field_error(found: dict[str, Any]) -> dict[str, str]:
+    """Return the pointer and text of one of Pydantic's errors."""
     kind, (_, *path) = found["type"], found["loc"]
     if kind == "json_invalid":
         path = []
     elif kind == "extra_forbidden":
-        path = path[:-1]  # its name is the sender's
-    text = found["msg"] if kind == RULE else _TEXTS.get(kind, "is not valid").format(**found.get("ctx", {}))
-    return {"pointer": "".join(pointer(str(part)) for part in path), "detail": text}
+        path = path[:-1]  # without the field's name, which the sender has chosen
+    text = found["msg"] if kind == RULE_ERROR else _TEXTS.get(kind, "is not valid").format(**found.get("ctx", {}))
+    return {"pointer": "".join(json_pointer(str(part)) for part in path), "detail": text}

@@ -1,4 +1,7 @@
-"""What every list does: one row more than the page to see whether more follow, and a count that stops early."""
+"""Pages of lists.
+
+A page reads one document more than it shows, to learn whether more follow. Its count stops at COUNT_LIMIT.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,85 +9,100 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from application.paging import COUNT_LIMIT, Page, Position, Window
-from infrastructure.persistence.beanie.connection import Rows
-from infrastructure.persistence.beanie.rows import Row, cents_of
+from infrastructure.persistence.beanie.connection import Collection
+from infrastructure.persistence.beanie.rows import Row, to_cents
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """The rows that a list has, and in which order: all by names of stored fields."""
+class ListQuery:
+    """The conditions and the order of a list, by names of stored fields.
+
+    `equal` has fields that must have a value, `ranges` fields with operators such as `{"$gte": 100}`.
+    """
 
     equal: Mapping[str, object] = field(default_factory=dict)
     ranges: Mapping[str, object] = field(default_factory=dict)
-    by: str = "_id"
+    sort_field: str = "_id"
     descending: bool = False
 
     @property
-    def all(self) -> dict[str, object]:
+    def conditions(self) -> dict[str, object]:
+        """All conditions as a MongoDB filter."""
         return {**self.equal, **self.ranges}
 
     @property
-    def order(self) -> list[str]:
-        return ["_id"] if self.by == "_id" else [self.by, "_id"]
+    def sort_fields(self) -> list[str]:
+        """The fields to sort by; the last one is unique."""
+        return ["_id"] if self.sort_field == "_id" else [self.sort_field, "_id"]
 
     @property
-    def is_a_piece_of_an_index(self) -> bool:
-        """Else there is a range in another order than its own, which takes a scan."""
-        return self.ranges.keys() <= {self.by}
+    def fits_one_index(self) -> bool:
+        """Whether the list is one range of an index: it has no range, except of the field that it is sorted by."""
+        return self.ranges.keys() <= {self.sort_field}
 
     @property
     def hint(self) -> list[tuple[str, int]] | None:
-        """The one index, which spares the server trying others. What to scan, the range or the list in its order, it
-        finds out by trying."""
-        return [(name, 1) for name in (*self.equal, *self.order)] if self.is_a_piece_of_an_index else None
+        """The index to use if the list is one range of it, which saves the server from trying others.
 
-    def behind(self, position: Position) -> dict[str, object]:
-        later, not_later = ("$lt", "$gte") if self.descending else ("$gt", "$lte")
-        if self.by == "_id":
-            return {"$and": [self.all, {"_id": {later: position.id}}]}
-        value = cents_of(position.value) if isinstance(position.value, Decimal) else position.value
-        if self.is_a_piece_of_an_index:
-            # As two, which the server merges: however many ties there are, none is read twice.
-            pieces: list[dict[str, object]] = [
-                {self.by: value, "_id": {later: position.id}},
-                {self.by: {later: value}},
+        Otherwise None: the server tries out whether to read the range and sort, or to read in order and filter.
+        """
+        return [(name, 1) for name in (*self.equal, *self.sort_fields)] if self.fits_one_index else None
+
+    def after(self, position: Position) -> dict[str, object]:
+        """Return the filter for the documents behind this position."""
+        beyond, not_beyond = ("$lt", "$gte") if self.descending else ("$gt", "$lte")
+        if self.sort_field == "_id":
+            return {"$and": [self.conditions, {"_id": {beyond: position.id}}]}
+        value = to_cents(position.value) if isinstance(position.value, Decimal) else position.value
+        if self.fits_one_index:
+            # Two ranges of the index, which the server merges. It reads no document twice, whatever the values.
+            alternatives: list[dict[str, object]] = [
+                {self.sort_field: value, "_id": {beyond: position.id}},
+                {self.sort_field: {beyond: value}},
             ]
-            return {"$or": [{"$and": [self.all, piece]} for piece in pieces]}
-        # Alternatives would each be planned alone, and badly.
-        before = {self.by: value, "_id": {not_later: position.id}}
-        return {"$and": [self.all, {self.by: {f"{later}e": value}}, {"$nor": [before]}]}
+            return {"$or": [{"$and": [self.conditions, alternative]} for alternative in alternatives]}
+        # With $or the server would plan each alternative by itself, and badly.
+        before = {self.sort_field: value, "_id": {not_beyond: position.id}}
+        return {"$and": [self.conditions, {self.sort_field: {f"{beyond}e": value}}, {"$nor": [before]}]}
 
 
-async def page_of(rows: Rows, listing: Listing, window: Window, entity_from: Callable[[Row], T]) -> Page[T]:
-    found = await rows.find(
-        listing.all if window.after is None else listing.behind(window.after),
-        sort=[(name, -1 if listing.descending else 1) for name in listing.order],
+async def find_page(
+    collection: Collection, query: ListQuery, window: Window, entity_from: Callable[[Row], T]
+) -> Page[T]:
+    """Return a page of a list. If the total is wanted and does not follow from the page, it costs a second request."""
+    found = await collection.find(
+        query.conditions if window.after is None else query.after(window.after),
+        sort=[(name, -1 if query.descending else 1) for name in query.sort_fields],
         skip=window.skip if window.after is None else 0,
         limit=window.limit + 1,
-        hint=listing.hint,
+        hint=query.hint,
     ).to_list()
     more = len(found) > window.limit
     total = None
     if window.count:
-        is_end = window.after is None and not more and (found or not window.skip)
-        total = min(window.skip + len(found), COUNT_LIMIT) if is_end else await _count(rows, listing)
+        is_last_page = window.after is None and not more and (found or not window.skip)
+        total = min(window.skip + len(found), COUNT_LIMIT) if is_last_page else await _count(collection, query)
     return Page(items=[entity_from(row) for row in found[: window.limit]], more=more, total=total)
 
 
-async def _count(rows: Rows, listing: Listing) -> int:
-    if not listing.all and await rows.estimated_document_count() > 2 * COUNT_LIMIT:
-        return COUNT_LIMIT  # the estimate costs nothing, and is out by what is being written, not by as much as this
-    # The command, and not the driver's method, which is an aggregation: the server counts keys twice as fast.
-    result: dict[str, Any] = await rows.database.command(
+async def _count(collection: Collection, query: ListQuery) -> int:
+    """Return the number of documents in the list, up to COUNT_LIMIT.
+
+    This sends the command `count` itself. The driver's count_documents() is an aggregation, which takes the server
+    twice as long.
+    """
+    if not query.conditions and await collection.estimated_document_count() > 2 * COUNT_LIMIT:
+        return COUNT_LIMIT  # the estimate is free; it is off by what is being written, which is less than COUNT_LIMIT
+    result: dict[str, Any] = await collection.database.command(
         "count",
-        rows.name,
-        query=listing.all,
+        collection.name,
+        query=query.conditions,
         limit=COUNT_LIMIT,
-        hint=dict.fromkeys((*listing.all, "_id"), 1),
-        readConcern=rows.read_concern.document,
-        codec_options=rows.codec_options,
+        hint=dict.fromkeys((*query.conditions, "_id"), 1),
+        readConcern=collection.read_concern.document,
+        codec_options=collection.codec_options,
     )
     count: int = result["n"]
     return count

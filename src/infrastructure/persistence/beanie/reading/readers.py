@@ -1,5 +1,7 @@
-"""Reads of what the majority of the servers has: without a session or a transaction, and in one statement each, but
-for pages whose total is wanted and does not follow from their rows."""
+"""The readers, outside any transaction, with majority read concern.
+
+Each query is one request, except for a page whose total is wanted and does not follow from the page itself.
+"""
 
 from typing import Any
 
@@ -11,11 +13,13 @@ from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.beanie.connection import Connection
 from infrastructure.persistence.beanie.documents import ItemDocument, TaskDocument, TransferDocument, UserDocument
-from infrastructure.persistence.beanie.reading.paging import Listing, page_of
-from infrastructure.persistence.beanie.rows import cents_of, owned_item_from, task_from, transfer_from, user_from
+from infrastructure.persistence.beanie.reading.paging import ListQuery, find_page
+from infrastructure.persistence.beanie.rows import owned_item_from, task_from, to_cents, transfer_from, user_from
 
 
 class BeanieUserReader:
+    """The UserReader."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -30,7 +34,7 @@ class BeanieUserReader:
 
     async def page(self, window: Window) -> Page[User]:
         async with self._connection.reading():
-            return await page_of(self._connection.collection(UserDocument), Listing(), window, user_from)
+            return await find_page(self._connection.collection(UserDocument), ListQuery(), window, user_from)
 
     async def _find(self, **query: object) -> User | None:
         async with self._connection.reading():
@@ -39,6 +43,8 @@ class BeanieUserReader:
 
 
 class BeanieItemReader:
+    """The ItemReader."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -52,25 +58,30 @@ class BeanieItemReader:
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
         prices: dict[str, object] = {}
         if filter.min_price is not None:
-            prices["$gte"] = cents_of(filter.min_price)
+            prices["$gte"] = to_cents(filter.min_price)
         if filter.max_price is not None:
-            prices["$lte"] = cents_of(filter.max_price)
-        listing = Listing(
+            prices["$lte"] = to_cents(filter.max_price)
+        query = ListQuery(
             equal={} if filter.owner_id is None else {"owner_id": filter.owner_id},
             ranges={"cents": prices} if prices else {},
-            by={"id": "_id", "price": "cents"}.get(sort.by, sort.by),
+            sort_field={"id": "_id", "price": "cents"}.get(sort.by, sort.by),
             descending=sort.descending,
         )
         async with self._connection.reading():
-            return await page_of(self._connection.collection(ItemDocument), listing, window, owned_item_from)
+            return await find_page(self._connection.collection(ItemDocument), query, window, owned_item_from)
 
 
 class BeanieTransferReader:
+    """The TransferReader."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """The item and the page in one statement. The item knows how many transfers it has had."""
+        """Return a page of an item's transfers, by number.
+
+        One request gets item and page; the item has the number of its transfers, so nothing is counted.
+        """
         page: list[dict[str, Any]] = [{"$sort": {"number": 1}}, {"$limit": window.limit + 1}]
         if window.after is not None:
             number, id = window.after.value, window.after.id
@@ -105,6 +116,8 @@ class BeanieTransferReader:
 
 
 class BeanieTaskReader:
+    """The TaskReader."""
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -116,11 +129,11 @@ class BeanieTaskReader:
         return task_from(row)
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        listing = Listing(
+        query = ListQuery(
             equal={"owner_id": filter.owner_id} | ({} if filter.status is None else {"status": filter.status.value}),
             ranges={} if filter.created_after is None else {"created_at": {"$gt": filter.created_after}},
-            by="_id" if sort.by == "id" else sort.by,
+            sort_field="_id" if sort.by == "id" else sort.by,
             descending=sort.descending,
         )
         async with self._connection.reading():
-            return await page_of(self._connection.collection(TaskDocument), listing, window, task_from)
+            return await find_page(self._connection.collection(TaskDocument), query, window, task_from)

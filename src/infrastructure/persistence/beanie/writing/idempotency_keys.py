@@ -1,4 +1,4 @@
-"""Idempotency keys inside a unit of work."""
+"""Idempotency keys of a unit of work."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -7,21 +7,26 @@ from pymongo.errors import DuplicateKeyError
 
 from application.errors import KeyInFlight, KeyReused
 from application.ports import KeyId
-from infrastructure.persistence.beanie.connection import Rows
-from infrastructure.persistence.beanie.errors import WriteConflict, translated
+from infrastructure.persistence.beanie.connection import Collection
+from infrastructure.persistence.beanie.errors import WriteConflict, translate_errors
 from infrastructure.persistence.beanie.rows import key_id
-from infrastructure.persistence.beanie.writing.transaction import Transacted
+from infrastructure.persistence.beanie.writing.transaction import TransactionCollection
 
 
 class BeanieKeys:
-    def __init__(self, keys: Transacted, committed: Rows) -> None:
+    """The KeyRepository."""
+
+    def __init__(self, keys: TransactionCollection, committed: Collection) -> None:
         self._keys = keys
         self._committed = committed
 
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        """Nobody can wait for another transaction's end here, so the max_wait is the caller's."""
+        """Claim the key, or return the answer stored with it (see KeyRepository).
+
+        MongoDB cannot wait for the end of another transaction, so KeyInFlight is raised at once.
+        """
         id = key_id(key)
         claim = {"fingerprint": fingerprint, "expires_at": at + lifetime, "answer": None}
         try:
@@ -29,20 +34,24 @@ class BeanieKeys:
         except WriteConflict:
             raise KeyInFlight("another unit of work holds the key") from None
         except DuplicateKeyError:
-            return await self._answer(id, fingerprint, at)
+            return await self._stored_answer(id, fingerprint, at)
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
         if not await self._keys.set({"_id": key_id(key)}, {"answer": answer}):
-            raise LookupError("a key is claimed before its answer is kept")
+            raise LookupError("a key must be claimed before its answer is stored")
 
-    async def _answer(self, id: dict[str, UUID | str], fingerprint: bytes, at: datetime) -> bytes:
-        """Outside of the transaction, which is over, and with majority concern: no replay is ever rolled back."""
-        with translated():
-            kept = await self._committed.find_one({"_id": id})
-        if kept is None or kept["expires_at"] <= at:
+    async def _stored_answer(self, id: dict[str, UUID | str], fingerprint: bytes, at: datetime) -> bytes:
+        """Return the answer of a key that was used before; raise KeyReused or KeyInFlight.
+
+        Read outside the transaction, which the duplicate key has ended, and with majority read concern, so that a
+        failover cannot undo an answer that was replayed.
+        """
+        with translate_errors():
+            stored = await self._committed.find_one({"_id": id})
+        if stored is None or stored["expires_at"] <= at:
             raise KeyInFlight("the key's first use has not reached the majority yet")
-        if kept["fingerprint"] != fingerprint:
+        if stored["fingerprint"] != fingerprint:
             raise KeyReused
-        answer: bytes = kept["answer"]
+        answer: bytes = stored["answer"]
         return answer

@@ -1,4 +1,4 @@
-"""What units of work change, by aggregate."""
+"""The repositories of a unit of work, by aggregate."""
 
 from application.errors import TryAgain
 from domain.errors import Conflict, NotFound
@@ -21,59 +21,68 @@ from infrastructure.persistence.beanie.rows import (
     task_from,
     user_from,
 )
-from infrastructure.persistence.beanie.writing.transaction import Transacted
+from infrastructure.persistence.beanie.writing.transaction import TransactionCollection
 
 
 class BeanieUsers:
-    def __init__(self, users: Transacted, items: Transacted) -> None:
+    """The UserRepository."""
+
+    def __init__(self, users: TransactionCollection, items: TransactionCollection) -> None:
         self._users = users
         self._items = items
-        self._names: dict[UserId, str] = {}
+        self._usernames: dict[UserId, str] = {}
 
     async def add(self, user: User) -> None:
         await self._users.insert(document_of_user(user))
-        self._names[user.id] = user.username
+        self._usernames[user.id] = user.username
 
     async def get_for_update(self, user_id: UserId) -> User:
         row = await self._users.lock(user_id)
         if row is None:
             raise NotFound("user-not-found", "there is no such user")
-        return self._known(user_from(row))
+        return self._remember(user_from(row))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        """Costs a write and a round trip each. Of units that hold the same user at the same time one goes on. Those of
-        the same process wait for their turn if they have done nothing yet; the others get TryAgain at once."""
+        """Return those of the users that exist, and lock them (see UserRepository.hold).
+
+        Here the lock is exclusive: of several units of work that hold the same user, one goes on. Others of the same
+        process wait if this is the first thing that they do; all others get TryAgain at once. Takes one round trip per
+        user.
+        """
         await self._users.wait_for(*user_ids)
         rows = [await self._users.lock(user_id) for user_id in sorted(set(user_ids))]
-        return {user.id: self._known(user) for user in map(user_from, filter(None, rows))}
+        return {user.id: self._remember(user) for user in map(user_from, filter(None, rows))}
 
     async def save(self, user: User) -> None:
         if not await self._users.replace(document_of_user(user), version=user.version - 1):
             raise TryAgain("the user has changed")
 
     async def remove(self, user: User) -> None:
-        # An item that comes to them meanwhile is no danger: its unit of work holds them, and so one of the two fails.
+        # A unit of work that gives this user an item meanwhile holds the user, so that one of the two fails.
         if await self._items.find(owner_id=user.id):
             raise Conflict("user-owns-items", "an account that owns items cannot be deleted")
         if not await self._users.remove(_id=user.id, version=user.version):
             raise TryAgain("the user has changed")
 
-    async def name_of(self, user_id: UserId) -> str:
-        """As a rule the unit of work has held them before, and this asks nobody."""
-        if user_id not in self._names:
+    async def username_of(self, user_id: UserId) -> str:
+        """Return the user's username, usually without a request, because the unit of work has held the user before."""
+        if user_id not in self._usernames:
             row = await self._users.find(_id=user_id)
             if row is None:
                 raise LookupError("an item's owner is held before the item is stored")
-            self._known(user_from(row))
-        return self._names[user_id]
+            self._remember(user_from(row))
+        return self._usernames[user_id]
 
-    def _known(self, user: User) -> User:
-        self._names[user.id] = user.username
+    def _remember(self, user: User) -> User:
+        """Remember the username for username_of(), and return the user."""
+        self._usernames[user.id] = user.username
         return user
 
 
 class BeanieItems:
-    def __init__(self, items: Transacted, users: BeanieUsers) -> None:
+    """The ItemRepository."""
+
+    def __init__(self, items: TransactionCollection, users: BeanieUsers) -> None:
         self._items = items
         self._users = users
 
@@ -95,11 +104,13 @@ class BeanieItems:
             raise TryAgain("the item has changed")
 
     async def _document_of(self, item: Item) -> ItemDocument:
-        return document_of_item(item, await self._users.name_of(item.owner_id))
+        return document_of_item(item, await self._users.username_of(item.owner_id))
 
 
 class BeanieTransfers:
-    def __init__(self, transfers: Transacted) -> None:
+    """The TransferRepository."""
+
+    def __init__(self, transfers: TransactionCollection) -> None:
         self._transfers = transfers
 
     async def add(self, transfer: Transfer) -> None:
@@ -107,7 +118,9 @@ class BeanieTransfers:
 
 
 class BeanieTasks:
-    def __init__(self, tasks: Transacted) -> None:
+    """The TaskRepository."""
+
+    def __init__(self, tasks: TransactionCollection) -> None:
         self._tasks = tasks
 
     async def add(self, task: Task) -> None:
@@ -132,15 +145,17 @@ class BeanieTasks:
 
 
 class BeanieSessions:
-    def __init__(self, sessions: Transacted, tokens: Transacted) -> None:
+    """The SessionRepository."""
+
+    def __init__(self, sessions: TransactionCollection, tokens: TransactionCollection) -> None:
         self._sessions = sessions
         self._tokens = tokens
-        self._known: dict[SessionId, bytes] = {}
-        """The token that each session has, as this unit of work knows it."""
+        self._token_hashes: dict[SessionId, bytes] = {}
+        """The current token hash of each session that this unit of work has read or stored."""
 
     async def add(self, session: Session) -> None:
         await self._sessions.insert(document_of_session(session))
-        await self._keep_token(session)
+        await self._add_token(session)
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
         row = await self._tokens.find(_id=token_hash)
@@ -151,14 +166,14 @@ class BeanieSessions:
         if row is None:
             raise NotFound("session-not-found", "there is no such session")
         session = session_from(row)
-        self._known[session.id] = session.token_hash
+        self._token_hashes[session.id] = session.token_hash
         return session
 
     async def save(self, session: Session) -> None:
         if not await self._sessions.replace(document_of_session(session), version=session.version - 1):
             raise TryAgain("the session has changed")
-        if self._known.get(session.id) != session.token_hash:
-            await self._keep_token(session)
+        if self._token_hashes.get(session.id) != session.token_hash:
+            await self._add_token(session)
 
     async def revoke_all(self, user_id: UserId) -> None:
         changes: dict[str, object] = {"$set": {"revoked": True}, "$inc": {"version": 1}}
@@ -168,18 +183,21 @@ class BeanieSessions:
         await self._sessions.remove_all(user_id=user_id)
         await self._tokens.remove_all(user_id=user_id)
 
-    async def _keep_token(self, session: Session) -> None:
+    async def _add_token(self, session: Session) -> None:
+        """Store the session's current token hash."""
         await self._tokens.insert(document_of_token(session))
-        self._known[session.id] = session.token_hash
+        self._token_hashes[session.id] = session.token_hash
 
 
 class BeanieAttempts:
-    def __init__(self, attempts: Transacted) -> None:
+    """The LoginAttemptRepository."""
+
+    def __init__(self, attempts: TransactionCollection) -> None:
         self._attempts = attempts
         self._versions: dict[bytes, int] = {}
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
-        """What is missing cannot be locked, so it is made."""
+        """Return and lock the attempts (see LoginAttemptRepository). Missing documents are inserted, to be locked."""
         found: dict[bytes, LoginAttempts] = {}
         await self._attempts.wait_for(*subjects)
         for subject in sorted(set(subjects)):

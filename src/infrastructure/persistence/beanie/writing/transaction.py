@@ -1,7 +1,8 @@
 """Collections inside one transaction.
 
-MongoDB locks nothing that is read, and whoever writes what another open transaction has written fails at once. So what
-is to be held or read for update is written to: a counter in it grows, which nobody reads.
+MongoDB does not lock documents that are read, and a transaction that writes a document which another open transaction
+has written fails at once. So a document is locked or held by a write to it: its counter `locks`, which nobody reads, is
+incremented.
 """
 
 from collections.abc import Iterable
@@ -14,101 +15,114 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
 from application.locks import KeyedLock
-from infrastructure.persistence.beanie.connection import Rows
-from infrastructure.persistence.beanie.errors import translated
+from infrastructure.persistence.beanie.connection import Collection
+from infrastructure.persistence.beanie.errors import translate_errors
 
 
-class Turn:
-    """The place of one unit of work in the queues of this process.
+class LockQueue:
+    """Makes a unit of work wait for others of this process before it locks the same documents.
 
-    MongoDB refuses whoever writes second, at once. Within a process that one waits here instead; but only ahead of its
-    first statement, since a snapshot that is older than what was waited for would be refused all the same.
+    MongoDB would refuse it at once instead. Waiting only helps before the first statement: the statements of a
+    transaction see a snapshot, and if that is older than the other unit's commit, the write is refused all the same.
     """
 
-    def __init__(self, gate: KeyedLock, ends: AsyncExitStack) -> None:
-        self._gate = gate
-        self._ends = ends
-        self.is_over = False
+    def __init__(self, locks: KeyedLock, end_of_unit: AsyncExitStack) -> None:
+        self._locks = locks
+        self._end_of_unit = end_of_unit
+        """Releases the locks when the unit of work ends."""
+        self.is_closed = False
+        """Whether the first statement has been sent, so that waiting no longer helps."""
 
-    async def wait(self, ids: Iterable[Any]) -> None:
-        """Always in the same order, so that no two wait for one another."""
-        if not self.is_over:
-            self.is_over = True
+    async def wait_for(self, ids: Iterable[Any]) -> None:
+        """Wait until no other unit of work of this process has these documents; do nothing after the first statement.
+
+        The ids are locked in sorted order, so that two units of work cannot wait for each other.
+        """
+        if not self.is_closed:
+            self.is_closed = True
             for id in sorted(set(ids)):
-                await self._ends.enter_async_context(self._gate(id))
+                await self._end_of_unit.enter_async_context(self._locks(id))
 
 
-class Transacted:
-    """A collection inside one transaction.
+class TransactionCollection:
+    """A collection whose operations all belong to one transaction.
 
-    To the driver the session is an option, and what is called without it escapes the transaction. Here nothing can be.
+    The driver takes the session as an option, and an operation without it is not part of the transaction. Here it
+    cannot be forgotten.
     """
 
-    def __init__(self, rows: Rows, session: AsyncClientSession, turn: Turn) -> None:
-        self._collection = rows
+    def __init__(self, collection: Collection, session: AsyncClientSession, queue: LockQueue) -> None:
+        self._raw = collection
         self._session = session
-        self._turn = turn
+        self._queue = queue
 
     @property
-    def _rows(self) -> Rows:
-        self._turn.is_over = True
-        return self._collection
+    def _collection(self) -> Collection:
+        self._queue.is_closed = True
+        return self._raw
 
     async def wait_for(self, *ids: object) -> None:
-        """What this unit is about to lock, if that is the first thing that it does."""
-        await self._turn.wait(ids)
+        """Wait for other units of work that have these documents, if this is the first thing that the unit does."""
+        await self._queue.wait_for(ids)
 
     async def find(self, **query: object) -> dict[str, Any] | None:
-        with translated():
-            return await self._rows.find_one(query, session=self._session)
+        """Return a document with these fields, or None."""
+        with translate_errors():
+            return await self._collection.find_one(query, session=self._session)
 
     async def lock(self, id: UUID) -> dict[str, Any] | None:
+        """Lock the document with this id and return it, or None if there is none."""
         await self.wait_for(id)
-        with translated():
-            return await self._rows.find_one_and_update(
+        with translate_errors():
+            return await self._collection.find_one_and_update(
                 {"_id": id}, {"$inc": {"locks": 1}}, session=self._session, return_document=ReturnDocument.AFTER
             )
 
     async def lock_or_insert(self, document: Document) -> dict[str, Any]:
-        """The one with this document's id, or else this one."""
+        """Lock the stored document with this document's id and return it; insert this document if there is none."""
         new = document.model_dump(by_alias=True, exclude={"id"})
-        with translated():
-            row = await self._rows.find_one_and_update(
+        with translate_errors():
+            row = await self._collection.find_one_and_update(
                 {"_id": document.id},
                 {"$inc": {"locks": 1}, "$setOnInsert": new},
                 upsert=True,
                 session=self._session,
                 return_document=ReturnDocument.AFTER,
             )
-        assert row is not None  # noqa: S101 - there was one, or now is
+        assert row is not None  # noqa: S101 - an upsert always returns a document
         return row
 
     async def insert(self, document: Document) -> None:
-        with translated():
-            await self._rows.insert_one(document.model_dump(by_alias=True), session=self._session)
+        """Insert a new document."""
+        with translate_errors():
+            await self._collection.insert_one(document.model_dump(by_alias=True), session=self._session)
 
     async def replace(self, document: Document, **query: object) -> bool:
-        """Whether there was one that fits."""
-        with translated():
-            result = await self._rows.replace_one(
+        """Replace the stored document with this id and these fields; return whether there was one."""
+        with translate_errors():
+            result = await self._collection.replace_one(
                 {"_id": document.id, **query}, document.model_dump(by_alias=True), session=self._session
             )
         return result.matched_count == 1
 
     async def set(self, query: dict[str, object], fields: dict[str, object], *, upsert: bool = False) -> bool:
-        with translated():
-            result = await self._rows.update_one(query, {"$set": fields}, upsert=upsert, session=self._session)
+        """Set fields of the document that matches; return whether there was one. `upsert` inserts it if not."""
+        with translate_errors():
+            result = await self._collection.update_one(query, {"$set": fields}, upsert=upsert, session=self._session)
         return result.matched_count == 1
 
     async def update_all(self, query: dict[str, object], changes: dict[str, object]) -> None:
-        with translated():
-            await self._rows.update_many(query, changes, session=self._session)
+        """Apply update operators, such as `$inc`, to all documents that match."""
+        with translate_errors():
+            await self._collection.update_many(query, changes, session=self._session)
 
     async def remove(self, **query: object) -> bool:
-        with translated():
-            result = await self._rows.delete_one(query, session=self._session)
+        """Remove one document with these fields; return whether there was one."""
+        with translate_errors():
+            result = await self._collection.delete_one(query, session=self._session)
         return result.deleted_count == 1
 
     async def remove_all(self, **query: object) -> None:
-        with translated():
-            await self._rows.delete_many(query, session=self._session)
+        """Remove all documents with these fields."""
+        with translate_errors():
+            await self._collection.delete_many(query, session=self._session)

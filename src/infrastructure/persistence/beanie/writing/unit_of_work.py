@@ -1,4 +1,4 @@
-"""Units of work: one transaction each, with snapshot reads and majority writes."""
+"""The unit of work: one transaction with snapshot reads and majority writes."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from application.errors import OutcomeUnknown
-from infrastructure.persistence.beanie.connection import PATIENCE, Connection
+from infrastructure.persistence.beanie.connection import TIMEOUT_SECONDS, Connection
 from infrastructure.persistence.beanie.documents import (
     AttemptsDocument,
     ItemDocument,
@@ -18,7 +18,7 @@ from infrastructure.persistence.beanie.documents import (
     TransferDocument,
     UserDocument,
 )
-from infrastructure.persistence.beanie.errors import translated
+from infrastructure.persistence.beanie.errors import translate_errors
 from infrastructure.persistence.beanie.writing.idempotency_keys import BeanieKeys
 from infrastructure.persistence.beanie.writing.repositories import (
     BeanieAttempts,
@@ -28,15 +28,17 @@ from infrastructure.persistence.beanie.writing.repositories import (
     BeanieTransfers,
     BeanieUsers,
 )
-from infrastructure.persistence.beanie.writing.transaction import Transacted, Turn
+from infrastructure.persistence.beanie.writing.transaction import LockQueue, TransactionCollection
 
 
 class BeanieUnitOfWork:
-    def __init__(self, connection: Connection, session: AsyncClientSession, turn: Turn) -> None:
+    """The UnitOfWork, with a repository per aggregate."""
+
+    def __init__(self, connection: Connection, session: AsyncClientSession, queue: LockQueue) -> None:
         self._session = session
 
-        def within(kind: type[Document]) -> Transacted:
-            return Transacted(connection.collection(kind), session, turn)
+        def within(kind: type[Document]) -> TransactionCollection:
+            return TransactionCollection(connection.collection(kind), session, queue)
 
         self.users = BeanieUsers(within(UserDocument), within(ItemDocument))
         self.items = BeanieItems(within(ItemDocument), self.users)
@@ -47,15 +49,18 @@ class BeanieUnitOfWork:
         self.keys = BeanieKeys(within(KeyDocument), connection.collection(KeyDocument))
 
     async def commit(self) -> None:
-        """Repeated until the outcome is known: the server applies a commit once, however often it is told to."""
+        """Commit; repeat until the outcome is known, at most for TIMEOUT_SECONDS.
+
+        The server applies a commit once, however often it is sent. Raise OutcomeUnknown or TryAgain.
+        """
         clock = asyncio.get_running_loop()
-        until = clock.time() + PATIENCE
+        until = clock.time() + TIMEOUT_SECONDS
         while True:
             try:
                 await self._session.commit_transaction()
             except PyMongoError as error:
                 if not error.has_error_label("UnknownTransactionCommitResult"):
-                    with translated():
+                    with translate_errors():
                         raise
                 if clock.time() >= until:
                     raise OutcomeUnknown("MongoDB did not say whether the commit took effect") from error

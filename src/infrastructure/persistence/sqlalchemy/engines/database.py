@@ -1,4 +1,8 @@
-"""One database as the adapter uses it, whichever engine it is: its pools, and connections on loan from them."""
+"""A database: its connection pools, and statements that run outside a transaction.
+
+The engines (`postgresql`, `sqlite`) build a Database with a Driver of their own. Connections come from SQLAlchemy's
+pool, but statements are executed by the driver (see `compiled`).
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,136 +16,169 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from application.errors import Busy, TryAgain
-from infrastructure.capacity import enter
-from infrastructure.persistence.sqlalchemy.engines.compiled import Parameters, Prepared, prepare, together
-from infrastructure.persistence.sqlalchemy.engines.errors import ConnectionLost, translated
+from infrastructure.capacity_limiter import CapacityLimiter
+from infrastructure.persistence.sqlalchemy.engines.combined import combine
+from infrastructure.persistence.sqlalchemy.engines.compiled import CompiledStatement, Parameters, compile_statement
+from infrastructure.persistence.sqlalchemy.engines.errors import ConnectionLost, translate_errors
 from infrastructure.persistence.sqlalchemy.rows import Row
 
-registry.register("postgresql.handover", "infrastructure.persistence.sqlalchemy.engines.postgresql", "PostgresDialect")
-registry.register("sqlite.handover", "infrastructure.persistence.sqlalchemy.engines.sqlite", "SqliteDialect")
+ENGINES = "infrastructure.persistence.sqlalchemy.engines"
+registry.register("postgresql.handover", f"{ENGINES}.postgresql", "PostgresDialect")
+registry.register("sqlite.handover", f"{ENGINES}.sqlite", "SqliteDialect")
 
 T = TypeVar("T")
-Work = Callable[[Connection], object]
+SchemaChange = Callable[[Connection], object]
+"""Changes the schema through a synchronous SQLAlchemy connection, as Alembic does."""
 
 
 class Driver(Protocol):
-    """What an engine's driver does, and what its errors mean. Its connections are in autocommit mode."""
+    """An engine's driver: how it executes statements, and what its errors mean. Connections are in autocommit mode."""
 
     @property
-    def place(self) -> str:
-        """Where the database is, as messages name it."""
-        ...
-
-    @property
-    def names_columns(self) -> bool:
-        """Whether its rows can be asked by name, and so be left as they are where no value has to be converted."""
+    def location(self) -> str:
+        """The database as error messages name it, such as `PostgreSQL at localhost:5432`."""
         ...
 
     @property
-    def begin(self) -> str:
-        """The statement that begins a transaction."""
+    def has_named_rows(self) -> bool:
+        """Whether its rows can be read by column name, so that they need no copy if no value has to be converted."""
         ...
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any], *, brief: bool) -> Sequence[Any]:
-        """The rows. Brief is what reads, or is about one row by its key."""
+    @property
+    def begin_statement(self) -> str:
+        """The SQL that begins a transaction."""
         ...
 
-    async def command(self, connection: Any, sql: str) -> None: ...
-    def is_closed(self, connection: Any) -> bool: ...
-    def meaning(self, error: Exception) -> Exception: ...
+    async def query(self, connection: Any, sql: str, arguments: list[Any], *, is_short: bool) -> Sequence[Any]:
+        """Execute a statement and return its rows.
+
+        `is_short` says that it is a SELECT or concerns one row by its key, and so takes little time.
+        """
+        ...
+
+    async def execute(self, connection: Any, sql: str) -> None:
+        """Execute a statement that has neither arguments nor rows."""
+        ...
+
+    def is_closed(self, connection: Any) -> bool:
+        """Return whether the connection has ended."""
+        ...
+
+    def classify(self, error: Exception) -> Exception:
+        """Return the application's error for a driver's error; other errors are returned unchanged."""
+        ...
 
 
-class Loan:
-    """A connection, until it is given back or dropped."""
+class PooledConnection:
+    """A connection that was checked out of a pool, until it is released or invalidated."""
 
-    def __init__(self, pooled: PoolProxiedConnection, database: "Database", room: asyncio.Semaphore) -> None:
+    def __init__(self, pooled: PoolProxiedConnection, database: "Database", limiter: CapacityLimiter) -> None:
         self.pooled: PoolProxiedConnection | None = pooled
         self.connection = pooled.driver_connection
         self.database = database
         self.driver = database.driver
-        self.room = room
+        self.limiter = limiter
 
-    async def rows(self, statement: ClauseElement, parameters: Parameters, *, one: bool = False) -> Sequence[Row]:
-        prepared = self.database.prepared(statement)
-        arguments, brief = prepared.arguments(parameters), one or prepared.reads
-        found = await self._ask(self.driver.query(self.connection, prepared.sql, arguments, brief=brief))
-        return found if self.driver.names_columns and not prepared.conversions else [prepared.row(row) for row in found]
+    async def fetch(self, statement: ClauseElement, parameters: Parameters, *, one_row: bool = False) -> Sequence[Row]:
+        """Execute a statement and return its rows. `one_row` says that it concerns one row by its key."""
+        compiled = self.database.compiled(statement)
+        arguments, is_short = compiled.arguments(parameters), one_row or compiled.is_select
+        rows = await self._run(self.driver.query(self.connection, compiled.sql, arguments, is_short=is_short))
+        return rows if self.driver.has_named_rows and not compiled.conversions else [compiled.row(row) for row in rows]
 
-    async def count(self, changes: Mapping[ClauseElement, Parameters]) -> int:
-        """Make them all in one statement, which not every engine can do; how many rows they return."""
-        arguments = [it for change, given in changes.items() for it in self.database.prepared(change).arguments(given)]
-        sql = self.database.together(tuple(changes))
-        [[number]] = await self._ask(self.driver.query(self.connection, sql, arguments, brief=True))
+    async def execute_combined(self, changes: Mapping[ClauseElement, Parameters]) -> int:
+        """Make all changes in one statement and return how many rows they return in total. PostgreSQL only."""
+        arguments = [
+            value for change, given in changes.items() for value in self.database.compiled(change).arguments(given)
+        ]
+        sql = self.database.combined(tuple(changes))
+        [[number]] = await self._run(self.driver.query(self.connection, sql, arguments, is_short=True))
         return int(number)
 
-    async def command(self, sql: str) -> None:
-        await self._ask(self.driver.command(self.connection, sql))
+    async def execute(self, sql: str) -> None:
+        """Execute a statement that has neither arguments nor rows."""
+        await self._run(self.driver.execute(self.connection, sql))
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
+    async def _run(self, execution: Awaitable[T]) -> T:
+        """Await a driver's call, with its errors translated. Invalidate the connection if it has ended or is cancelled.
+
+        After a cancellation nobody knows what the statement has done.
+        """
         try:
-            return await answer
+            return await execution
         except asyncio.CancelledError:
-            await self.drop()
+            await self.invalidate()
             raise
         except Exception as error:
             if self.is_closed:
-                await self.drop()
-                raise ConnectionLost(f"{self.driver.place} ended the connection") from None
-            raise self.driver.meaning(error) from None
+                await self.invalidate()
+                raise ConnectionLost(f"{self.driver.location} ended the connection") from None
+            raise self.driver.classify(error) from None
 
     @property
     def is_closed(self) -> bool:
+        """Whether the connection has ended or was given back."""
         return self.pooled is None or self.driver.is_closed(self.connection)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
+        """Give the connection back to its pool; do nothing if that was done, or if it was invalidated."""
         if self.pooled is not None:
             self.pooled.close()
             self.pooled = None
-            self.room.release()
+            self.limiter.release()
 
-    async def drop(self, *, politely: bool = True) -> None:
-        """End it, whatever it is at; the pool will make a new one."""
+    async def invalidate(self, *, politely: bool = True) -> None:
+        """Close the connection even if a statement is running on it. The pool replaces it on the next checkout.
+
+        With `politely=False` the server is not told, for use when it does not answer.
+        """
         if self.pooled is not None:
             pooled, self.pooled = self.pooled, None
             if not politely and pooled.dbapi_connection:
                 self.database.dialect.do_terminate(pooled.dbapi_connection)
-            ending = asyncio.ensure_future(greenlet_spawn(pooled.invalidate))
-            ending.add_done_callback(lambda _: self.room.release())
-            await asyncio.shield(ending)  # a second cancellation ends the waiting, not the work
+            closing = asyncio.ensure_future(greenlet_spawn(pooled.invalidate))
+            closing.add_done_callback(lambda _: self.limiter.release())
+            await asyncio.shield(closing)  # if this task is cancelled again, closing goes on
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """An engine's pool, and room for as many at once as it has connections."""
+class ConnectionPool:
+    """SQLAlchemy's pool of an engine, and a limiter that lets in as many tasks as the pool has connections."""
 
     engine: AsyncEngine
-    room: asyncio.Semaphore
-    patience: float
-    """Seconds."""
+    limiter: CapacityLimiter
 
 
 class Database:
-    def __init__(self, driver: Driver, *, readers: Pool, writers: Pool, pre_ping: bool) -> None:
+    """An SQL database with a pool for reads and one for transactions, which may be the same."""
+
+    def __init__(self, driver: Driver, *, readers: ConnectionPool, writers: ConnectionPool, pre_ping: bool) -> None:
         self.driver = driver
         self.readers = readers
         self.writers = writers
         self.dialect = writers.engine.dialect
         self.pre_ping = pre_ping
-        self._prepared: dict[ClauseElement, Prepared] = {}
-        self._together: dict[tuple[ClauseElement, ...], str] = {}
+        self._compiled: dict[ClauseElement, CompiledStatement] = {}
+        self._combined: dict[tuple[ClauseElement, ...], str] = {}
 
-    def prepared(self, statement: ClauseElement) -> Prepared:
-        if statement not in self._prepared:
-            self._prepared[statement] = prepare(statement, self.dialect)
-        return self._prepared[statement]
+    def compiled(self, statement: ClauseElement) -> CompiledStatement:
+        """Return the compiled statement. Each statement object is compiled once, so build it once."""
+        if statement not in self._compiled:
+            self._compiled[statement] = compile_statement(statement, self.dialect)
+        return self._compiled[statement]
 
-    def together(self, changes: tuple[ClauseElement, ...]) -> str:
-        if changes not in self._together:
-            self._together[changes] = together([self.prepared(change) for change in changes])
-        return self._together[changes]
+    def combined(self, changes: tuple[ClauseElement, ...]) -> str:
+        """Return the SQL that makes all changes in one statement (see `combine`)."""
+        if changes not in self._combined:
+            self._combined[changes] = combine([self.compiled(change) for change in changes])
+        return self._combined[changes]
 
     async def fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
-        """The rows of one statement outside any transaction; it is sent again once if its connection was dead."""
+        """Execute one statement outside a transaction and return its rows.
+
+        It is sent a second time on another connection if the first had ended; so it must be safe to repeat. Raise Busy
+        on a conflict with a transaction.
+        """
         try:
             try:
                 return await self._fetch(statement, parameters)
@@ -151,52 +188,55 @@ class Database:
             raise Busy("the store is too busy to answer") from None
 
     async def _fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
-        loan = await self._lend(self.readers)
+        connection = await self._acquire(self.readers)
         try:
-            return await loan.rows(statement, parameters)
+            return await connection.fetch(statement, parameters)
         finally:
-            loan.give_back()
+            connection.release()
 
-    async def begun(self) -> Loan:
-        """A connection in a transaction; another one if the first was dead."""
+    async def begin(self) -> PooledConnection:
+        """Return a connection on which a transaction has begun; try a second one if the first had ended."""
         try:
-            return await self._begun()
+            return await self._begin()
         except ConnectionLost:
-            return await self._begun()
+            return await self._begin()
 
-    async def _begun(self) -> Loan:
-        loan = await self._lend(self.writers)
+    async def _begin(self) -> PooledConnection:
+        connection = await self._acquire(self.writers)
         try:
-            await loan.command(self.driver.begin)
+            await connection.execute(self.driver.begin_statement)
         except TryAgain:
-            loan.give_back()
+            connection.release()
             raise
         except BaseException:
-            await loan.drop()  # nobody knows whether it has begun
+            await connection.invalidate()  # the transaction may or may not have begun
             raise
-        return loan
+        return connection
 
-    async def _lend(self, pool: Pool) -> Loan:
+    async def _acquire(self, pool: ConnectionPool) -> PooledConnection:
+        """Check out a connection that has not ended; raise Busy if none becomes free in time."""
         while True:
-            await enter(pool.room, pool.patience)
+            await pool.limiter.acquire()
             try:
-                with translated(self.driver.meaning):
-                    loan = Loan(await self._check_out(pool.engine), self, pool.room)
+                with translate_errors(self.driver.classify):
+                    connection = PooledConnection(await self._check_out(pool.engine), self, pool.limiter)
             except BaseException:
-                pool.room.release()
+                pool.limiter.release()
                 raise
-            if not loan.is_closed:
-                return loan
-            await loan.drop()
+            if not connection.is_closed:
+                return connection
+            await connection.invalidate()
 
     async def _check_out(self, engine: AsyncEngine) -> PoolProxiedConnection:
+        """Check out without a greenlet if the pool has a connection; making or pinging one needs a greenlet."""
         if not self.pre_ping:
             try:
                 return engine.pool.connect()
             except MissingGreenlet:
-                pass  # a new one has to be made, which takes a greenlet, and that is dear
+                pass
         return await greenlet_spawn(engine.pool.connect)
 
     async def close(self) -> None:
+        """Close all connections of both pools."""
         await self.readers.engine.dispose()
         await self.writers.engine.dispose()

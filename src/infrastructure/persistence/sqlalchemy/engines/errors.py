@@ -1,4 +1,4 @@
-"""What an engine's errors mean to the application, as far as both engines agree."""
+"""What both SQL engines have in common when driver errors are turned into errors of the application."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,50 +6,56 @@ from contextlib import contextmanager
 from application.errors import TryAgain, Unavailable
 from domain.errors import Conflict
 
-Meaning = Callable[[Exception], Exception]
-"""The application's error for an engine's."""
+Classify = Callable[[Exception], Exception]
+"""Returns the application's error for a driver's error, or the same error if it is not a database error."""
 
 
 class ConnectionLost(Unavailable):
-    """The connection ended under a statement."""
+    """The connection ended while a statement was running."""
 
 
-class LockNotHad(TryAgain):
-    """The time for a lock ran out."""
+class LockTimeout(TryAgain):
+    """A lock was not obtained in time."""
 
 
 class SchemaMissing(Unavailable):
-    """A table or column is not there."""
+    """A table or column does not exist."""
 
 
-class Unexpected(Exception):
-    """An error that means nothing to the application. It stands for the driver's, which may repeat the row's values."""
+class UnexpectedDriverError(Exception):
+    """A database error of which the application knows no meaning.
+
+    It replaces the driver's own error, whose message may contain values of a row.
+    """
 
 
-class Violated(Unexpected):
-    """A constraint was violated that no refusal is known for."""
+class ConstraintViolated(UnexpectedDriverError):
+    """A statement violated a constraint that has no error of the application assigned."""
 
 
-REFUSALS: dict[str, Callable[[], Exception]] = {
+CONSTRAINT_ERRORS: dict[str, Callable[[], Exception]] = {
     "uq_users_email": lambda: Conflict("email-taken", "an account with this e-mail address exists"),
     "uq_users_username": lambda: Conflict("username-taken", "an account with this username exists"),
     "uq_transfers_item_id_number": lambda: TryAgain("the item has a transfer of this number"),
 }
+"""The application's error for the violation of a constraint, by the constraint's name."""
 
 
-def refusal(constraint: str, message: str) -> Exception:
-    return REFUSALS[constraint]() if constraint in REFUSALS else Violated(message)
+def constraint_error(constraint: str, message: str) -> Exception:
+    """Return the error for a violated constraint; ConstraintViolated with this message if none is assigned."""
+    return CONSTRAINT_ERRORS[constraint]() if constraint in CONSTRAINT_ERRORS else ConstraintViolated(message)
 
 
-def driver_error(error: Exception) -> Exception:
-    """The driver's own, which SQLAlchemy wraps."""
-    driver: Exception = getattr(error, "driver_exception", error)
-    return driver
+def unwrap_driver_error(error: Exception) -> Exception:
+    """Return the driver's error that SQLAlchemy has wrapped, or the error itself if it is not wrapped."""
+    driver_error: Exception = getattr(error, "driver_exception", error)
+    return driver_error
 
 
 @contextmanager
-def translated(meaning: Meaning) -> Iterator[None]:
+def translate_errors(classify: Classify) -> Iterator[None]:
+    """Raise what `classify` returns in place of every exception raised inside the `with` block."""
     try:
         yield
     except Exception as error:
-        raise meaning(error) from None
+        raise classify(error) from None

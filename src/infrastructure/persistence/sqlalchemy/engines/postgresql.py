@@ -1,49 +1,46 @@
-"""PostgreSQL through asyncpg: how to connect, how to end a connection, and what errors mean."""
+"""PostgreSQL through asyncpg: pools, migrations under a lock, and what the server's errors mean."""
 
 import asyncio
 import random
-import re
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import asyncpg
 from sqlalchemy import NullPool, func, select
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.util.concurrency import await_, in_greenlet
 
 from application.errors import Busy, NoSpace, TryAgain, Unavailable
-from infrastructure.persistence.sqlalchemy.engines.database import Database, Pool, Work
+from infrastructure.capacity_limiter import CapacityLimiter
+from infrastructure.persistence.sqlalchemy.engines.asyncpg_connections import PostgresDialect, connector
+from infrastructure.persistence.sqlalchemy.engines.database import ConnectionPool, Database, SchemaChange
 from infrastructure.persistence.sqlalchemy.engines.errors import (
-    LockNotHad,
+    LockTimeout,
     SchemaMissing,
-    Unexpected,
-    driver_error,
-    refusal,
-    translated,
+    UnexpectedDriverError,
+    constraint_error,
+    translate_errors,
+    unwrap_driver_error,
 )
-from infrastructure.settings import Misconfigured, Settings
+from infrastructure.persistence.sqlalchemy.engines.postgresql_address import parse_address
+from infrastructure.settings import Settings
 
-SECONDS_TO_END_POLITELY = 0.1
+__all__ = ["PostgresDialect", "change_schema", "open_postgresql"]
+
 SECONDS_BEYOND_DEADLINE = 0.5
+"""The server's own limits come this much later than the request's deadline, which cancels a statement first."""
 MIGRATION_LOCK = int.from_bytes(b"handover", "big")
 MIGRATION_ATTEMPTS = 60
-LIBPQ_ALONE = {"channel_binding", "connect_timeout", "gssencmode", "keepalives", "keepalives_idle"}
-"""Parameters that asyncpg would pass on to the server, which does not know them."""
 
 
 def open_postgresql(settings: Settings) -> Database:
-    address = address_in(settings.database_url)
+    """Return the database that the settings name. Nothing is connected yet."""
+    address = parse_address(settings.database_url)
     milliseconds = str(int((settings.request_deadline + SECONDS_BEYOND_DEADLINE) * 1000))
     engine = create_async_engine(
         "postgresql+handover://",
-        # Belts: the request's own deadline cancels first.
         async_creator=connector(
             address,
             seconds=settings.pool_timeout,
@@ -57,161 +54,54 @@ def open_postgresql(settings: Settings) -> Database:
         pool_pre_ping=settings.pool_pre_ping,
         pool_reset_on_return=None,
     )
-    driver = Asyncpg(address.place, f"BEGIN ISOLATION LEVEL {settings.isolation or 'READ COMMITTED'}")
-    room = asyncio.Semaphore(settings.pool_size + settings.pool_overflow)
-    pool = Pool(engine, room, settings.pool_timeout)
+    driver = AsyncpgDriver(address.location, f"BEGIN ISOLATION LEVEL {settings.isolation or 'READ COMMITTED'}")
+    limiter = CapacityLimiter(settings.pool_size + settings.pool_overflow, settings.pool_timeout)
+    pool = ConnectionPool(engine, limiter)
     return Database(driver, readers=pool, writers=pool, pre_ping=settings.pool_pre_ping)
 
 
-async def migrate(settings: Settings, work: Work) -> None:
-    """Under a lock that others try for: waiting for it, their statements would hold up `CREATE INDEX CONCURRENTLY`.
+async def change_schema(settings: Settings, change: SchemaChange) -> None:
+    """Run the change while no other process changes the schema; raise Busy if that is not possible within about 30 s.
 
-    No lock on a table is waited for longer than a second, because everybody else's statements would queue up behind.
+    The lock that excludes other processes is tried for repeatedly: a statement that waits for it would hold up
+    `CREATE INDEX CONCURRENTLY`. Locks on tables are waited for at most a second, because the statements of everybody
+    else queue up behind a waiting lock.
     """
-    address = address_in(settings.database_url)
+    address = parse_address(settings.database_url)
     limits = {"lock_timeout": "1s", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
     connect = connector(address, seconds=settings.pool_timeout, limits=limits)
     engine = create_async_engine(
         "postgresql+handover://", async_creator=connect, poolclass=NullPool, hide_parameters=True
     )
-    meaning = Asyncpg(address.place).meaning
+    classify = AsyncpgDriver(address.location).classify
 
     async def attempt(connection: AsyncConnection) -> bool:
         try:
-            with translated(meaning):
+            with translate_errors(classify):
                 if not await connection.scalar(select(func.pg_try_advisory_lock(MIGRATION_LOCK))):
                     return False
                 await connection.commit()
-                await connection.run_sync(work)
+                await connection.run_sync(change)
                 await connection.commit()
                 return True
-        except LockNotHad:
+        except LockTimeout:
             return False
         finally:
             await connection.rollback()
 
-    with translated(meaning):
+    with translate_errors(classify):
         async with engine.connect() as connection:
             for _ in range(MIGRATION_ATTEMPTS):
                 if await attempt(connection):
                     return
                 await asyncio.sleep(random.uniform(0.2, 0.8))  # noqa: S311 - jitter, not a secret
-    raise Busy(f"{address.place} is too busy to change its schema: end long transactions, then run it again")
-
-
-class PostgresDialect(PGDialect_asyncpg):
-    supports_statement_cache = True
-
-    def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
-        """Tell the server to stop what it does for us, but do not wait long: it may be hung."""
-        driver = dbapi_connection.driver_connection
-        if in_greenlet():
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is closed all the same
-                await_(driver.close(timeout=SECONDS_TO_END_POLITELY))
-        else:
-            driver.terminate()
-
-    def do_close(self, dbapi_connection: DBAPIConnection) -> None:
-        self.do_terminate(dbapi_connection)  # the driver's own way waits for the server for ever
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    hosts: list[tuple[str | None, int | None]]
-    rest: dict[str, Any]
-    """What else asyncpg.connect() takes."""
-
-    @property
-    def place(self) -> str:
-        bracketed = ((f"[{host}]" if host and ":" in host else host, port) for host, port in self.hosts)
-        hosts = [f"{host}:{port}" if port else host for host, port in bracketed if host]
-        return f"PostgreSQL at {', '.join(hosts)}" if hosts else "PostgreSQL"
-
-
-def address_in(url: str) -> Address:
-    """Of the forms that libpq takes: several hosts before the slash, or as parameters."""
-    parts = urlsplit(url)
-    login, _, netloc = parts.netloc.rpartition("@")
-    user, _, password = login.partition(":")
-    query = dict(parse_qsl(parts.query))
-    named = [host for name, value in parse_qsl(parts.query) if name == "host" for host in value.split(",")]
-    ports = query.get("port", "").split(",")
-    hosts = [_host(host) for host in (named or netloc.split(","))]
-    if len(ports) not in (1, len(hosts)) or not all(port.isdigit() for port in ports if port):
-        raise Misconfigured("HANDOVER_DATABASE_URL: the ports do not fit the hosts")
-    ports = ports * len(hosts) if len(ports) == 1 else ports
-    unknown = {"host", "port", "statement_cache_size", *LIBPQ_ALONE}
-    options = {name: value for name, value in query.items() if name not in unknown}
-    options.setdefault("application_name", "handover")
-    options.setdefault("jit", "off")
-    if len(hosts) > 1:
-        options.setdefault("target_session_attrs", "read-write")
-    return Address(
-        hosts=[
-            (host, port or (int(other) if other else None)) for (host, port), other in zip(hosts, ports, strict=True)
-        ],
-        rest={
-            "dsn": f"postgresql://{parts.path}?{urlencode(options)}",
-            "user": unquote(user) or None,
-            "password": unquote(password) or None,
-            "statement_cache_size": 0 if query.get("statement_cache_size") == "0" else 100,  # 0 for old PgBouncers
-        },
-    )
-
-
-def _host(text: str) -> tuple[str | None, int | None]:
-    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d+))?", text)
-    if not match:
-        raise Misconfigured("HANDOVER_DATABASE_URL: must be postgresql://user:password@host:port/database")
-    port = match["port"]
-    return unquote(match["v6"] or match["host"]) or None, int(port) if port else None
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """To connect, begun when it is awaited: the pool makes some that it does not pursue."""
-
-    connect: Callable[[], Awaitable[Any]]
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return self.connect().__await__()
-
-
-def connector(address: Address, *, seconds: float, limits: dict[str, str]) -> Callable[[], Attempt]:
-    async def connect() -> Any:
-        """One host at a time, so that one that is silent leaves time for the next."""
-        failure: Exception
-        for host, port in address.hosts:
-            connecting = asyncio.ensure_future(
-                asyncpg.connect(
-                    **address.rest,
-                    host=host,
-                    port=port,
-                    timeout=seconds / len(address.hosts),
-                    server_settings=limits,
-                )
-            )
-            try:
-                return await asyncio.shield(connecting)  # cut short, it would litter the log
-            except asyncio.CancelledError:
-                connecting.add_done_callback(drop)
-                raise
-            except (OSError, asyncpg.CannotConnectNowError, asyncpg.TargetServerAttributeNotMatched) as error:
-                failure = error
-        raise failure
-
-    return lambda: Attempt(connect)
-
-
-def drop(connecting: asyncio.Future[Any]) -> None:
-    if not connecting.cancelled() and not connecting.exception():
-        connecting.result().terminate()
+    raise Busy(f"{address.location} is too busy to change its schema: end long transactions, then run it again")
 
 
 BY_STATE: dict[str, tuple[type[Exception], str]] = {
     "40001": (TryAgain, "met a conflict with another unit of work"),
     "40P01": (TryAgain, "met a deadlock with another unit of work"),
-    "55P03": (LockNotHad, "gave no lock in time"),
+    "55P03": (LockTimeout, "gave no lock in time"),
     "57014": (Busy, "took too long over a statement"),
     "53100": (NoSpace, "has no disk space left: free some"),
     "53300": (Busy, "has no connection left: lower HANDOVER_POOL_SIZE or HANDOVER_WORKERS, or raise max_connections"),
@@ -224,12 +114,15 @@ BY_STATE: dict[str, tuple[type[Exception], str]] = {
     "42703": (SchemaMissing, "lacks a column: run 'handover migrate up'"),
     "42704": (Unavailable, "does not know a parameter in HANDOVER_DATABASE_URL"),
 }
+"""Errors by SQLSTATE, see https://www.postgresql.org/docs/current/errcodes-appendix.html. The text follows the name of
+the database."""
 BY_CLASS: dict[str, tuple[type[Exception], str]] = {
     "08": (Unavailable, "cannot be reached: the connection failed"),
     "53": (Unavailable, "is out of memory or of another resource: look into its log"),
     "57": (Unavailable, "is starting or stopping: try again in a moment"),
     "58": (Unavailable, "has trouble with its machine: look into its log"),
 }
+"""Errors whose SQLSTATE is not in BY_STATE, by its first two characters."""
 BY_TYPE: list[tuple[type[Exception], type[Exception], str]] = [
     (asyncpg.TargetServerAttributeNotMatched, Unavailable, "takes no writes: none of these hosts is the primary"),
     (
@@ -242,33 +135,41 @@ BY_TYPE: list[tuple[type[Exception], type[Exception], str]] = [
     (ssl.SSLError, Unavailable, "cannot be reached over TLS: check sslmode and the certificates"),
     (OSError, Unavailable, "cannot be reached: is it running, and is HANDOVER_DATABASE_URL right?"),
 ]
+"""Errors without a known SQLSTATE, by the class of the exception; the first match counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asyncpg:
-    place: str
-    begin: str = "BEGIN"
-    names_columns: bool = True
+class AsyncpgDriver:
+    """The Driver for PostgreSQL."""
 
-    async def query(self, connection: Any, sql: str, arguments: list[Any], *, brief: bool) -> Sequence[Any]:
+    location: str
+    begin_statement: str = "BEGIN"
+    has_named_rows: bool = True
+
+    async def query(self, connection: Any, sql: str, arguments: list[Any], *, is_short: bool) -> Sequence[Any]:
+        """Execute a statement and return its rows."""
         rows: Sequence[Any] = await connection.fetch(sql, *arguments)
         return rows
 
-    async def command(self, connection: Any, sql: str) -> None:
+    async def execute(self, connection: Any, sql: str) -> None:
+        """Execute a statement that has neither arguments nor rows."""
         await connection.execute(sql)
 
     def is_closed(self, connection: Any) -> bool:
+        """Return whether the connection has ended."""
         return bool(connection.is_closed())
 
-    def meaning(self, error: Exception) -> Exception:
-        cause = driver_error(error)
+    def classify(self, error: Exception) -> Exception:
+        """Return the application's error for an error of asyncpg, the network or SQLAlchemy."""
+        cause = unwrap_driver_error(error)
         if isinstance(cause, asyncpg.InvalidCachedStatementError):
-            return TryAgain(f"{self.place} has changed its schema meanwhile")
+            return TryAgain(f"{self.location} has changed its schema meanwhile")
         if isinstance(cause, asyncpg.IntegrityConstraintViolationError):
-            return refusal(cause.constraint_name or "", cause.args[0])
+            return constraint_error(cause.constraint_name or "", cause.args[0])
         state = getattr(cause, "sqlstate", None) or ""
         by_type = ((kind, what) for type_, kind, what in BY_TYPE if isinstance(cause, type_))
         kind, what = BY_STATE.get(state) or BY_CLASS.get(state[:2]) or next(by_type, (None, ""))
         if kind:
-            return kind(f"{self.place} {what}")
-        return Unexpected(f"{self.place}: {cause.args[0]}") if isinstance(cause, asyncpg.PostgresError) else error
+            return kind(f"{self.location} {what}")
+        is_database_error = isinstance(cause, asyncpg.PostgresError)
+        return UnexpectedDriverError(f"{self.location}: {cause.args[0]}") if is_database_error else error

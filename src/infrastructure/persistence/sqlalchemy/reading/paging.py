@@ -1,4 +1,7 @@
-"""What every list does: one row more than the page to see whether more follow, and a count that stops early."""
+"""SELECT statements for pages of lists.
+
+A page reads one row more than it shows, to learn whether more rows follow. Its count stops at COUNT_LIMIT.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import eq, le
@@ -17,135 +20,114 @@ from sqlalchemy import (
     true,
     tuple_,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from application.paging import COUNT_LIMIT, Page, Sort, Window
+from infrastructure.persistence.sqlalchemy.reading.planner_hints import NotIndexed, equals_any_of_one
 from infrastructure.persistence.sqlalchemy.rows import Row
 
 T = TypeVar("T")
 
-AFTER = ("after", "after_id")
+POSITION_PARAMETERS = ("after", "after_id")
 
-Restrictions = Mapping[str, tuple[ColumnElement[Any], Callable[[Any, Any], Any]]]
-"""What narrows a list, by the parameter that a column is compared with, and how."""
-
-
-class Aside(FunctionElement[Any]):
-    """A column that is looked at in passing, and not by way of an index of its own.
-
-    SQLite does not know how many rows a range has: it would rather go through all of them and sort them than walk along
-    the index that has them in order, at a million rows 3.2 s against at most 0.15 s. PostgreSQL does, so it may choose.
-    """
-
-    inherit_cache = True
-    name = "aside"
+Comparison = Callable[[Any, Any], Any]
+"""An operator such as `operator.ge`, or equals_any_of_one()."""
+Filters = Mapping[str, tuple[ColumnElement[Any], Comparison]]
+"""The conditions of a list: for each parameter, the column that it is compared with, and how."""
 
 
-class Alone(FunctionElement[Any]):
-    """A value that a column has in all of the list, which is then ordered by that column first.
-
-    To PostgreSQL, what equals one value is no order. For an owner of one item in twenty it would then rather pick them
-    out of the index that has everybody's in order, and look through all of it if the owner's are far down.
-    """
-
-    inherit_cache = True
-    name = "alone"
-
-
-def belongs(column: ColumnElement[Any], value: ColumnElement[Any]) -> ColumnElement[bool]:
-    return column == Alone(value)
-
-
-@compiles(Alone, "postgresql")
-def _any_of_one(element: Alone, compiler: SQLCompiler, **options: Any) -> str:
-    return f"ANY (ARRAY[{compiler.process(element.clauses, **options)}])"
-
-
-@compiles(Alone)
-@compiles(Aside)
-def _as_it_is(element: Aside | Alone, compiler: SQLCompiler, **options: Any) -> str:
-    return compiler.process(element.clauses, **options)
-
-
-@compiles(Aside, "sqlite")
-def _no_index_has_this(element: Aside, compiler: SQLCompiler, **options: Any) -> str:
-    return f"+{compiler.process(element.clauses, **options)}"
-
-
-def paged(
+def paginate(
     rows: Select[Any],
-    *place: ColumnElement[Any],
+    *keys: ColumnElement[Any],
     after: bool,
     descending: bool = False,
-    within: Sequence[ColumnElement[Any]] = (),
+    order_first_by: Sequence[ColumnElement[Any]] = (),
 ) -> Select[Any]:
-    """The rows of a window, in the order of the columns that tell where a row stands, and no two rows alike."""
+    """Restrict a SELECT to one page.
+
+    `keys` are the columns to order by; the last one must be unique, so that the order is total. With `after=True` the
+    page starts behind the position in the parameters `after` and `after_id` (keyset pagination), otherwise behind the
+    first `skip` rows. The parameter `limit` is the number of rows. The columns of `order_first_by` have the same value
+    in all rows; ordering by them changes nothing but PostgreSQL's choice of an index.
+    """
     if after:
-        here = tuple_(*place)
-        there = tuple_(*(bindparam(name, type_=by.type) for name, by in zip(AFTER, place, strict=False)))
-        rows = rows.where(here < there if descending else here > there)
+        row = tuple_(*keys)
+        position = tuple_(
+            *(bindparam(name, type_=key.type) for name, key in zip(POSITION_PARAMETERS, keys, strict=False))
+        )
+        rows = rows.where(row < position if descending else row > position)
     else:
         rows = rows.offset(bindparam("skip"))
-    return rows.order_by(*ordered(*within, *place, descending=descending)).limit(bindparam("limit"))
+    return rows.order_by(*in_direction(*order_first_by, *keys, descending=descending)).limit(bindparam("limit"))
 
 
-def ordered(*columns: ColumnElement[Any], descending: bool) -> list[ColumnElement[Any]]:
+def in_direction(*columns: ColumnElement[Any], descending: bool) -> list[ColumnElement[Any]]:
+    """Return the columns for ORDER BY, each descending or each ascending."""
     return [column.desc() if descending else column for column in columns]
 
 
-def listed(
+def page_query(
     table: Table,
-    restrictions: Restrictions,
+    filters: Filters,
     sort: Sort[Any],
     *,
     after: bool,
     count: bool,
-    besides: Callable[[Subquery], list[ColumnElement[Any]]] = lambda page: [],
+    extra_columns: Callable[[Subquery], list[ColumnElement[Any]]] = lambda page: [],
 ) -> Select[Any]:
-    """A page, with columns that are looked up for its rows alone; with a count, a row that tells it in any case."""
+    """Return the SELECT for one page of a table.
 
-    def leads(column: ColumnElement[Any], compare: Callable[[Any, Any], Any]) -> bool:
-        """Whether the index that has the order is entered or left by it: a position leaves nothing to enter by."""
-        superseded = after and (compare is le) == sort.descending
-        return compare in {eq, belongs} or (column.key == sort.by and not superseded)
-
-    def restricted(*, by_any_index: bool) -> Select[Any]:
-        return select(table).where(
-            *(
-                compare(
-                    column if by_any_index or leads(column, compare) else Aside(column),
-                    bindparam(name, type_=column.type),
-                )
-                for name, (column, compare) in restrictions.items()
-            )
-        )
-
-    within = [str(column.key) for column, compare in restrictions.values() if compare is belongs]
-    place = ["id"] if sort.by == "id" else [sort.by, "id"]
-    page = paged(
-        restricted(by_any_index=False),
-        *(table.c[by] for by in place),
+    `extra_columns` are computed for the rows of the page only. With `count=True` each row also has the column `total`,
+    and an empty page has one row of which only `total` is set.
+    """
+    order_first_by = [str(column.key) for column, compare in filters.values() if compare is equals_any_of_one]
+    keys = ["id"] if sort.by == "id" else [sort.by, "id"]
+    page = paginate(
+        _filtered(table, filters, sort, after=after),
+        *(table.c[key] for key in keys),
         after=after,
         descending=sort.descending,
-        within=[table.c[by] for by in within],
+        order_first_by=[table.c[key] for key in order_first_by],
     ).subquery("page")
-    in_order = ordered(*(page.c[by] for by in (*within, *place)), descending=sort.descending)
-    shown = select(page, *besides(page)).order_by(*in_order)
+    order = in_direction(*(page.c[key] for key in (*order_first_by, *keys)), descending=sort.descending)
+    shown = select(page, *extra_columns(page)).order_by(*order)
     if not count:
         return shown
-    number = select(counted(restricted(by_any_index=True)).label("total")).subquery("number")
+    all_rows = select(table).where(*_conditions(filters))
+    number = select(count_rows(all_rows).label("total")).subquery("number")
     return shown.add_columns(number.c.total).select_from(number.outerjoin(page, true()))
 
 
-def counted(rows: Select[Any]) -> ScalarSelect[int]:
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    return [compare(column, bindparam(name, type_=column.type)) for name, (column, compare) in filters.items()]
+
+
+def _filtered(table: Table, filters: Filters, sort: Sort[Any], *, after: bool) -> Select[Any]:
+    """Return the filtered rows, in a form that makes SQLite read them through the index that has the sort order.
+
+    Columns that this index does not begin with, or that do not bound the sorted range, are marked as NotIndexed.
+    """
+
+    def bounds_the_index(column: ColumnElement[Any], compare: Comparison) -> bool:
+        # The position of a page bounds one end of the index, so that a filter at the same end adds nothing.
+        replaced_by_position = after and (compare is le) == sort.descending
+        return compare in {eq, equals_any_of_one} or (column.key == sort.by and not replaced_by_position)
+
+    conditions = [
+        compare(column if bounds_the_index(column, compare) else NotIndexed(column), bindparam(name, type_=column.type))
+        for name, (column, compare) in filters.items()
+    ]
+    return select(table).where(*conditions)
+
+
+def count_rows(rows: Select[Any]) -> ScalarSelect[int]:
+    """Return a scalar subquery that counts the rows of a SELECT, up to COUNT_LIMIT."""
     one: ColumnElement[int] = literal_column("1").label("one")
-    some = rows.with_only_columns(one, maintain_column_froms=True).limit(COUNT_LIMIT).subquery()
-    return select(func.count()).select_from(some).scalar_subquery()
+    counted = rows.with_only_columns(one, maintain_column_froms=True).limit(COUNT_LIMIT).subquery()
+    return select(func.count()).select_from(counted).scalar_subquery()
 
 
 def window_parameters(window: Window) -> dict[str, Any]:
+    """Return the parameters of paginate() for a window; `limit` is one row more than the page shows."""
     limit: dict[str, Any] = {"limit": window.limit + 1}
     if window.after is None:
         return limit | {"skip": window.skip}
@@ -153,7 +135,8 @@ def window_parameters(window: Window) -> dict[str, Any]:
 
 
 def page_from(rows: Sequence[Row], entity_from: Callable[[Row], T], window: Window) -> Page[T]:
-    found = [row for row in rows if row["id"] is not None]
+    """Convert the rows of a page query to a Page."""
+    found = [row for row in rows if row["id"] is not None]  # an empty page with a count has one row without an id
     return Page(
         items=[entity_from(row) for row in found[: window.limit]],
         more=len(found) > window.limit,

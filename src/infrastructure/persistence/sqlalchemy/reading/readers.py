@@ -1,4 +1,7 @@
-"""The readers: one statement each, outside any transaction. Each is built once: lists have one for every shape."""
+"""The readers: one statement per query, outside any transaction.
+
+Statements are built once. Lists have one for every combination of filters, order and kind of position.
+"""
 
 from functools import cache
 from operator import eq, ge, gt, le
@@ -14,14 +17,14 @@ from domain.task import Task, TaskId
 from domain.user import User, UserId
 from infrastructure.persistence.sqlalchemy.engines.database import Database
 from infrastructure.persistence.sqlalchemy.reading.paging import (
-    Restrictions,
-    belongs,
-    counted,
-    listed,
+    Filters,
+    count_rows,
     page_from,
-    paged,
+    page_query,
+    paginate,
     window_parameters,
 )
+from infrastructure.persistence.sqlalchemy.reading.planner_hints import equals_any_of_one
 from infrastructure.persistence.sqlalchemy.rows import cents, owned_item_from, task_from, transfer_from, user_from
 from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers, users
 
@@ -35,13 +38,13 @@ ITEM = (
 )
 TASK = select(tasks).where(tasks.c.id == bindparam("id"), tasks.c.owner_id == bindparam("owner_id"))
 
-ITEM_RESTRICTIONS: Restrictions = {
-    "owner_id": (items.c.owner_id, belongs),
+ITEM_FILTERS: Filters = {
+    "owner_id": (items.c.owner_id, equals_any_of_one),
     "min_price": (items.c.price, ge),
     "max_price": (items.c.price, le),
 }
-TASK_RESTRICTIONS: Restrictions = {
-    "owner_id": (tasks.c.owner_id, belongs),
+TASK_FILTERS: Filters = {
+    "owner_id": (tasks.c.owner_id, equals_any_of_one),
     "status": (tasks.c.status, eq),
     "created_after": (tasks.c.created_at, gt),
 }
@@ -49,27 +52,33 @@ TASK_RESTRICTIONS: Restrictions = {
 
 @cache
 def user_page(*, after: bool, count: bool) -> Select[Any]:
-    return listed(users, {}, Sort("id"), after=after, count=count)
+    """Return the statement for a page of users."""
+    return page_query(users, {}, Sort("id"), after=after, count=count)
 
 
 @cache
 def item_page(names: tuple[str, ...], sort: Sort[ItemOrder], *, after: bool, count: bool) -> Select[Any]:
-    restrictions = {name: ITEM_RESTRICTIONS[name] for name in names}
-    return listed(items, restrictions, sort, after=after, count=count, besides=owner_username)
+    """Return the statement for a page of items, with those of ITEM_FILTERS that are named."""
+    filters = {name: ITEM_FILTERS[name] for name in names}
+    return page_query(items, filters, sort, after=after, count=count, extra_columns=owner_username)
 
 
 @cache
 def task_page(names: tuple[str, ...], sort: Sort[TaskOrder], *, after: bool, count: bool) -> Select[Any]:
-    restrictions = {name: TASK_RESTRICTIONS[name] for name in names}
-    return listed(tasks, restrictions, sort, after=after, count=count)
+    """Return the statement for a page of tasks, with those of TASK_FILTERS that are named."""
+    filters = {name: TASK_FILTERS[name] for name in names}
+    return page_query(tasks, filters, sort, after=after, count=count)
 
 
 @cache
-def history(*, after: bool, count: bool) -> Select[Any]:
-    """A row for the item in any case, so that an empty page can be told from an item that is gone."""
+def transfer_page(*, after: bool, count: bool) -> Select[Any]:
+    """Return the statement for a page of an item's transfers, by number.
+
+    It returns a row without a transfer if the page is empty, and no row if the item does not exist.
+    """
     rows = select(transfers).where(transfers.c.item_id == bindparam("item_id"))
-    page = paged(rows, transfers.c.number, after=after).subquery("page")
-    total = counted(rows) if count else null()
+    page = paginate(rows, transfers.c.number, after=after).subquery("page")
+    total = count_rows(rows) if count else null()
     return (
         select(total.label("total"), page)
         .select_from(items.outerjoin(page, true()))
@@ -79,15 +88,19 @@ def history(*, after: bool, count: bool) -> Select[Any]:
 
 
 def owner_username(page: FromClause) -> list[ColumnElement[Any]]:
+    """Return a column with the username of the owner of each item of the page."""
     username = select(users.c.username).where(users.c.id == page.c.owner_id)
     return [username.scalar_subquery().label("owner_username")]
 
 
-def given(**restrictions: Any) -> dict[str, Any]:
-    return {name: value for name, value in restrictions.items() if value is not None}
+def without_none(**filters: Any) -> dict[str, Any]:
+    """Return the arguments that are not None."""
+    return {name: value for name, value in filters.items() if value is not None}
 
 
 class SqlUserReader:
+    """The UserReader."""
+
     def __init__(self, database: Database) -> None:
         self.database = database
 
@@ -108,6 +121,8 @@ class SqlUserReader:
 
 
 class SqlItemReader:
+    """The ItemReader."""
+
     def __init__(self, database: Database) -> None:
         self.database = database
 
@@ -118,24 +133,26 @@ class SqlItemReader:
         return owned_item_from(rows[0])
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
-        restrictions = given(
+        filters = without_none(
             owner_id=filter.owner_id,
             min_price=None if filter.min_price is None else cents(filter.min_price),
             max_price=None if filter.max_price is None else cents(filter.max_price),
         )
-        statement = item_page(tuple(restrictions), sort, after=window.after is not None, count=window.count)
-        parameters = window_parameters(window) | restrictions
+        statement = item_page(tuple(filters), sort, after=window.after is not None, count=window.count)
+        parameters = window_parameters(window) | filters
         if sort.by == "price" and "after" in parameters:
             parameters["after"] = cents(parameters["after"])
         return page_from(await self.database.fetch(statement, parameters), owned_item_from, window)
 
 
 class SqlTransferReader:
+    """The TransferReader."""
+
     def __init__(self, database: Database) -> None:
         self.database = database
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        statement = history(after=window.after is not None, count=window.count)
+        statement = transfer_page(after=window.after is not None, count=window.count)
         rows = await self.database.fetch(statement, window_parameters(window) | {"item_id": item_id})
         if not rows:
             raise NotFound("item-not-found", "there is no such item")
@@ -143,6 +160,8 @@ class SqlTransferReader:
 
 
 class SqlTaskReader:
+    """The TaskReader."""
+
     def __init__(self, database: Database) -> None:
         self.database = database
 
@@ -153,9 +172,9 @@ class SqlTaskReader:
         return task_from(rows[0])
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        restrictions = given(
+        filters = without_none(
             owner_id=filter.owner_id, status=filter.status and filter.status.value, created_after=filter.created_after
         )
-        statement = task_page(tuple(restrictions), sort, after=window.after is not None, count=window.count)
-        rows = await self.database.fetch(statement, window_parameters(window) | restrictions)
+        statement = task_page(tuple(filters), sort, after=window.after is not None, count=window.count)
+        rows = await self.database.fetch(statement, window_parameters(window) | filters)
         return page_from(rows, task_from, window)

@@ -1,4 +1,7 @@
-"""Idempotency keys: claimed by one statement that also replaces an expired one, so that there is no moment between."""
+"""Idempotency keys of one unit of work.
+
+A key is claimed by one statement, which also replaces an expired key, so that no other claim can come between.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,50 +11,56 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from application.errors import KeyInFlight, KeyReused
 from application.ports import KeyId
-from infrastructure.persistence.sqlalchemy.engines.errors import LockNotHad
+from infrastructure.persistence.sqlalchemy.engines.errors import LockTimeout
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.tables import idempotency_keys
 
-ROW = idempotency_keys.c
-IS_THIS = (
-    (ROW.caller == bindparam("this_caller"))
-    & (ROW.operation == bindparam("this_operation"))
-    & (ROW.key == bindparam("this_key"))
+COLUMNS = idempotency_keys.c
+IS_THIS_KEY = (
+    (COLUMNS.caller == bindparam("this_caller"))
+    & (COLUMNS.operation == bindparam("this_operation"))
+    & (COLUMNS.key == bindparam("this_key"))
 )
-READ = select(ROW.fingerprint, ROW.answer).where(IS_THIS)
-KEEP = update(idempotency_keys).where(IS_THIS).values(answer=bindparam("answer")).returning(ROW.key)
+READ = select(COLUMNS.fingerprint, COLUMNS.answer).where(IS_THIS_KEY)
+SAVE_ANSWER = update(idempotency_keys).where(IS_THIS_KEY).values(answer=bindparam("answer")).returning(COLUMNS.key)
 
 
 def _claim(insert: Any) -> Any:
+    """Return the insert, extended to replace a key with the same identity that has expired."""
     return insert.on_conflict_do_update(
-        index_elements=[ROW.caller, ROW.operation, ROW.key],
+        index_elements=[COLUMNS.caller, COLUMNS.operation, COLUMNS.key],
         set_={"fingerprint": insert.excluded.fingerprint, "expires_at": insert.excluded.expires_at, "answer": None},
-        where=ROW.expires_at <= bindparam("at", type_=ROW.expires_at.type),
+        where=COLUMNS.expires_at <= bindparam("at", type_=COLUMNS.expires_at.type),
     )
 
 
-NEW = {
+NEW_KEY = {
     column.name: bindparam(column.name, type_=column.type)
-    for column in (ROW.caller, ROW.operation, ROW.key, ROW.fingerprint, ROW.expires_at)
+    for column in (COLUMNS.caller, COLUMNS.operation, COLUMNS.key, COLUMNS.fingerprint, COLUMNS.expires_at)
 }
-# PostgreSQL limits the time for locks before the row is made, which may have to wait for another unit, and no longer.
-LIMIT = select(func.set_config("lock_timeout", bindparam("max_wait"), True).label("max_wait")).cte("max_wait")
-LIMITED = select(*(value.label(name) for name, value in NEW.items())).select_from(LIMIT)
+# PostgreSQL makes an insert wait for another transaction that has inserted the same key. The statement itself sets the
+# lock timeout for this wait before it inserts, and resets it afterwards, which saves two round trips.
+SET_TIMEOUT = select(func.set_config("lock_timeout", bindparam("max_wait"), True).label("max_wait")).cte("max_wait")
+NEW_KEY_AFTER_TIMEOUT = select(*(value.label(name) for name, value in NEW_KEY.items())).select_from(SET_TIMEOUT)
 CLAIM = {
-    "postgresql": _claim(postgresql.insert(idempotency_keys).from_select(list(NEW), LIMITED)).returning(
-        func.set_config("lock_timeout", "0", True)
-    ),
-    "sqlite": _claim(sqlite.insert(idempotency_keys).values(NEW)).returning(ROW.key),
+    "postgresql": _claim(
+        postgresql.insert(idempotency_keys).from_select(list(NEW_KEY), NEW_KEY_AFTER_TIMEOUT)
+    ).returning(func.set_config("lock_timeout", "0", True)),
+    "sqlite": _claim(sqlite.insert(idempotency_keys).values(NEW_KEY)).returning(COLUMNS.key),
 }
+"""By dialect, the statement that claims a key. It returns a row if the key was claimed."""
 
 
 class SqlKeys:
+    """The KeyRepository."""
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
+        """Claim the key, or return the answer stored with it (see KeyRepository). SQLite never waits here."""
         row = {
             "caller": key.caller,
             "operation": key.operation,
@@ -61,26 +70,28 @@ class SqlKeys:
             "at": at,
         }
         if self.transaction.dialect == "postgresql":
-            row["max_wait"] = str(max(1, int(max_wait * 1000)))  # none at all would be no limit
+            row["max_wait"] = str(max(1, int(max_wait * 1000)))  # 0 would mean no limit
         try:
-            claimed = await self.transaction.row(CLAIM[self.transaction.dialect], row)
-        except LockNotHad:
+            claimed = await self.transaction.fetch_one(CLAIM[self.transaction.dialect], row)
+        except LockTimeout:
             raise KeyInFlight("another unit of work holds the key") from None
         if claimed is not None:
             return None
-        kept = await self.transaction.row(READ, this(key))
-        if kept is None:
+        stored = await self.transaction.fetch_one(READ, _identity(key))
+        if stored is None:
             raise KeyInFlight("the key was given up meanwhile")
-        if kept["fingerprint"] != fingerprint:
+        if stored["fingerprint"] != fingerprint:
             raise KeyReused
-        if kept["answer"] is None:
-            raise KeyInFlight("the key was claimed, but its answer not kept")
-        answer: bytes = kept["answer"]
+        if stored["answer"] is None:
+            raise KeyInFlight("the key was claimed, but its answer not stored")
+        answer: bytes = stored["answer"]
         return answer
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        await self.transaction.change_soon(KEEP, this(key) | {"answer": answer})
+        """Store the answer of the claimed key, together with the changes that follow."""
+        await self.transaction.defer(SAVE_ANSWER, _identity(key) | {"answer": answer})
 
 
-def this(key: KeyId) -> dict[str, object]:
+def _identity(key: KeyId) -> dict[str, object]:
+    """Return the parameters of IS_THIS_KEY."""
     return {"this_caller": key.caller, "this_operation": key.operation, "this_key": key.key}

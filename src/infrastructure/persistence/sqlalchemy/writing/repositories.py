@@ -1,4 +1,4 @@
-"""The repositories of one unit of work. All statements are built once, here."""
+"""The repositories of a unit of work for users, items, transfers and tasks. Statements are built once, at import."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -11,7 +11,7 @@ from domain.errors import Conflict, NotFound
 from domain.item import Item, ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
-from infrastructure.persistence.sqlalchemy.engines.errors import Violated
+from infrastructure.persistence.sqlalchemy.engines.errors import ConstraintViolated
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.rows import (
     item_from,
@@ -25,8 +25,11 @@ from infrastructure.persistence.sqlalchemy.rows import (
 from infrastructure.persistence.sqlalchemy.tables import items, tasks, transfers, users
 
 
-def save(table: Table, *fixed: str) -> ReturningUpdate[Any]:
-    """Of the row as it was before its version grew by one; the fixed columns never change."""
+def save_statement(table: Table, *fixed: str) -> ReturningUpdate[Any]:
+    """Return an UPDATE of the row with the id `which` and the version `expected`; it returns the id if it matched.
+
+    All columns are set to the parameters of their names, except for the fixed ones, which never change.
+    """
     changing: dict[str, Any] = {
         column.name: bindparam(column.name) for column in table.columns if column.name not in fixed
     }
@@ -40,14 +43,14 @@ def save(table: Table, *fixed: str) -> ReturningUpdate[Any]:
 
 ADD_USER = insert(users).returning(users.c.id)
 USER_FOR_UPDATE = select(users).where(users.c.id == bindparam("id")).with_for_update()
-SAVE_USER = save(users, "id", "created_at")
+SAVE_USER = save_statement(users, "id", "created_at")
 REMOVE_USER = (
     delete(users).where(users.c.id == bindparam("id"), users.c.version == bindparam("version")).returning(users.c.id)
 )
 
 ADD_ITEM = insert(items).returning(items.c.id)
 ITEM_FOR_UPDATE = select(items).where(items.c.id == bindparam("id")).with_for_update()
-SAVE_ITEM = save(items, "id", "created_at")
+SAVE_ITEM = save_statement(items, "id", "created_at")
 REMOVE_ITEM = (
     delete(items).where(items.c.id == bindparam("id"), items.c.version == bindparam("version")).returning(items.c.id)
 )
@@ -56,7 +59,7 @@ ADD_TRANSFER = insert(transfers).returning(transfers.c.id)
 
 ADD_TASK = insert(tasks).returning(tasks.c.id)
 TASK_FOR_UPDATE = select(tasks).where(tasks.c.id == bindparam("id")).with_for_update()
-SAVE_TASK = save(tasks, "id", "owner_id", "created_at")
+SAVE_TASK = save_statement(tasks, "id", "owner_id", "created_at")
 REMOVE_TASK = (
     delete(tasks).where(tasks.c.id == bindparam("id"), tasks.c.version == bindparam("version")).returning(tasks.c.id)
 )
@@ -65,16 +68,23 @@ REMOVE_TASKS = delete(tasks).where(tasks.c.owner_id == bindparam("owner_id"))
 
 @cache
 def hold_users(count: int) -> Select[Any]:
-    """Locked in the order of their ids: PostgreSQL sorts first."""
+    """Return a SELECT that locks so many users against changes, in the order of their ids.
+
+    PostgreSQL sorts before it locks, so that two of these statements cannot deadlock. SQLite has no row locks; there
+    the transaction has locked the whole database.
+    """
     ids = [bindparam(name, type_=users.c.id.type) for name in _numbered(range(count))]
     return select(users).where(users.c.id.in_(ids)).order_by(users.c.id).with_for_update(read=True)
 
 
 def _numbered(values: Iterable[object]) -> dict[str, object]:
+    """Return the values as parameters `id_0`, `id_1`, and so on."""
     return {f"id_{number}": value for number, value in enumerate(values)}
 
 
 class SqlUsers:
+    """The UserRepository."""
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
@@ -82,7 +92,7 @@ class SqlUsers:
         await self.transaction.change(ADD_USER, row_from_user(user))
 
     async def get_for_update(self, user_id: UserId) -> User:
-        row = await self.transaction.row(USER_FOR_UPDATE, {"id": user_id})
+        row = await self.transaction.fetch_one(USER_FOR_UPDATE, {"id": user_id})
         if row is None:
             raise NotFound("user-not-found", "there is no such user")
         return user_from(row)
@@ -90,7 +100,7 @@ class SqlUsers:
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
         if not user_ids:
             return {}
-        rows = await self.transaction.rows(hold_users(len(user_ids)), _numbered(user_ids))
+        rows = await self.transaction.fetch(hold_users(len(user_ids)), _numbered(user_ids))
         return {user.id: user for user in map(user_from, rows)}
 
     async def save(self, user: User) -> None:
@@ -100,11 +110,13 @@ class SqlUsers:
     async def remove(self, user: User) -> None:
         try:
             await self.transaction.change(REMOVE_USER, {"id": user.id, "version": user.version})
-        except Violated:  # of all that refers to users, items alone stand in the way
+        except ConstraintViolated:  # only items refer to users without being removed with them
             raise Conflict("user-owns-items", "an account that owns items cannot be deleted") from None
 
 
 class SqlItems:
+    """The ItemRepository."""
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
@@ -112,28 +124,32 @@ class SqlItems:
         await self.transaction.change(ADD_ITEM, row_from_item(item))
 
     async def get_for_update(self, item_id: ItemId) -> Item:
-        row = await self.transaction.row(ITEM_FOR_UPDATE, {"id": item_id})
+        row = await self.transaction.fetch_one(ITEM_FOR_UPDATE, {"id": item_id})
         if row is None:
             raise NotFound("item-not-found", "there is no such item")
         return item_from(row)
 
     async def save(self, item: Item) -> None:
         expected = {"which": item.id, "expected": item.version - 1}
-        await self.transaction.change_soon(SAVE_ITEM, row_from_item(item) | expected)
+        await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected)
 
     async def remove(self, item: Item) -> None:
         await self.transaction.change(REMOVE_ITEM, {"id": item.id, "version": item.version})
 
 
 class SqlTransfers:
+    """The TransferRepository."""
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
     async def add(self, transfer: Transfer) -> None:
-        await self.transaction.change_soon(ADD_TRANSFER, row_from_transfer(transfer))
+        await self.transaction.defer(ADD_TRANSFER, row_from_transfer(transfer))
 
 
 class SqlTasks:
+    """The TaskRepository."""
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
@@ -141,7 +157,7 @@ class SqlTasks:
         await self.transaction.change(ADD_TASK, row_from_task(task))
 
     async def get_for_update(self, task_id: TaskId) -> Task:
-        row = await self.transaction.row(TASK_FOR_UPDATE, {"id": task_id})
+        row = await self.transaction.fetch_one(TASK_FOR_UPDATE, {"id": task_id})
         if row is None:
             raise NotFound("task-not-found", "there is no such task")
         return task_from(row)
@@ -154,4 +170,4 @@ class SqlTasks:
         await self.transaction.change(REMOVE_TASK, {"id": task.id, "version": task.version})
 
     async def remove_all(self, user_id: UserId) -> None:
-        await self.transaction.rows(REMOVE_TASKS, {"owner_id": user_id})
+        await self.transaction.fetch(REMOVE_TASKS, {"owner_id": user_id})

@@ -1,4 +1,4 @@
-"""Sign-ins: sessions with all their tokens, and log-in attempts."""
+"""The repositories of a unit of work for sessions, with all their tokens, and for log-in attempts."""
 
 from functools import cache
 from typing import Any
@@ -10,10 +10,10 @@ from application.errors import TryAgain
 from domain.errors import NotFound
 from domain.session import LoginAttempts, Session, SessionId
 from domain.user import UserId
-from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
+from infrastructure.persistence.sqlalchemy.engines.transaction import CHANGED_MEANWHILE, Transaction
 from infrastructure.persistence.sqlalchemy.rows import attempts_from, row_from_attempts, row_from_session, session_from
 from infrastructure.persistence.sqlalchemy.tables import login_attempts, session_tokens, sessions
-from infrastructure.persistence.sqlalchemy.writing.repositories import save
+from infrastructure.persistence.sqlalchemy.writing.repositories import save_statement
 
 INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
@@ -25,7 +25,7 @@ FIND_SESSION = (
     .where(session_tokens.c.token_hash == bindparam("token_hash"))
 )
 SESSION_FOR_UPDATE = select(sessions).where(sessions.c.id == bindparam("id")).with_for_update()
-SAVE_SESSION = save(sessions, "id", "user_id", "expires_at")
+SAVE_SESSION = save_statement(sessions, "id", "user_id", "expires_at")
 REVOKE_SESSIONS = (
     update(sessions)
     .where(sessions.c.user_id == bindparam("of_user"), sessions.c.revoked.is_(False))
@@ -36,7 +36,10 @@ REMOVE_SESSIONS = delete(sessions).where(sessions.c.user_id == bindparam("of_use
 
 @cache
 def lock_attempts(dialect: str, count: int) -> Any:
-    """A change that changes nothing gives the row that is there, and locks it: an empty one if there was none."""
+    """Return a statement that inserts so many empty attempts, or locks those that exist, and returns all their rows.
+
+    The update on conflict changes nothing; it makes the engine lock and return the existing row.
+    """
     locking = _upsert(dialect, count)
     return locking.on_conflict_do_update(
         index_elements=[login_attempts.c.subject], set_={"version": login_attempts.c.version}
@@ -45,7 +48,10 @@ def lock_attempts(dialect: str, count: int) -> Any:
 
 @cache
 def save_attempts(dialect: str, count: int) -> Any:
-    """Of rows that are locked already: the condition is a belt. LoginAttempts may have grown by several versions."""
+    """Return a statement that stores so many attempts whose version is newer than the stored one, and returns those.
+
+    The rows have been locked by lock_attempts(), so that the condition on the version only guards against mistakes.
+    """
     saving = _upsert(dialect, count)
     changing = {column.name: saving.excluded[column.name] for column in login_attempts.c if not column.primary_key}
     return saving.on_conflict_do_update(
@@ -56,6 +62,7 @@ def save_attempts(dialect: str, count: int) -> Any:
 
 
 def _upsert(dialect: str, count: int) -> Any:
+    """Return an INSERT of so many rows, whose parameters are numbered as by _numbered()."""
     rows = [
         {column.name: bindparam(f"{column.name}_{number}", type_=column.type) for column in login_attempts.c}
         for number in range(count)
@@ -64,10 +71,13 @@ def _upsert(dialect: str, count: int) -> Any:
 
 
 def _numbered(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the values of all rows as parameters `name_0`, `name_1`, and so on."""
     return {f"{name}_{number}": value for number, row in enumerate(rows) for name, value in row.items()}
 
 
 class SqlSessions:
+    """The SessionRepository."""
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
@@ -76,11 +86,11 @@ class SqlSessions:
         await self._add_token(session)
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
-        row = await self.transaction.row(FIND_SESSION, {"token_hash": token_hash})
+        row = await self.transaction.fetch_one(FIND_SESSION, {"token_hash": token_hash})
         return (row["id"], row["user_id"]) if row else None
 
     async def get_for_update(self, session_id: SessionId) -> Session:
-        row = await self.transaction.row(SESSION_FOR_UPDATE, {"id": session_id})
+        row = await self.transaction.fetch_one(SESSION_FOR_UPDATE, {"id": session_id})
         if row is None:
             raise NotFound("session-not-found", "there is no such session")
         return session_from(row)
@@ -91,29 +101,32 @@ class SqlSessions:
         await self._add_token(session)
 
     async def revoke_all(self, user_id: UserId) -> None:
-        await self.transaction.rows(REVOKE_SESSIONS, {"of_user": user_id})
+        await self.transaction.fetch(REVOKE_SESSIONS, {"of_user": user_id})
 
     async def remove_all(self, user_id: UserId) -> None:
-        await self.transaction.rows(REMOVE_SESSIONS, {"of_user": user_id})
+        await self.transaction.fetch(REMOVE_SESSIONS, {"of_user": user_id})
 
     async def _add_token(self, session: Session) -> None:
+        """Store the session's current token hash, unless it is stored already."""
         token = {"token_hash": session.token_hash, "session_id": session.id}
-        await self.transaction.rows(ADD_TOKEN[self.transaction.dialect], token)
+        await self.transaction.fetch(ADD_TOKEN[self.transaction.dialect], token)
 
 
 class SqlAttempts:
+    """The LoginAttemptRepository."""
+
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         new = [row_from_attempts(LoginAttempts(subject=subject)) for subject in sorted(set(subjects))]
-        rows = await self.transaction.rows(lock_attempts(self.transaction.dialect, len(new)), _numbered(new))
+        rows = await self.transaction.fetch(lock_attempts(self.transaction.dialect, len(new)), _numbered(new))
         found = {row["subject"]: row for row in rows}
         return [attempts_from(found[subject]) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        changed = [row_from_attempts(one) for one in attempts]
+        changed = [row_from_attempts(counter) for counter in attempts]
         saving = save_attempts(self.transaction.dialect, len(changed))
-        if len(await self.transaction.rows(saving, _numbered(changed))) != len(changed):
+        if len(await self.transaction.fetch(saving, _numbered(changed))) != len(changed):
             self.transaction.failed = True
-            raise TryAgain("another unit of work was first")
+            raise TryAgain(CHANGED_MEANWHILE)

@@ -1,4 +1,4 @@
-"""What explains the API: a start page, a docs page that needs no internet, and a text for each problem type."""
+"""Pages that explain the API: a start page, the docs page, which works offline, and a text for each problem type."""
 
 import re
 from html import escape
@@ -11,10 +11,10 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
-from interfaces.http.openapi.annotations import problems
-from interfaces.http.responses.answers import answer
+from interfaces.http.openapi.annotations import problem_responses
+from interfaces.http.responses.answers import json_answer
 from interfaces.http.responses.problems import PROBLEMS
-from interfaces.http.routing.auth import OPEN
+from interfaces.http.routing.auth import PUBLIC
 from interfaces.http.routing.route import new_router
 
 ASSETS = "/docs/assets"
@@ -46,6 +46,8 @@ router = new_router("documentation")
 
 
 class ExplanationOut(BaseModel):
+    """A problem type."""
+
     type: str
     title: str
     status: int
@@ -54,9 +56,9 @@ class ExplanationOut(BaseModel):
 
 @router.get(
     "/problems/{slug}",
-    openapi_extra=OPEN,
+    openapi_extra=PUBLIC,
     response_model=ExplanationOut,
-    responses=problems("not-found"),
+    responses=problem_responses("not-found"),
     summary="What a problem type means",
 )
 async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch", "invalid-request"])]) -> Response:
@@ -64,10 +66,12 @@ async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch"
         raise HTTPException(404)
     status, title, explanation = PROBLEMS[slug]
     content = {"type": f"/problems/{slug}", "title": title, "status": status, "explanation": explanation}
-    return answer(content).response()
+    return json_answer(content).response()
 
 
 class LinksOut(BaseModel):
+    """Paths of the API's own pages."""
+
     docs: str
     openapi: str
     live: str
@@ -75,6 +79,8 @@ class LinksOut(BaseModel):
 
 
 class StartOut(BaseModel):
+    """What the API is, and where to go from here."""
+
     name: Literal["Handover"]
     summary: str
     links: LinksOut
@@ -82,9 +88,9 @@ class StartOut(BaseModel):
 
 @router.get(
     "/",
-    openapi_extra=OPEN,
+    openapi_extra=PUBLIC,
     response_model=StartOut,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problems("bad-request")},
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses("bad-request")},
     summary="Where to start; a page for browsers",
 )
 async def start(request: Request) -> Response:
@@ -96,7 +102,7 @@ async def start(request: Request) -> Response:
         )
         response: Response = HTMLResponse(_PAGE.format(summary=SUMMARY, links="\n".join(links)))
     else:
-        response = answer({"name": "Handover", "summary": SUMMARY, "links": addresses}).response()
+        response = json_answer({"name": "Handover", "summary": SUMMARY, "links": addresses}).response()
     response.headers["Vary"] = "Accept"
     return response
 
@@ -118,7 +124,9 @@ def _root(request: Request) -> str:
     return root.rstrip("/")
 
 
-def add_docs(app: FastAPI) -> None:
+def add_docs_page(app: FastAPI) -> None:
+    """Add the docs page (Swagger UI) and its assets, which come from an installed package."""
+
     async def page(request: Request) -> Response:
         root = _root(request)
         return get_swagger_ui_html(

@@ -1,0 +1,106 @@
+"""aiosqlite's connections, and what this project does with their private parts.
+
+aiosqlite gives each connection a thread of its own. Passing a statement to the thread and its result back costs ten
+times as much as a short statement itself, so short statements are executed on the event loop, through
+`Connection._conn` (decision 0014). `Connection._thread` is made a daemon thread, and joined after a failure, so that it
+cannot outlive the event loop. tests/infrastructure/test_library_internals.py fails if aiosqlite changes what is used.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import aiosqlite
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+
+BUSY_TIMEOUT = 5000
+"""Milliseconds for which SQLite waits for a lock that another process has."""
+
+BEGIN = "BEGIN IMMEDIATE"
+
+LONGEST_ON_EVENT_LOOP = 0.002
+"""Seconds after which a read on the event loop is interrupted and started again in the thread."""
+
+STEPS_BETWEEN_CHECKS = 500
+"""Instructions of SQLite's virtual machine between two looks at the clock: the work of about twenty row reads."""
+
+RETRY_IN_THREAD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT}
+"""Error codes of a statement that has to wait for a lock, or was interrupted. Neither has had any effect."""
+
+
+class SqliteDialect(SQLiteDialect_aiosqlite):
+    """SQLAlchemy's dialect for aiosqlite, except that a connection can be closed while a statement is running."""
+
+    supports_statement_cache = True
+
+    def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
+        """Tell the connection's thread to close it after its running statement, and do not wait for that.
+
+        Closing undoes the transaction and releases the lock on the file.
+        """
+        dbapi_connection.driver_connection.stop()
+
+
+def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
+    """Return a function for `async_creator` of SQLAlchemy's engine that opens this file."""
+    file = path.absolute()  # independent of later changes of the working directory, and never read as a file: URI
+
+    async def connect() -> aiosqlite.Connection:
+        connection = aiosqlite.connect(file, check_same_thread=False)
+        connection._thread.daemon = True
+        opening = asyncio.ensure_future(connection)
+
+        def close_unused(opened: asyncio.Future[aiosqlite.Connection]) -> None:
+            if not opened.cancelled() and opened.exception() is None:
+                connection.stop()
+
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            # The thread cannot be interrupted, and aiosqlite would leave the file open once it has been opened.
+            opening.add_done_callback(close_unused)
+            raise
+        except sqlite3.Error:
+            connection._thread.join(1)  # it is about to end, and must not outlive the event loop
+            raise
+
+    return connect
+
+
+async def query(
+    connection: aiosqlite.Connection, sql: str, arguments: list[Any], *, on_event_loop: bool
+) -> Sequence[Any]:
+    """Execute a statement and return its rows.
+
+    With `on_event_loop=True` it is tried there first; if it has to wait or takes long, it starts again in the thread.
+    """
+    if on_event_loop:
+        try:
+            return _query_on_event_loop(connection._conn, sql, arguments)
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in RETRY_IN_THREAD:
+                raise
+    return list(await connection.execute_fetchall(sql, arguments))
+
+
+def _query_on_event_loop(connection: sqlite3.Connection, sql: str, arguments: list[Any]) -> Sequence[Any]:
+    """Execute a statement without waiting for locks and, outside a transaction, for no longer than the limit.
+
+    A transaction has its lock from the beginning, so nothing in it waits. Its statements are not interrupted, because
+    SQLite may roll back a transaction whose statement is interrupted.
+    """
+    if connection.in_transaction:
+        return connection.execute(sql, arguments).fetchall()
+    try:
+        connection.execute("PRAGMA busy_timeout = 0")
+        if sql != BEGIN:  # if BEGIN were interrupted at its end, the transaction would have begun
+            end = perf_counter() + LONGEST_ON_EVENT_LOOP
+            connection.set_progress_handler(lambda: perf_counter() > end, STEPS_BETWEEN_CHECKS)
+        return connection.execute(sql, arguments).fetchall()
+    finally:
+        connection.set_progress_handler(None, 0)  # in the thread it would take the interpreter's lock each time
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")

@@ -1,0 +1,72 @@
+"""PostgreSQL addresses: URLs as libpq reads them, as arguments of asyncpg.connect().
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+from infrastructure.settings import Misconfigured
+
+LIBPQ_ONLY = {"channel_binding", "connect_timeout", "gssencmode", "keepalives", "keepalives_idle"}
+"""Parameters of libpq that asyncpg would pass on to the server, which does not know them. They are ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The servers of a URL, to be tried in this order, and the other arguments of asyncpg.connect()."""
+
+    hosts: list[tuple[str | None, int | None]]
+    arguments: dict[str, Any]
+
+    @property
+    def location(self) -> str:
+        """The servers as error messages name them."""
+        bracketed = ((f"[{host}]" if host and ":" in host else host, port) for host, port in self.hosts)
+        hosts = [f"{host}:{port}" if port else host for host, port in bracketed if host]
+        return f"PostgreSQL at {', '.join(hosts)}" if hosts else "PostgreSQL"
+
+
+def parse_address(url: str) -> Address:
+    """Parse a URL with one or several hosts, either before the slash or as parameters; raise Misconfigured."""
+    parts = urlsplit(url)
+    login, _, netloc = parts.netloc.rpartition("@")
+    user, _, password = login.partition(":")
+    query = dict(parse_qsl(parts.query))
+    named = [host for name, value in parse_qsl(parts.query) if name == "host" for host in value.split(",")]
+    hosts = [_parse_host(host) for host in (named or netloc.split(","))]
+    ports = _parse_ports(query.get("port", ""), len(hosts))
+    ignored = {"host", "port", "statement_cache_size", *LIBPQ_ONLY}
+    options = {name: value for name, value in query.items() if name not in ignored}
+    options.setdefault("application_name", "handover")
+    options.setdefault("jit", "off")
+    if len(hosts) > 1:
+        options.setdefault("target_session_attrs", "read-write")
+    return Address(
+        hosts=[(host, port or default) for (host, port), default in zip(hosts, ports, strict=True)],
+        arguments={
+            "dsn": f"postgresql://{parts.path}?{urlencode(options)}",
+            "user": unquote(user) or None,
+            "password": unquote(password) or None,
+            "statement_cache_size": 0 if query.get("statement_cache_size") == "0" else 100,  # 0 for old PgBouncers
+        },
+    )
+
+
+def _parse_ports(text: str, count: int) -> list[int | None]:
+    """Return a port for each of `count` hosts: one for all of them, or a list as long as theirs."""
+    ports = text.split(",")
+    if len(ports) not in (1, count) or not all(port.isdigit() for port in ports if port):
+        raise Misconfigured("HANDOVER_DATABASE_URL: the ports do not fit the hosts")
+    return [int(port) if port else None for port in (ports * count if len(ports) == 1 else ports)]
+
+
+def _parse_host(text: str) -> tuple[str | None, int | None]:
+    """Return host and port of `host`, `host:port`, `[IPv6 address]` or `[IPv6 address]:port`."""
+    match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d+))?", text)
+    if not match:
+        raise Misconfigured("HANDOVER_DATABASE_URL: must be postgresql://user:password@host:port/database")
+    port = match["port"]
+    return unquote(match["v6"] or match["host"]) or None, int(port) if port else None

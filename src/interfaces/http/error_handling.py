@@ -1,0 +1,109 @@
+"""The exception handler of the app: one table turns a kind of error into a status."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import NamedTuple
+
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
+from domain.session import TokenReused, TooManyAttempts
+from interfaces.http.responses.problems import RETRY_SOON, problem_response
+from interfaces.http.routing.route import allowed_methods
+from interfaces.http.validation.models import field_errors, json_pointer
+
+log = structlog.get_logger()
+
+
+class NotReady(Unavailable):
+    """The server cannot serve requests now, for a reason that may be told to everybody."""
+
+
+class ErrorKind(NamedTuple):
+    """The status of a kind of error, and headers of its response."""
+
+    status: int
+    headers: Mapping[str, str] = {}
+
+
+KINDS: dict[type[Exception], ErrorKind] = {
+    NotFound: ErrorKind(404),
+    Unauthenticated: ErrorKind(401, {"WWW-Authenticate": "Bearer"}),
+    Forbidden: ErrorKind(403),
+    Conflict: ErrorKind(409),
+    RequestInProgress: ErrorKind(409, RETRY_SOON),
+    Stale: ErrorKind(412),
+    Invalid: ErrorKind(422),
+    TooManyAttempts: ErrorKind(429),
+    TryAgain: ErrorKind(503, RETRY_SOON),
+    Unavailable: ErrorKind(503, RETRY_SOON),
+    OutcomeUnknown: ErrorKind(503, RETRY_SOON),
+}
+"""By class. An error that is not in the table is answered like its nearest base class that is."""
+
+_SLUG_BY_STATUS = {
+    400: "bad-request",
+    404: "not-found",
+    405: "method-not-allowed",
+    408: "request-timeout",
+    413: "content-too-large",
+    415: "unsupported-media-type",
+    500: "internal-error",
+}
+"""The problem type of an HTTPException, which the framework raises."""
+
+
+async def answer_error(request: Request, error: Exception) -> Response:
+    """Return the problem response for an error that a route, or something below it, has raised."""
+    scope = request.scope
+    if isinstance(error, RequestValidationError):
+        return problem_response(scope, "invalid-request", errors=field_errors(error))
+    if isinstance(error, HTTPException):
+        status = error.status_code
+        headers = {"Allow": allowed_methods(request)} if status == 405 else error.headers  # noqa: PLR2004
+        return problem_response(scope, _SLUG_BY_STATUS.get(status, "bad-request"), status=status, headers=headers)
+    status, headers = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
+    log_error(error, client=request.client and request.client.host)
+    if isinstance(error, TooManyAttempts):
+        headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
+    errors = None
+    if isinstance(error, Invalid):
+        errors = [{"pointer": json_pointer(error.field), "detail": error.detail}]
+    return problem_response(scope, _slug(error), status=status, detail=_detail(error), headers=headers, errors=errors)
+
+
+def log_error(error: Exception, client: str | None) -> None:
+    """Log what operators should know about an error: throttling, refusals and an unavailable store.
+
+    `client` is the address of the client. What the client has sent is not logged.
+    """
+    match error:
+        case TokenReused():
+            log.warning("refresh token reused", user_id=str(error.user_id), client=client)
+        case TooManyAttempts():
+            log.warning("throttled", client=client)
+        case Unauthenticated() | Forbidden():
+            log.info("refused", code=error.code, client=client)
+        case Unavailable() | OutcomeUnknown():
+            log.warning("unavailable", reason=str(error))
+
+
+def _slug(error: Exception) -> str:
+    match error:
+        case DomainError():
+            return error.code
+        case OutcomeUnknown():
+            return "outcome-unknown"
+        case Busy() | TryAgain():
+            return "busy"
+        case _:
+            return "store-unavailable"
+
+
+def _detail(error: Exception) -> str | None:
+    """Return the error's message if it was written for API clients; an adapter's message says where the store is."""
+    return str(error) if isinstance(error, DomainError | NotReady) else None

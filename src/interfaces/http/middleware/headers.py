@@ -1,0 +1,48 @@
+"""Headers that every response has, and checks of request headers that every request needs."""
+
+import re
+import secrets
+from collections.abc import Iterable
+
+from starlette.types import Scope
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+"""The characters of a host and a port (RFC 3986, section 3.2)."""
+_ORIGIN = re.compile(rb"^https?://[^/]*")
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+"""Headers as ASGI has them: names in lower case, and values."""
+
+
+def get_request_id(scope: Scope) -> str:
+    """Return the client's X-Request-ID if it is short and has only letters, digits, `._-`; else a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return str(value, "ascii")
+    return secrets.token_hex(16)
+
+
+def has_valid_host(scope: Scope) -> bool:
+    """Return whether the request has exactly one valid Host header (RFC 9112, section 3.2). HTTP/1.0 needs none."""
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) == 1:
+        return _HOST.fullmatch(hosts[0]) is not None
+    return not hosts and scope["http_version"] == "1.0"
+
+
+def without_origin(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    """Return the headers with scheme and host removed from Location.
+
+    The framework takes both from the request, and a forged Host header must not redirect a client elsewhere.
+    """
+    return [(name, _ORIGIN.sub(b"", value) if name == b"location" else value) for name, value in headers]
+
+
+def common_headers(present: RawHeaders, request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers that every response has in addition to those that are present."""
+    names = {name.lower() for name, _ in present}
+    headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
+    if b"cache-control" not in names:
+        headers.append((b"cache-control", b"private, no-cache" if b"etag" in names else b"no-store"))
+    return headers

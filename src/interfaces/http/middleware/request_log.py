@@ -1,0 +1,65 @@
+"""The outermost middleware: request id, common headers, HEAD, the Host check, metrics, and one log line per request."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from interfaces.http.middleware.headers import common_headers, get_request_id, has_valid_host, without_origin
+from interfaces.http.responses.problems import problem_response
+
+log = structlog.get_logger()
+
+Observe = Callable[[str, str | None, int, float], None]
+"""Called after each request with its method, the route's path template or None, the status, and the seconds it took."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestLogMiddleware:
+    """Gives each request an id and each response the common headers, and logs one line when the response is complete.
+
+    A HEAD request is passed on as GET, and the body of its response is left out. A request without a valid Host header
+    gets 400.
+    """
+
+    app: ASGIApp
+    observe: Observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = get_request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status, method = 0, scope["method"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
+
+        async def send_with_common_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], message["headers"]
+                if status == HTTPStatus.TEMPORARY_REDIRECT:
+                    headers = without_origin(headers)
+                message = {**message, "headers": [*headers, *common_headers(headers, request_id)]}
+            elif method == "HEAD":
+                message = {**message, "body": b""}
+            await send(message)
+
+        # Never unbound: each request runs in a task, and so in a context, of its own.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            if has_valid_host(scope):
+                await self.app(scope, receive, send_with_common_headers)
+            else:
+                detail = "HTTP/1.1 needs the header Host, once, with a host and perhaps a port."
+                response = problem_response(scope, "bad-request", detail=detail, headers={"Connection": "close"})
+                await response(scope, receive, send_with_common_headers)
+        finally:
+            route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
+            self.observe(method, route, status, seconds)
+            log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
