@@ -39,6 +39,12 @@ INWARDS = "Imports point inwards"
 CONTAINER = "The interfaces see of the infrastructure the container alone"
 INTERFACES = "Nobody imports the interfaces"
 ADAPTERS = "Adapters do not import one another"
+IN_APPLICATION = "The groups of the application point downwards"
+IN_SQLALCHEMY = "The groups of the SQLAlchemy adapter point downwards"
+IN_BEANIE = "The groups of the Beanie adapter point downwards"
+IN_INTERFACES = "The groups of the interfaces point downwards"
+IN_HTTP = "The groups of the HTTP interface point downwards"
+IN_CLI = "The groups of the command line point downwards"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,16 @@ ADAPTERS = "Adapters do not import one another"
         (ADAPTERS, "infrastructure.persistence.sqlalchemy", "import infrastructure.persistence.memory"),
         (ADAPTERS, "infrastructure.persistence.memory", "import infrastructure.persistence.beanie"),
         (ADAPTERS, "infrastructure.persistence.beanie", "import infrastructure.persistence.sqlalchemy"),
+        (IN_APPLICATION, "application.ports", "import application.transact"),
+        (IN_APPLICATION, "application.items", "import application.tasks"),
+        (IN_SQLALCHEMY, "infrastructure.persistence.sqlalchemy.engines", "from .. import reading"),
+        (IN_SQLALCHEMY, "infrastructure.persistence.sqlalchemy.reading", "from .. import writing"),
+        (IN_BEANIE, "infrastructure.persistence.beanie.connection", "from . import store"),
+        (IN_INTERFACES, "interfaces.http", "import interfaces.cli"),
+        (IN_HTTP, "interfaces.http.responses", "import interfaces.http.validation"),
+        (IN_HTTP, "interfaces.http.routing", "import interfaces.http.routes"),
+        (IN_HTTP, "interfaces.http.middleware", "import interfaces.http.paging"),
+        (IN_CLI, "interfaces.cli.serving", "import interfaces.cli.commands"),
     ],
 )
 def test_a_forbidden_import_is_found(rule: str, package: str, line: str, tmp_path: Path) -> None:
@@ -145,3 +161,17 @@ def test_the_bare_interpreter_fails_a_test_that_imports_a_third_party_package(ba
     test.write_text("async def test_it() -> None:\n    import domain, application\n")
     passed = run_tests(bare, test)
     assert passed.returncode == 0, passed.stdout + passed.stderr
+
+
+LARGEST_FOLDER = 12
+
+
+def test_no_folder_is_crowded() -> None:
+    """A reader sees from a folder's names what belongs together; a folder with more modules is split into groups."""
+    crowded = {
+        str(folder.relative_to(ROOT)): len(modules)
+        for top in ("src", "tests", "bench")
+        for folder in [ROOT / top, *(ROOT / top).rglob("*/")]
+        if len(modules := [file for file in folder.glob("*.py") if file.name != "__init__.py"]) > LARGEST_FOLDER
+    }
+    assert not crowded

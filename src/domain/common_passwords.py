@@ -171,4 +171,5 @@ def _is_affix(text: str) -> bool:
 
 
 def _has_letter(text: str) -> bool:
+    """Return whether the text contains a letter."""
     return any(map(str.isalpha, text))

@@ -17,6 +17,8 @@ MAX_TITLE_LENGTH = 200
 
 
 class TaskStatus(StrEnum):
+    """The states of a task. Every change from one to another is allowed."""
+
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"

@@ -68,11 +68,13 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
+        """Split a comma-separated text; other values are returned unchanged."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Raise ValueError unless these are IP addresses or networks, none of which includes everybody."""
         for address in value:
             try:
                 network = ip_network(address)
@@ -85,6 +87,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
+        """Raise ValueError unless the URL has a scheme that an adapter serves."""
         scheme, separator, _ = value.partition("://")
         if not separator or scheme not in PERSISTENCE_BY_SCHEME:
             raise ValueError("must start with sqlite:///, postgresql://, mongodb:// or memory://")

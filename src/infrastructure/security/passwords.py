@@ -41,13 +41,16 @@ class Argon2Passwords:
         self._dummy_hash = _dummy_hash()
 
     async def hash(self, password: str) -> str:
+        """Return a salted Argon2id hash of the password; raise Busy if too many calls are waiting."""
         return await self._run_in_thread(self._hasher.hash, password)
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Return whether the password fits the hash; without a hash, False after the same time. Raise Busy."""
         fits = await self._run_in_thread(self._hasher.verify, password, password_hash or self._dummy_hash)
         return fits and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
+        """Return whether the hash has other parameters than new ones."""
         return self._hasher.check_needs_rehash(password_hash)
 
     async def _run_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -59,4 +62,5 @@ class Argon2Passwords:
         return await asyncio.wrap_future(future)
 
     def _leave(self, _: Future[T]) -> None:
+        """Release the capacity of a call that has ended."""
         self._capacity.release()

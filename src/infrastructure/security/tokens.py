@@ -52,6 +52,7 @@ class JwtTokens:
         self._claims = lru_cache(CACHED_TOKENS)(self._read)
 
     def issue(self, user_id: UserId, at: datetime) -> AccessToken:
+        """Return a new signed token for the user."""
         now = int(at.timestamp())
         claims = {
             "iss": ISSUER,
@@ -67,6 +68,7 @@ class JwtTokens:
         return AccessToken(token, self._lifetime)
 
     def verify(self, token: str, at: datetime) -> UserId:
+        """Return the user of a token with a valid signature and within its time; raise Unauthenticated."""
         claims, now = self._claims(token), at.timestamp()
         if not claims.valid_from - LEEWAY <= now < claims.valid_until + LEEWAY:
             raise _invalid()
@@ -90,4 +92,5 @@ def _kid(key: bytes) -> str:
 
 
 def _invalid() -> Unauthenticated:
+    """Return the error for a token that is not valid."""
     return Unauthenticated("invalid-token", "the access token is not valid, or no longer")

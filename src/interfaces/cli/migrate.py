@@ -57,6 +57,7 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
 
 
 def _describe(schema: Schema) -> str:
+    """Return a sentence that says whether the schema is current."""
     if schema.is_current:
         return f"The schema is current: {schema.found or 'there is nothing to migrate'}"
     return f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed"

@@ -86,6 +86,7 @@ def _read_password() -> str:
 
 
 def _fields(user: User) -> dict[str, Any]:
+    """Return the account's fields for JSON."""
     return {
         "id": str(user.id),
         "username": user.username,
@@ -96,4 +97,5 @@ def _fields(user: User) -> dict[str, Any]:
 
 
 def _describe(user: User) -> str:
+    """Return one line about the account for a terminal."""
     return f"{user.username:20}  {'active' if user.is_active else 'inactive':8}  {user.id}  {user.email}"

@@ -60,6 +60,7 @@ def create_app(container: Container) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
+    """Configure the logs and open the store for as long as the app runs."""
     configure_logs(container.settings())
     store = container.store()
     await store.open()

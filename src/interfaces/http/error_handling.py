@@ -93,6 +93,7 @@ def log_error(error: Exception, client: str | None) -> None:
 
 
 def _slug(error: Exception) -> str:
+    """Return the problem type of an error."""
     match error:
         case DomainError():
             return error.code

@@ -53,6 +53,7 @@ class Idempotency:
         return Answer.decode(request.answer).response()
 
     def _key_id(self, key: str) -> KeyId:
+        """Return the identity of the key: the caller, the operation and the key itself."""
         return KeyId(self.caller, f"{self.request.method} {self.request.scope['route'].path_format}", key)
 
     def _fingerprint(self, body: BaseModel) -> bytes:

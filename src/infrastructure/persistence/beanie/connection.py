@@ -99,6 +99,9 @@ class Connection:
             await asyncio.wait({asyncio.ensure_future(client.close())}, timeout=SECONDS_TO_CLOSE)
 
     def _connect(self) -> AsyncMongoClient[dict[str, Any]]:
+        """Return a client for the URL of the settings, which has not connected yet; raise Unavailable if it is not
+        valid.
+        """
         milliseconds = int(TIMEOUT_SECONDS * 1000)
         try:
             with warnings.catch_warnings(

@@ -13,6 +13,8 @@ from pymongo import IndexModel
 
 
 class UserDocument(Document):
+    """A user."""
+
     id: UUID  # type: ignore[assignment]
     email: str
     username: str
@@ -30,6 +32,8 @@ class UserDocument(Document):
 
 
 class ItemDocument(Document):
+    """An item, with a copy of its owner's username."""
+
     id: UUID  # type: ignore[assignment]
     name: str
     description: str | None
@@ -56,6 +60,8 @@ class ItemDocument(Document):
 
 
 class TransferDocument(Document):
+    """A transfer in the history of an item."""
+
     id: UUID  # type: ignore[assignment]
     item_id: UUID
     number: int
@@ -70,6 +76,8 @@ class TransferDocument(Document):
 
 
 class TaskDocument(Document):
+    """A task."""
+
     id: UUID  # type: ignore[assignment]
     owner_id: UUID
     title: str
@@ -92,6 +100,8 @@ class TaskDocument(Document):
 
 
 class SessionDocument(Document):
+    """A session, with the hash of its current token."""
+
     id: UUID  # type: ignore[assignment]
     user_id: UUID
     token_hash: bytes
@@ -127,6 +137,8 @@ class TokenDocument(Document):
 
 
 class AttemptsDocument(Document):
+    """The recent log-in attempts of a subject, whose hash is the id."""
+
     id: bytes  # type: ignore[assignment]
     failed: list[AwareDatetime]
     pending: list[AwareDatetime]
@@ -139,6 +151,8 @@ class AttemptsDocument(Document):
 
 
 class KeyDocument(Document):
+    """An idempotency key; its id is the caller, the operation and the key."""
+
     id: dict[str, UUID | str]  # type: ignore[assignment]
     fingerprint: bytes
     expires_at: AwareDatetime

@@ -92,10 +92,12 @@ async def downgrade(database: Database) -> None:
 
 
 async def _record(database: Database, revision: str) -> None:
+    """Record the revision."""
     await database[COLLECTION].update_one(RECORD, {"$set": {"is": revision}}, upsert=True)
 
 
 async def _drop(database: Database, document: type[Document], index: IndexModel) -> None:
+    """Drop an index, if it exists."""
     try:
         await database[document.get_collection_name()].drop_index(index.document["name"])
     except OperationFailure as error:

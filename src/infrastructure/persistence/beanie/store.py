@@ -109,19 +109,24 @@ class BeanieStore:
         return removed
 
     async def open(self) -> None:
+        """Connect; raise Unavailable if that fails."""
         await self._connection.open()
 
     async def close(self) -> None:
+        """Close all connections."""
         if self._aborting:
             await asyncio.wait(self._aborting, timeout=SECONDS_TO_ABORT)
         await self._connection.close()
 
     async def schema(self) -> Schema:
+        """Return the revision of the schema and the needed one; asks the store."""
         async with self._connection.reading():
             return await schema.read_schema(self._connection.database)
 
     async def upgrade(self) -> None:
+        """Migrate the schema to the needed revision."""
         await schema.upgrade(self._connection.database)
 
     async def downgrade(self) -> None:
+        """Undo the newest migration."""
         await schema.downgrade(self._connection.database)

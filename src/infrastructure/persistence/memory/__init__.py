@@ -43,6 +43,7 @@ class MemoryStore:
             uow.keys.release()
 
     async def purge(self, at: datetime) -> int:
+        """Remove what has expired; return how many keys, sessions and subjects of attempts were removed."""
         tables = self.tables
         keys = [key for key, stored in tables.keys.items() if stored.expires_at <= at]
         sessions = {id for id, session in tables.sessions.items() if session.expires_at <= at}
@@ -58,16 +59,21 @@ class MemoryStore:
         delete_rows(tables.attempts, idle)
         return len(keys) + len(sessions) + len(idle)
 
-    async def open(self) -> None: ...
+    async def open(self) -> None:
+        """Do nothing."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Do nothing."""
 
     async def schema(self) -> Schema:
+        """Return that there is no schema, and none is needed."""
         return Schema(found=None, needed=None)
 
-    async def upgrade(self) -> None: ...
+    async def upgrade(self) -> None:
+        """Do nothing."""
 
-    async def downgrade(self) -> None: ...
+    async def downgrade(self) -> None:
+        """Do nothing."""
 
 
 def open_store(_: object) -> MemoryStore:

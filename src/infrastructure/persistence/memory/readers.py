@@ -22,14 +22,17 @@ class MemoryUserReader:
         self.tables = tables
 
     async def get(self, user_id: UserId) -> User:
+        """Return the user; raise NotFound."""
         return copy(require(self.tables.users.get(user_id), "user"))
 
     async def find_by_login(self, login: str) -> User | None:
+        """Return the user with this e-mail address or username; None if there is none."""
         names = self.tables.emails if "@" in login else self.tables.usernames
         user_id = names.get(login)
         return None if user_id is None else copy(self.tables.users[user_id])
 
     async def page(self, window: Window) -> Page[User]:
+        """Return a page of all users, sorted by id."""
         return page_of(self.tables.users.values(), lambda user: (user.id, user.id), False, window)
 
 
@@ -40,10 +43,12 @@ class MemoryItemReader:
         self.tables = tables
 
     async def get(self, item_id: ItemId) -> OwnedItem:
+        """Return the item with its owner's username; raise NotFound."""
         item = require(self.tables.items.get(item_id), "item")
         return self._with_owner(item)
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        """Return a page of the items that match the filter."""
         rows = (
             item
             for item in self.tables.items.values()
@@ -55,6 +60,7 @@ class MemoryItemReader:
         return Page([self._with_owner(item) for item in page.items], page.more, page.total)
 
     def _with_owner(self, item: Item) -> OwnedItem:
+        """Return a copy of the item with its owner's username."""
         return OwnedItem(copy(item), self.tables.users[item.owner_id].username)
 
 
@@ -65,6 +71,7 @@ class MemoryTransferReader:
         self.tables = tables
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+        """Return a page of the item's transfers, sorted by number; raise NotFound."""
         count = require(self.tables.items.get(item_id), "item").transfers
         start = window.skip if window.after is None else int(str(window.after.value))
         numbers = range(start + 1, min(start + window.limit, count) + 1)
@@ -82,10 +89,12 @@ class MemoryTaskReader:
         self.tables = tables
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        """Return the owner's task; raise NotFound if there is none or it belongs to another user."""
         task = self.tables.tasks.get(task_id)
         return copy(require(task if task and task.owner_id == owner_id else None, "task"))
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        """Return a page of the tasks that match the filter."""
         rows = (
             task
             for task in self.tables.tasks.values()

@@ -38,16 +38,19 @@ class MemoryUsers:
         self.removed: set[UserId] = set()
 
     async def add(self, user: User) -> None:
+        """Store a new user; raise Conflict if the e-mail address or username is taken."""
         await checkpoint()
         self._claim_names(user)
         self.rows.write(user.id, copy(user))
 
     async def get_for_update(self, user_id: UserId) -> User:
+        """Return the user; raise NotFound. commit() fails if the user has been changed or held meanwhile."""
         await checkpoint()
         self.holds.read(user_id)
         return copy(require(self.rows.read(user_id), "user"))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
+        """Return those of the users that exist. Units of work that lock them meanwhile fail at commit()."""
         await checkpoint()
         self.holds.changed.update(
             (user_id, object()) for user_id in user_ids
@@ -55,6 +58,7 @@ class MemoryUsers:
         return {user_id: copy(user) for user_id in user_ids if (user := self.rows.read(user_id))}
 
     async def save(self, user: User) -> None:
+        """Store a changed user; raise TryAgain if the stored version is not the one before, or Conflict."""
         await checkpoint()
         before = require(self.rows.read(user.id), "user")
         if before.version != user.version - 1:
@@ -64,6 +68,7 @@ class MemoryUsers:
         self.rows.write(user.id, copy(user))
 
     async def remove(self, user: User) -> None:
+        """Remove the user; raise TryAgain if its version has changed, or Conflict if the user owns items."""
         await checkpoint()
         before = self.rows.read(user.id)
         if before is None or before.version != user.version:
@@ -97,19 +102,23 @@ class MemoryVersioned(Generic[K, E]):
         self.rows: StagedTable[Any, E] = StagedTable(committed)
 
     async def add(self, entity: E) -> None:
+        """Store a new entity."""
         await checkpoint()
         self.rows.write(entity.id, copy(entity))
 
     async def get_for_update(self, id: K) -> E:
+        """Return the entity; raise NotFound. commit() fails if it has changed meanwhile."""
         await checkpoint()
         return copy(require(self.rows.read(id), self.kind))
 
     async def save(self, entity: E) -> None:
+        """Store a changed entity; raise TryAgain if the stored version is not the one before."""
         await checkpoint()
         self._check_version(entity.id, entity.version - 1)
         self.rows.write(entity.id, copy(entity))
 
     async def remove(self, entity: E) -> None:
+        """Remove the entity; raise TryAgain if its version has changed."""
         await checkpoint()
         self._check_version(entity.id, entity.version)
         self.rows.write(entity.id, None)
@@ -137,6 +146,7 @@ class MemoryTasks(MemoryVersioned[TaskId, Task]):
     kind = "task"
 
     async def remove_all(self, user_id: UserId) -> None:
+        """Remove all tasks of the user."""
         for task in self.rows.rows():
             if task.owner_id == user_id:
                 await self.remove(task)
@@ -152,18 +162,22 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         self.tokens = StagedTable(tables.tokens)
 
     async def add(self, session: Session) -> None:
+        """Store a new session and its token hash."""
         await super().add(session)
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
     async def save(self, session: Session) -> None:
+        """Store a changed session and its token hash; raise TryAgain if the stored version is not the one before."""
         await super().save(session)
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        """Return the session and the user of a token's hash; None if it is unknown."""
         await checkpoint()
         return self.tokens.read(token_hash)
 
     async def revoke_all(self, user_id: UserId) -> None:
+        """Revoke all sessions of the user."""
         for session in self.rows.rows():
             if session.user_id == user_id and not session.revoked:
                 revoked = copy(session)
@@ -171,6 +185,7 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
                 await self.save(revoked)
 
     async def remove_all(self, user_id: UserId) -> None:
+        """Remove all sessions of the user, and their tokens."""
         for session in self.rows.rows():
             if session.user_id == user_id:
                 await self.remove(session)
@@ -186,10 +201,12 @@ class MemoryAttempts:
         self.rows = StagedTable(tables.attempts)
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
+        """Return the attempts of each subject, locked; empty ones if nothing is stored."""
         await checkpoint()
         return [copy(self.rows.read(subject) or LoginAttempts(subject=subject)) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
+        """Store changed attempts; raise TryAgain if others have been stored meanwhile."""
         await checkpoint()
         for counter in attempts:
             self.rows.write(counter.subject, copy(counter))
@@ -202,6 +219,7 @@ class MemoryTransfers:
         self.rows = StagedTable(tables.transfers)
 
     async def add(self, transfer: Transfer) -> None:
+        """Store a transfer; raise TryAgain if the item has one of that number."""
         await checkpoint()
         key = (transfer.item_id, transfer.number)
         if self.rows.read(key) is not None:
@@ -220,6 +238,7 @@ class MemoryKeys:
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
+        """Claim the key, or return the answer stored with it; raise KeyInFlight or KeyReused."""
         await checkpoint()
         if key in self.claims:
             raise KeyInFlight("another unit of work holds the key")
@@ -234,6 +253,7 @@ class MemoryKeys:
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
+        """Store the answer of the key that this unit of work has claimed."""
         await checkpoint()
         claimed = self.rows.read(key)
         if claimed is None:
@@ -258,6 +278,10 @@ class MemoryUnitOfWork:
         self.keys = MemoryKeys(tables)
 
     async def commit(self) -> None:
+        """Apply all staged changes at once; raise TryAgain if a row that was read has been replaced meanwhile.
+
+        Raise Conflict if a removed user owns items.
+        """
         await checkpoint()
         tables = (
             self.users.rows,

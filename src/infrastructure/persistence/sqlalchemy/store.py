@@ -65,6 +65,7 @@ class SqlStore:
             await transaction.end()
 
     async def purge(self, at: datetime) -> int:
+        """Remove what has expired; return how many keys, sessions and subjects of attempts were removed."""
         removed = 0
         for removal in REMOVALS:
             while keys := await self.database.fetch(removal, {"at": at}):
@@ -72,18 +73,23 @@ class SqlStore:
         return removed
 
     async def open(self) -> None:
+        """Connect; raise Unavailable if that fails."""
         await self.database.fetch(select(literal(1)), {})
 
     async def close(self) -> None:
+        """Close all connections."""
         await self.database.close()
 
     async def schema(self) -> Schema:
+        """Return the revision of the schema and the needed one; asks the store."""
         return Schema(found=await schema.revision(self.database), needed=schema.REVISION)
 
     async def upgrade(self) -> None:
+        """Migrate the schema to the needed revision."""
         await schema.upgrade(self.settings)
 
     async def downgrade(self) -> None:
+        """Undo the newest migration."""
         if await schema.revision(self.database) is not None:
             await schema.downgrade(self.settings)
 

@@ -41,10 +41,12 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the column type of the dialect."""
         kind: TypeEngine[Any] = BigInteger() if dialect.name == "sqlite" else DateTime(timezone=True)
         return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
+        """Return the value to store; raise ValueError for a time without a time zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -57,6 +59,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 def _to_datetime(value: int | None) -> datetime | None:
+    """Return the point in time that so many milliseconds since 1970 mean."""
     return None if value is None else EPOCH + value * MILLISECOND
 
 
@@ -67,9 +70,11 @@ class Instants(TypeDecorator[tuple[datetime, ...]]):
     cache_ok = True
 
     def process_bind_param(self, value: tuple[datetime, ...] | None, dialect: Dialect) -> list[int] | None:
+        """Return the list to store."""
         return None if value is None else [(moment - EPOCH) // MILLISECOND for moment in value]
 
     def process_result_value(self, value: list[int] | None, dialect: Dialect) -> tuple[datetime, ...] | None:
+        """Return the points in time of a stored list."""
         return None if value is None else tuple(EPOCH + number * MILLISECOND for number in value)
 
 

@@ -33,6 +33,7 @@ class CoalescingTransport:
         self._transport.close()
 
     def _send(self) -> None:
+        """Send everything that has been written."""
         if self._written:
             self._transport.write(b"".join(self._written))
             self._written.clear()

@@ -47,6 +47,7 @@ def decode_cursor(cursor: str, kind: type, list_name: str) -> Position:
 
 
 def _checksum(payload: bytes, list_name: str) -> bytes:
+    """Return the checksum of a cursor's payload and its list's name."""
     return hashlib.blake2b(list_name.encode() + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
 
 

@@ -67,9 +67,11 @@ class Listing(Generic[T]):
         return response
 
     def _cursor(self, last: T) -> str:
+        """Return the cursor of the position of the page's last row."""
         return encode_cursor(self.format.position(last, self.sort), self.format.fields[self.sort.by], self.name)
 
     def _next_address(self, cursor: str) -> str:
+        """Return the path and query of the next page: the same query with the cursor."""
         query = self.request.query_params.multi_items()
         unchanged = [(key, value) for key, value in query if key not in {"skip", "cursor", "count"}]
         return f"{self.request.scope['path']}?{urlencode([*unchanged, ('cursor', cursor)])}"

@@ -103,12 +103,16 @@ CHANGED = {**response_headers(200, ETag=ETAG), **problem_responses("account-inac
 
 
 class TaskQuery(PageQuery):
+    """The query parameters of the list of tasks."""
+
     status: TaskStatus | None = None
     created_after: QueryTime | None = None
     sort: Annotated[Literal["created_at", "-created_at", "title", "-title"] | None, SORT] = None
 
 
 class RecentTaskQuery(PageQuery):
+    """The query parameters of the list of tasks created within the last days."""
+
     days: int = Field(7, ge=1, le=365, description="How many days back.")
 
 

@@ -16,6 +16,7 @@ class LimitedRequest(Request):
     """A request whose body is limited to MAX_BODY_BYTES, and whose JSON is parsed by parse_json()."""
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body in chunks; raise HTTPException 413 once it is larger than MAX_BODY_BYTES."""
         size = 0
         async for chunk in super().stream():
             size += len(chunk)
@@ -24,6 +25,7 @@ class LimitedRequest(Request):
             yield chunk
 
     async def json(self) -> Any:
+        """Return the body, parsed by parse_json()."""
         return parse_json(await self.body())
 
 
@@ -61,6 +63,7 @@ def parse_json(body: bytes) -> Any:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the fields of a JSON object as a dict; raise JSONDecodeError if a name occurs twice."""
     unique = dict(pairs)
     if len(unique) != len(pairs):
         raise json.JSONDecodeError("a field is there twice", "", 0)
@@ -68,6 +71,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(_: str) -> NoReturn:
+    """Raise JSONDecodeError for NaN and Infinity."""
     raise json.JSONDecodeError("NaN and Infinity are not JSON", "", 0)
 
 

@@ -24,19 +24,23 @@ class BeanieUserReader:
         self._connection = connection
 
     async def get(self, user_id: UserId) -> User:
+        """Return the user; raise NotFound."""
         user = await self._find(_id=user_id)
         if user is None:
             raise NotFound("user-not-found", "there is no such user")
         return user
 
     async def find_by_login(self, login: str) -> User | None:
+        """Return the user with this e-mail address or username; None if there is none."""
         return await (self._find(email=login) if "@" in login else self._find(username=login))
 
     async def page(self, window: Window) -> Page[User]:
+        """Return a page of all users, sorted by id."""
         async with self._connection.reading():
             return await find_page(self._connection.collection(UserDocument), ListQuery(), window, user_from)
 
     async def _find(self, **query: object) -> User | None:
+        """Return the user with these fields, or None."""
         async with self._connection.reading():
             row = await self._connection.collection(UserDocument).find_one(query)
         return None if row is None else user_from(row)
@@ -49,6 +53,7 @@ class BeanieItemReader:
         self._connection = connection
 
     async def get(self, item_id: ItemId) -> OwnedItem:
+        """Return the item with its owner's username; raise NotFound."""
         async with self._connection.reading():
             row = await self._connection.collection(ItemDocument).find_one({"_id": item_id})
         if row is None:
@@ -56,6 +61,7 @@ class BeanieItemReader:
         return owned_item_from(row)
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        """Return a page of the items that match the filter."""
         prices: dict[str, object] = {}
         if filter.min_price is not None:
             prices["$gte"] = to_cents(filter.min_price)
@@ -122,6 +128,7 @@ class BeanieTaskReader:
         self._connection = connection
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        """Return the owner's task; raise NotFound if there is none or it belongs to another user."""
         async with self._connection.reading():
             row = await self._connection.collection(TaskDocument).find_one({"_id": task_id, "owner_id": owner_id})
         if row is None:
@@ -129,6 +136,7 @@ class BeanieTaskReader:
         return task_from(row)
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        """Return a page of the tasks that match the filter."""
         query = ListQuery(
             equal={"owner_id": filter.owner_id} | ({} if filter.status is None else {"status": filter.status.value}),
             ranges={} if filter.created_after is None else {"created_at": {"$gt": filter.created_after}},

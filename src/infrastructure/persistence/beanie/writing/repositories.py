@@ -33,10 +33,12 @@ class BeanieUsers:
         self._usernames: dict[UserId, str] = {}
 
     async def add(self, user: User) -> None:
+        """Store a new user; raise Conflict if the e-mail address or username is taken."""
         await self._users.insert(document_of_user(user))
         self._usernames[user.id] = user.username
 
     async def get_for_update(self, user_id: UserId) -> User:
+        """Return the user, locked until the unit of work ends; raise NotFound."""
         row = await self._users.lock(user_id)
         if row is None:
             raise NotFound("user-not-found", "there is no such user")
@@ -54,10 +56,12 @@ class BeanieUsers:
         return {user.id: self._remember(user) for user in map(user_from, filter(None, rows))}
 
     async def save(self, user: User) -> None:
+        """Store a changed user; raise TryAgain if the stored version is not the one before, or Conflict."""
         if not await self._users.replace(document_of_user(user), version=user.version - 1):
             raise TryAgain("the user has changed")
 
     async def remove(self, user: User) -> None:
+        """Remove the user; raise TryAgain if its version has changed, or Conflict if the user owns items."""
         # A unit of work that gives this user an item meanwhile holds the user, so that one of the two fails.
         if await self._items.find(owner_id=user.id):
             raise Conflict("user-owns-items", "an account that owns items cannot be deleted")
@@ -87,23 +91,28 @@ class BeanieItems:
         self._users = users
 
     async def add(self, item: Item) -> None:
+        """Store a new item."""
         await self._items.insert(await self._document_of(item))
 
     async def get_for_update(self, item_id: ItemId) -> Item:
+        """Return the item, locked until the unit of work ends; raise NotFound."""
         row = await self._items.lock(item_id)
         if row is None:
             raise NotFound("item-not-found", "there is no such item")
         return item_from(row)
 
     async def save(self, item: Item) -> None:
+        """Store a changed item; raise TryAgain if the stored version is not the one before."""
         if not await self._items.replace(await self._document_of(item), version=item.version - 1):
             raise TryAgain("the item has changed")
 
     async def remove(self, item: Item) -> None:
+        """Remove the item; raise TryAgain if its version has changed."""
         if not await self._items.remove(_id=item.id, version=item.version):
             raise TryAgain("the item has changed")
 
     async def _document_of(self, item: Item) -> ItemDocument:
+        """Return the item's document, with its owner's username."""
         return document_of_item(item, await self._users.username_of(item.owner_id))
 
 
@@ -114,6 +123,7 @@ class BeanieTransfers:
         self._transfers = transfers
 
     async def add(self, transfer: Transfer) -> None:
+        """Store a transfer; raise TryAgain if the item has one of that number."""
         await self._transfers.insert(document_of_transfer(transfer))
 
 
@@ -124,23 +134,28 @@ class BeanieTasks:
         self._tasks = tasks
 
     async def add(self, task: Task) -> None:
+        """Store a new task."""
         await self._tasks.insert(document_of_task(task))
 
     async def get_for_update(self, task_id: TaskId) -> Task:
+        """Return the task, locked until the unit of work ends; raise NotFound."""
         row = await self._tasks.lock(task_id)
         if row is None:
             raise NotFound("task-not-found", "there is no such task")
         return task_from(row)
 
     async def save(self, task: Task) -> None:
+        """Store a changed task; raise TryAgain if the stored version is not the one before."""
         if not await self._tasks.replace(document_of_task(task), version=task.version - 1):
             raise TryAgain("the task has changed")
 
     async def remove(self, task: Task) -> None:
+        """Remove the task; raise TryAgain if its version has changed."""
         if not await self._tasks.remove(_id=task.id, version=task.version):
             raise TryAgain("the task has changed")
 
     async def remove_all(self, user_id: UserId) -> None:
+        """Remove all tasks of the user."""
         await self._tasks.remove_all(owner_id=user_id)
 
 
@@ -154,14 +169,17 @@ class BeanieSessions:
         """The current token hash of each session that this unit of work has read or stored."""
 
     async def add(self, session: Session) -> None:
+        """Store a new session and its token hash."""
         await self._sessions.insert(document_of_session(session))
         await self._add_token(session)
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        """Return the session and the user of a token's hash; None if it is unknown."""
         row = await self._tokens.find(_id=token_hash)
         return None if row is None else (SessionId(row["session_id"]), UserId(row["user_id"]))
 
     async def get_for_update(self, session_id: SessionId) -> Session:
+        """Return the session, locked until the unit of work ends; raise NotFound."""
         row = await self._sessions.lock(session_id)
         if row is None:
             raise NotFound("session-not-found", "there is no such session")
@@ -170,16 +188,19 @@ class BeanieSessions:
         return session
 
     async def save(self, session: Session) -> None:
+        """Store a changed session and its token hash; raise TryAgain if the stored version is not the one before."""
         if not await self._sessions.replace(document_of_session(session), version=session.version - 1):
             raise TryAgain("the session has changed")
         if self._token_hashes.get(session.id) != session.token_hash:
             await self._add_token(session)
 
     async def revoke_all(self, user_id: UserId) -> None:
+        """Revoke all sessions of the user."""
         changes: dict[str, object] = {"$set": {"revoked": True}, "$inc": {"version": 1}}
         await self._sessions.update_all({"user_id": user_id, "revoked": False}, changes)
 
     async def remove_all(self, user_id: UserId) -> None:
+        """Remove all sessions of the user, and their tokens."""
         await self._sessions.remove_all(user_id=user_id)
         await self._tokens.remove_all(user_id=user_id)
 
@@ -207,6 +228,7 @@ class BeanieAttempts:
         return [found[subject] for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
+        """Store changed attempts; raise TryAgain if others have been stored meanwhile."""
         for counted in attempts:
             version = self._versions.get(counted.subject)
             if not await self._attempts.replace(document_of_attempts(counted), version=version):

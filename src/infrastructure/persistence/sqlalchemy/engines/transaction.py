@@ -62,6 +62,7 @@ class Transaction:
         self.deferred[statement] = parameters
 
     async def _send_deferred(self) -> None:
+        """Send all deferred changes as one statement; raise TryAgain unless each of them has changed its row."""
         changes, self.deferred = self.deferred, {}
         if not changes:
             return

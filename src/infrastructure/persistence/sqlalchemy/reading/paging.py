@@ -98,6 +98,7 @@ def page_query(
 
 
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return the conditions of a list, for WHERE."""
     return [compare(column, bindparam(name, type_=column.type)) for name, (column, compare) in filters.items()]
 
 

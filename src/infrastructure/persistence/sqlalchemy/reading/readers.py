@@ -105,17 +105,20 @@ class SqlUserReader:
         self.database = database
 
     async def get(self, user_id: UserId) -> User:
+        """Return the user; raise NotFound."""
         rows = await self.database.fetch(USER, {"id": user_id})
         if not rows:
             raise NotFound("user-not-found", "there is no such user")
         return user_from(rows[0])
 
     async def find_by_login(self, login: str) -> User | None:
+        """Return the user with this e-mail address or username; None if there is none."""
         statement = USER_BY_EMAIL if "@" in login else USER_BY_USERNAME
         rows = await self.database.fetch(statement, {"login": login})
         return user_from(rows[0]) if rows else None
 
     async def page(self, window: Window) -> Page[User]:
+        """Return a page of all users, sorted by id."""
         statement = user_page(after=window.after is not None, count=window.count)
         return page_from(await self.database.fetch(statement, window_parameters(window)), user_from, window)
 
@@ -127,12 +130,14 @@ class SqlItemReader:
         self.database = database
 
     async def get(self, item_id: ItemId) -> OwnedItem:
+        """Return the item with its owner's username; raise NotFound."""
         rows = await self.database.fetch(ITEM, {"id": item_id})
         if not rows:
             raise NotFound("item-not-found", "there is no such item")
         return owned_item_from(rows[0])
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        """Return a page of the items that match the filter."""
         filters = without_none(
             owner_id=filter.owner_id,
             min_price=None if filter.min_price is None else cents(filter.min_price),
@@ -152,6 +157,7 @@ class SqlTransferReader:
         self.database = database
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+        """Return a page of the item's transfers, sorted by number; raise NotFound."""
         statement = transfer_page(after=window.after is not None, count=window.count)
         rows = await self.database.fetch(statement, window_parameters(window) | {"item_id": item_id})
         if not rows:
@@ -166,12 +172,14 @@ class SqlTaskReader:
         self.database = database
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        """Return the owner's task; raise NotFound if there is none or it belongs to another user."""
         rows = await self.database.fetch(TASK, {"id": task_id, "owner_id": owner_id})
         if not rows:
             raise NotFound("task-not-found", "there is no such task")
         return task_from(rows[0])
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        """Return a page of the tasks that match the filter."""
         filters = without_none(
             owner_id=filter.owner_id, status=filter.status and filter.status.value, created_after=filter.created_after
         )

@@ -89,25 +89,30 @@ class SqlUsers:
         self.transaction = transaction
 
     async def add(self, user: User) -> None:
+        """Store a new user; raise Conflict if the e-mail address or username is taken."""
         await self.transaction.change(ADD_USER, row_from_user(user))
 
     async def get_for_update(self, user_id: UserId) -> User:
+        """Return the user, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(USER_FOR_UPDATE, {"id": user_id})
         if row is None:
             raise NotFound("user-not-found", "there is no such user")
         return user_from(row)
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
+        """Return those of the users that exist, locked against changes until the unit of work ends."""
         if not user_ids:
             return {}
         rows = await self.transaction.fetch(hold_users(len(user_ids)), _numbered(user_ids))
         return {user.id: user for user in map(user_from, rows)}
 
     async def save(self, user: User) -> None:
+        """Store a changed user; raise TryAgain if the stored version is not the one before, or Conflict."""
         expected = {"which": user.id, "expected": user.version - 1}
         await self.transaction.change(SAVE_USER, row_from_user(user) | expected)
 
     async def remove(self, user: User) -> None:
+        """Remove the user; raise TryAgain if its version has changed, or Conflict if the user owns items."""
         try:
             await self.transaction.change(REMOVE_USER, {"id": user.id, "version": user.version})
         except ConstraintViolated:  # only items refer to users without being removed with them
@@ -121,19 +126,23 @@ class SqlItems:
         self.transaction = transaction
 
     async def add(self, item: Item) -> None:
+        """Store a new item."""
         await self.transaction.change(ADD_ITEM, row_from_item(item))
 
     async def get_for_update(self, item_id: ItemId) -> Item:
+        """Return the item, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(ITEM_FOR_UPDATE, {"id": item_id})
         if row is None:
             raise NotFound("item-not-found", "there is no such item")
         return item_from(row)
 
     async def save(self, item: Item) -> None:
+        """Store a changed item; raise TryAgain if the stored version is not the one before."""
         expected = {"which": item.id, "expected": item.version - 1}
         await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected)
 
     async def remove(self, item: Item) -> None:
+        """Remove the item; raise TryAgain if its version has changed."""
         await self.transaction.change(REMOVE_ITEM, {"id": item.id, "version": item.version})
 
 
@@ -144,6 +153,7 @@ class SqlTransfers:
         self.transaction = transaction
 
     async def add(self, transfer: Transfer) -> None:
+        """Store a transfer; raise TryAgain if the item has one of that number."""
         await self.transaction.defer(ADD_TRANSFER, row_from_transfer(transfer))
 
 
@@ -154,20 +164,25 @@ class SqlTasks:
         self.transaction = transaction
 
     async def add(self, task: Task) -> None:
+        """Store a new task."""
         await self.transaction.change(ADD_TASK, row_from_task(task))
 
     async def get_for_update(self, task_id: TaskId) -> Task:
+        """Return the task, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(TASK_FOR_UPDATE, {"id": task_id})
         if row is None:
             raise NotFound("task-not-found", "there is no such task")
         return task_from(row)
 
     async def save(self, task: Task) -> None:
+        """Store a changed task; raise TryAgain if the stored version is not the one before."""
         expected = {"which": task.id, "expected": task.version - 1}
         await self.transaction.change(SAVE_TASK, row_from_task(task) | expected)
 
     async def remove(self, task: Task) -> None:
+        """Remove the task; raise TryAgain if its version has changed."""
         await self.transaction.change(REMOVE_TASK, {"id": task.id, "version": task.version})
 
     async def remove_all(self, user_id: UserId) -> None:
+        """Remove all tasks of the user."""
         await self.transaction.fetch(REMOVE_TASKS, {"owner_id": user_id})

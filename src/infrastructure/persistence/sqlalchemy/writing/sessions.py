@@ -82,28 +82,34 @@ class SqlSessions:
         self.transaction = transaction
 
     async def add(self, session: Session) -> None:
+        """Store a new session and its token hash."""
         await self.transaction.change(ADD_SESSION, row_from_session(session))
         await self._add_token(session)
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
+        """Return the session and the user of a token's hash; None if it is unknown."""
         row = await self.transaction.fetch_one(FIND_SESSION, {"token_hash": token_hash})
         return (row["id"], row["user_id"]) if row else None
 
     async def get_for_update(self, session_id: SessionId) -> Session:
+        """Return the session, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(SESSION_FOR_UPDATE, {"id": session_id})
         if row is None:
             raise NotFound("session-not-found", "there is no such session")
         return session_from(row)
 
     async def save(self, session: Session) -> None:
+        """Store a changed session and its token hash; raise TryAgain if the stored version is not the one before."""
         expected = {"which": session.id, "expected": session.version - 1}
         await self.transaction.change(SAVE_SESSION, row_from_session(session) | expected)
         await self._add_token(session)
 
     async def revoke_all(self, user_id: UserId) -> None:
+        """Revoke all sessions of the user."""
         await self.transaction.fetch(REVOKE_SESSIONS, {"of_user": user_id})
 
     async def remove_all(self, user_id: UserId) -> None:
+        """Remove all sessions of the user, and their tokens."""
         await self.transaction.fetch(REMOVE_SESSIONS, {"of_user": user_id})
 
     async def _add_token(self, session: Session) -> None:
@@ -119,12 +125,14 @@ class SqlAttempts:
         self.transaction = transaction
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
+        """Return the attempts of each subject, locked; empty ones if nothing is stored."""
         new = [row_from_attempts(LoginAttempts(subject=subject)) for subject in sorted(set(subjects))]
         rows = await self.transaction.fetch(lock_attempts(self.transaction.dialect, len(new)), _numbered(new))
         found = {row["subject"]: row for row in rows}
         return [attempts_from(found[subject]) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
+        """Store changed attempts; raise TryAgain if others have been stored meanwhile."""
         changed = [row_from_attempts(counter) for counter in attempts]
         saving = save_attempts(self.transaction.dialect, len(changed))
         if len(await self.transaction.fetch(saving, _numbered(changed))) != len(changed):
