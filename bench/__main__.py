@@ -11,7 +11,7 @@ from bench.cases import TITLES
 from bench.compare import compare
 from bench.load import NoLoad
 from bench.stores import ENGINES
-from tests.servers import ServerNotStarted
+from tests.support.servers import ServerNotStarted
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 SECRET = "for measurements on the loopback interface only"
 SECONDS_TO_START = 60

@@ -22,7 +22,7 @@ from infrastructure.persistence.sqlalchemy.engines.database import Database
 from infrastructure.persistence.sqlalchemy.rows import row_from_item, row_from_user
 from infrastructure.persistence.sqlalchemy.tables import items, users
 from infrastructure.settings import Settings
-from tests import servers
+from tests.support import servers
 
 BATCH = 10_000
 

@@ -7,10 +7,10 @@ import pytest
 from application.ports import Begin, Ids, Store
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.transact import Transact
-from tests import engines
-from tests.builders import SetClock, new_id
 from tests.contracts.units import LIMIT
-from tests.engines import Database, NewDatabase, RunningEngines
+from tests.support import engines
+from tests.support.builders import SetClock, new_id
+from tests.support.engines import Database, NewDatabase, RunningEngines
 
 
 def pytest_configure() -> None:

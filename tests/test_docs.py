@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from application.idempotency import IdempotentRequest, idempotent
-from application.items import TransferItem
 from application.transact import Transact
+from application.use_cases.items import TransferItem
 from bench import tables
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Settings
 from interfaces.cli.commands import app
-from tests.builders import SetClock, a_key, a_user, an_item, new_id
-from tests.served import environment, served
+from tests.support.builders import SetClock, a_key, a_user, an_item, new_id
+from tests.support.served import environment, served
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

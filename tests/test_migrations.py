@@ -22,10 +22,10 @@ from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy.schema import REVISION, exclusively
 from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Settings
-from tests import engines
-from tests.builders import a_user, an_item
 from tests.contracts.units import insert
-from tests.engines import Database, RunningEngines
+from tests.support import engines
+from tests.support.builders import a_user, an_item
+from tests.support.engines import Database, RunningEngines
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]

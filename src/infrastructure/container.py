@@ -5,15 +5,22 @@ from importlib.metadata import entry_points
 
 from dependency_injector import containers, providers
 
-from application.health import CheckWritable
-from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
-from application.passwords import VerifyPassword
 from application.ports import Store, Tokens
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
-from application.sessions import RefreshSession, SignIn, SignOut
-from application.tasks import ChangeTask, CreateTask, DeleteTask
 from application.transact import Transact
-from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
+from application.use_cases.health import CheckWritable
+from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
+from application.use_cases.passwords import VerifyPassword
+from application.use_cases.sessions import RefreshSession, SignIn, SignOut
+from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
+from application.use_cases.users import (
+    ActivateUser,
+    ChangeAccount,
+    CreateUser,
+    DeactivateUser,
+    DeleteAccount,
+    ReadAccount,
+)
 from infrastructure.clock_and_ids import new_id, new_token, utc_now
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens

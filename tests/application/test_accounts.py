@@ -3,19 +3,19 @@ from decimal import Decimal
 import pytest
 
 from application.errors import Busy
-from application.items import ChangeItem, CreateItem, DeleteItem
-from application.passwords import VerifyPassword
 from application.ports import Begin, Ids, Store
-from application.sessions import hash_token
-from application.tasks import CreateTask
 from application.transact import Transact
-from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount
+from application.use_cases.items import ChangeItem, CreateItem, DeleteItem
+from application.use_cases.passwords import VerifyPassword
+from application.use_cases.sessions import hash_token
+from application.use_cases.tasks import CreateTask
+from application.use_cases.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount
 from domain.errors import Conflict, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.session import TooManyAttempts
 from domain.task import TaskStatus
 from domain.user import User, UserId
 from tests.application.fakes import FakePasswords
-from tests.builders import SetClock, a_session, a_user, new_id
+from tests.support.builders import SetClock, a_session, a_user, new_id
 
 TOKEN = hash_token("token")
 

@@ -3,11 +3,11 @@
 import pytest
 
 from application.errors import NoSpace, Unavailable
-from application.health import CheckWritable
 from application.ports import Begin, Store, UnitOfWork
 from application.transact import Transact
+from application.use_cases.health import CheckWritable
 from tests.application.test_transact import committing, failing
-from tests.builders import SetClock, a_user, new_id
+from tests.support.builders import SetClock, a_user, new_id
 
 
 async def sign_up(uow: UnitOfWork) -> None:

@@ -2,16 +2,16 @@ from decimal import Decimal
 
 import pytest
 
-from application.items import CreateItem, TransferItem
 from application.paging import Window
 from application.ports import Begin, Ids, Store
 from application.readers import OwnedItem
 from application.transact import Transact
+from application.use_cases.items import CreateItem, TransferItem
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.item import ItemId
 from domain.user import User, UserId
 from domain.version import ExpectedVersions
-from tests.builders import NOON, SetClock, a_user, an_item, new_id
+from tests.support.builders import NOON, SetClock, a_user, an_item, new_id
 
 
 @pytest.fixture

@@ -7,17 +7,17 @@ from datetime import timedelta
 import pytest
 
 from application.errors import Busy
-from application.passwords import VerifyPassword
 from application.ports import Begin, Ids, Store, UnitOfWork
-from application.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from application.transact import Transact
-from application.users import CreateUser
+from application.use_cases.passwords import VerifyPassword
+from application.use_cases.sessions import RefreshSession, SignedIn, SignIn, SignOut
+from application.use_cases.users import CreateUser
 from domain.errors import Unauthenticated
 from domain.session import SessionId, TokenReused, TooManyAttempts
 from domain.user import User, UserId
 from infrastructure.persistence.memory import unit_of_work as memory_unit
 from tests.application.fakes import FakePasswords, FakeTokens
-from tests.builders import SetClock, a_user, new_id
+from tests.support.builders import SetClock, a_user, new_id
 
 
 def new_token() -> str:

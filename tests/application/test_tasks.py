@@ -1,12 +1,12 @@
 import pytest
 
 from application.ports import Begin, Ids, Store
-from application.tasks import ChangeTask, CreateTask, DeleteTask
 from application.transact import Transact
+from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
 from domain.errors import NotFound, Stale, Unauthenticated
 from domain.task import Task, TaskStatus
 from domain.user import User
-from tests.builders import NOON, SetClock, a_task, a_user
+from tests.support.builders import NOON, SetClock, a_task, a_user
 
 
 @pytest.fixture

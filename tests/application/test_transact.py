@@ -16,7 +16,7 @@ from application.ports import Begin, KeyId, Store, UnitOfWork
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.user import User
-from tests.builders import SetClock, a_key, a_user, new_id
+from tests.support.builders import SetClock, a_key, a_user, new_id
 
 SOON = 0.05
 

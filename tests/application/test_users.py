@@ -2,11 +2,11 @@ import pytest
 
 from application.ports import Begin, Ids, Store
 from application.transact import Transact
-from application.users import CreateUser, ReadAccount
+from application.use_cases.users import CreateUser, ReadAccount
 from domain.errors import Conflict, DomainError, Invalid, Unauthenticated
 from domain.user import UserId
 from tests.application.fakes import FakePasswords
-from tests.builders import NOON, SetClock, a_user, new_id
+from tests.support.builders import NOON, SetClock, a_user, new_id
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from bench.cases import TITLES
 from bench.compare import fill, peers, starts
 from bench.measure import ask_one_by_one, contender
 from bench.stock import stock
-from tests import engines
+from tests.support import engines
 
 FEW = 3
 

@@ -11,7 +11,7 @@ import pytest
 from application.ports import Store
 from tests.broken.faults import BROKEN_ADAPTERS, Spoil, noticing
 from tests.contracts import units
-from tests.engines import ENGINES, Engine, OpenStore, selected
+from tests.support.engines import ENGINES, Engine, OpenStore, selected
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings

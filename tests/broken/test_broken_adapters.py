@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines
 from tests.broken.faults import BROKEN_ADAPTERS, noticing
+from tests.support import engines
 
 ROOT = Path(__file__).parents[2]
 

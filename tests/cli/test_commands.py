@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 
 from infrastructure.settings import Settings
 from interfaces.cli.commands import app
-from tests.engines import NewDatabase
-from tests.served import Run, environment, handover
+from tests.support.engines import NewDatabase
+from tests.support.served import Run, environment, handover
 
 COMMANDS = ["serve", "settings", "openapi", "migrate up", "migrate down", "migrate status", "purge"]
 COMMANDS += [f"users {word}" for word in ("create", "list", "activate", "deactivate")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interfaces.cli.serving import protocol
-from tests.served import Served, served
+from tests.support.served import Served, served
 
 MANY = 1500
 HALF = b"GET /health/live HTTP/1.1\r\nHost: handover.test\r\n"

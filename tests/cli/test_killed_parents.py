@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from interfaces.cli.serving.metrics_folder import new_locked_folder, shared_metrics_folder, try_lock
-from tests.served import environment, handover, served
+from tests.support.served import environment, handover, served
 
 MOMENTS = 40 if os.environ.get("EXAMPLES") else 6
 """How many times a whole server is killed; `make test-long` does it more often."""

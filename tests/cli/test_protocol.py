@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from interfaces.cli.serving.coalescing_transport import CoalescingTransport
-from tests.served import Served, served
+from tests.support.served import Served, served
 
 MIB = b"x" * 1024 * 1024
 HOST = b"Host: handover.test\r\n"

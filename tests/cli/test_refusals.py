@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from infrastructure.security.secret_key import weakness
-from tests.served import Run, handover
-from tests.servers import mongodb
+from tests.support.served import Run, handover
+from tests.support.servers import mongodb
 
 GOOD_SECRET = secrets.token_hex(32)
 PASSWORD = "sesame-opens"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.security.secret_key import read_or_create_secret
-from tests.served import Served, handover, served
+from tests.support.served import Served, handover, served
 
 ACCOUNT = {"username": "ann", "password": "correct horse battery"}
 PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": secrets.token_hex(32)}

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests import engines, servers
-from tests.served import Served, served
+from tests.support import engines, servers
+from tests.support.served import Served, served
 
 DRAIN = 5.0
 CLIENTS = 8

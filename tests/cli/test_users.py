@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import engines
-from tests.builders import NOON, a_user
-from tests.engines import Database
-from tests.served import Run, environment, handover, served
+from tests.support import engines
+from tests.support.builders import NOON, a_user
+from tests.support.engines import Database
+from tests.support.served import Run, environment, handover, served
 
 LONG_AGO = NOON - timedelta(days=1000)
 PASSWORD = "correct horse battery"

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from application.ports import KeyId
 from domain.user import UserId
-from tests.builders import NOON, a_user
-from tests.engines import ENGINES, settings_for
+from tests.support.builders import NOON, a_user
+from tests.support.engines import ENGINES, settings_for
 
 
 async def claim_and_stay(engine: str, url: str, key: str, caller: str) -> None:

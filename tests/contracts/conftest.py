@@ -1,12 +1,12 @@
 import pytest
 
-from application.items import TransferItem
 from application.ports import Begin, Ids
 from application.transact import Transact
+from application.use_cases.items import TransferItem
 from domain.item import Item
 from domain.user import User
-from tests.builders import SetClock, a_user, an_item
 from tests.contracts.units import insert
+from tests.support.builders import SetClock, a_user, an_item
 
 
 @pytest.fixture

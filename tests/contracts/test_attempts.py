@@ -6,8 +6,8 @@ from datetime import timedelta
 from application.ports import Begin, UnitOfWork
 from application.transact import Transact
 from domain.session import LoginAttempts
-from tests.builders import NOON
 from tests.contracts.units import LIMIT
+from tests.support.builders import NOON
 
 ACCOUNT, ADDRESS = b"\xffaccount" * 4, b"\x00address" * 4
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from application.items import TransferItem
 from application.paging import Window
 from application.ports import Begin, Store, UnitOfWork
 from application.readers import ItemReader, OwnedItem
+from application.use_cases.items import TransferItem
 from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User
-from tests.builders import a_user, an_item, new_id
 from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from tests.support.builders import a_user, an_item, new_id
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,17 @@ import pytest
 
 from application.errors import KeyReused, RequestInProgress, TryAgain
 from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, idempotent
-from application.items import CreateItem, TransferItem
 from application.paging import Window
 from application.ports import Begin, Ids, KeyId, Store, UnitOfWork
 from application.readers import OwnedItem
 from application.transact import Transact
+from application.use_cases.items import CreateItem, TransferItem
 from domain.item import Item
 from domain.user import User, UserId
-from tests.builders import NOON, SetClock, a_key, a_user, new_id
 from tests.contracts import claimant
 from tests.contracts.units import COMMITTED, LIMIT, Meanwhile, attempt, overlap
-from tests.engines import Database
+from tests.support.builders import NOON, SetClock, a_key, a_user, new_id
+from tests.support.engines import Database
 
 NOW, DAY = timedelta(), timedelta(hours=24)
 

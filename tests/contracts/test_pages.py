@@ -16,9 +16,9 @@ from application.readers import ItemFilter, OwnedItem, TaskFilter
 from domain.item import Item
 from domain.task import Task, TaskStatus
 from domain.user import User
-from tests.builders import NOON, a_task, a_user, an_item
 from tests.contracts.units import insert
-from tests.engines import Database
+from tests.support.builders import NOON, a_task, a_user, an_item
+from tests.support.engines import Database
 
 T = TypeVar("T")
 List = Callable[[Window], Awaitable[Page[T]]]

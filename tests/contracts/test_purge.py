@@ -4,8 +4,8 @@ from datetime import timedelta
 
 from application.ports import Begin, Store
 from domain.user import User
-from tests.builders import NOON, a_key, a_session
 from tests.contracts.units import insert
+from tests.support.builders import NOON, a_key, a_session
 
 HOUR = timedelta(hours=1)
 

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from application.items import TransferItem
 from application.paging import Window
 from application.ports import Begin, Store
 from application.readers import ItemReader, UserReader
+from application.use_cases.items import TransferItem
 from domain.errors import NotFound
 from domain.item import Item, ItemId
 from domain.user import User, UserId
-from tests.builders import a_transfer, a_user, new_id
 from tests.contracts.units import LIMIT, insert
+from tests.support.builders import a_transfer, a_user, new_id
 
 
 async def test_no_such_user(users: UserReader) -> None:

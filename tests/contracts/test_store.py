@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from application.health import CheckWritable
 from application.ports import Begin, Ids, Store
 from application.transact import Transact
+from application.use_cases.health import CheckWritable
 from domain.errors import NotFound
-from tests.builders import SetClock, a_user
 from tests.contracts.units import LIMIT
-from tests.engines import Database, NewDatabase
+from tests.support.builders import SetClock, a_user
+from tests.support.engines import Database, NewDatabase
 
 
 async def test_an_upgraded_store_is_current(store: Store) -> None:

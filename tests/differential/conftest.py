@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 
 from application.ports import Store
-from tests import profiles
-from tests.engines import Database
+from tests.support import profiles
+from tests.support.engines import Database
 
 
 @pytest.fixture

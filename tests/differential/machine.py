@@ -16,16 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, multiple, precondition, rule
 
 from application.paging import Position, Sort, Window
-from application.passwords import hash_subject
 from application.ports import KeyId, Store, UnitOfWork
 from application.readers import ItemFilter, OwnedItem, TaskFilter
-from application.sessions import hash_token
+from application.use_cases.passwords import hash_subject
+from application.use_cases.sessions import hash_token
 from domain.item import Item, ItemChanges, ItemId, Transfer, TransferId
 from domain.session import Session, SessionId
 from domain.task import Task, TaskChanges, TaskId, TaskStatus
 from domain.user import User, UserId
 from infrastructure.persistence.memory import MemoryStore
-from tests.builders import SetClock
 from tests.differential import values
 from tests.differential.sides import (
     LIFETIME,
@@ -39,6 +38,7 @@ from tests.differential.sides import (
     scattered_ids,
 )
 from tests.differential.values import mostly, one_of
+from tests.support.builders import SetClock
 
 T = TypeVar("T")
 Step = Callable[[UnitOfWork], Awaitable[T]]

@@ -11,19 +11,26 @@ from uuid import UUID
 
 from application.errors import TryAgain
 from application.idempotency import IdempotentRequest, Replay, idempotent
-from application.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from application.paging import Page, Sort, Window
-from application.passwords import VerifyPassword
 from application.ports import Begin, KeyId, Store, UnitOfWork
 from application.readers import ItemFilter
-from application.sessions import RefreshSession, SignIn, SignOut
-from application.tasks import ChangeTask, CreateTask, DeleteTask
 from application.transact import Transact
-from application.users import ActivateUser, ChangeAccount, CreateUser, DeactivateUser, DeleteAccount, ReadAccount
+from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
+from application.use_cases.passwords import VerifyPassword
+from application.use_cases.sessions import RefreshSession, SignIn, SignOut
+from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
+from application.use_cases.users import (
+    ActivateUser,
+    ChangeAccount,
+    CreateUser,
+    DeactivateUser,
+    DeleteAccount,
+    ReadAccount,
+)
 from domain.errors import Conflict, DomainError, NotFound
 from domain.item import Transfer
 from tests.application.fakes import FakePasswords, FakeTokens
-from tests.builders import SetClock
+from tests.support.builders import SetClock
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from infrastructure.persistence.memory import MemoryStore
 from tests.differential.faults import FAULTS
 from tests.differential.machine import Differential
 from tests.differential.sides import Different
-from tests.profiles import SHORT_ON_A_STORE
+from tests.support.profiles import SHORT_ON_A_STORE
 
 ENOUGH = settings(
     SHORT_ON_A_STORE,

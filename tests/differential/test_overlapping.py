@@ -15,8 +15,8 @@ from application.readers import OwnedItem
 from domain.errors import DomainError
 from domain.item import ItemId
 from domain.user import User, UserId
-from tests.builders import SetClock
 from tests.differential.sides import Side, check_histories
+from tests.support.builders import SetClock
 
 WRITERS, DEEDS, KEYS = 6, 12, 8
 

@@ -17,9 +17,9 @@ from application.readers import ItemFilter, TaskFilter
 from domain.item import Item, ItemId
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
-from tests.builders import NOON, a_user
 from tests.differential.sides import scattered_ids
 from tests.differential.values import ITEM_SORTS, TASK_SORTS, names
+from tests.support.builders import NOON, a_user
 
 Place = tuple[Any, UUID]
 Kind = tuple[str, Decimal, int]

@@ -11,12 +11,12 @@ from httpx2 import AsyncClient
 from application.ports import Store
 from infrastructure.container import Container
 from infrastructure.security.passwords import Argon2Passwords
-from tests import profiles  # noqa: F401 - importing it fixes the seeds
-from tests.builders import SetClock, a_user
-from tests.engines import ENGINES, Database
-from tests.http.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on
-from tests.http.recorder import Recorder
-from tests.http.secrets import Secrets, watched
+from tests.http.support.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on
+from tests.http.support.recorder import Recorder
+from tests.http.support.secrets import Secrets, watched
+from tests.support import profiles  # noqa: F401 - importing it fixes the seeds
+from tests.support.builders import SetClock, a_user
+from tests.support.engines import ENGINES, Database
 
 
 @pytest.fixture(scope="session", autouse=True)

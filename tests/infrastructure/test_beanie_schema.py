@@ -12,10 +12,10 @@ from application.errors import Unavailable
 from application.paging import Window
 from application.ports import Store
 from infrastructure.persistence.beanie.documents import DOCUMENTS
-from tests import engines
-from tests.builders import a_session, a_task, a_transfer, a_user, an_item
 from tests.contracts.units import insert
-from tests.engines import RunningEngines
+from tests.support import engines
+from tests.support.builders import a_session, a_task, a_transfer, a_user, an_item
+from tests.support.engines import RunningEngines
 
 SELECTED = [name for name in ("mongodb",) if name in engines.selected()]
 

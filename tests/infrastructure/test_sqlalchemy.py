@@ -12,18 +12,18 @@ import pytest
 
 from application.errors import Busy, TryAgain
 from application.idempotency import IdempotentRequest, idempotent
-from application.items import TransferItem
 from application.paging import Window
 from application.ports import Store, UnitOfWork
 from application.transact import Transact
+from application.use_cases.items import TransferItem
 from domain.session import LoginAttempts
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.purge import BATCH
 from infrastructure.settings import Settings
-from tests import engines
-from tests.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
 from tests.contracts.units import TRY_AGAIN, attempt, insert
-from tests.engines import RunningEngines
+from tests.support import engines
+from tests.support.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
+from tests.support.engines import RunningEngines
 
 SELECTED = [name for name in ("sqlite", "postgresql") if name in engines.selected()]
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import jwt
 import pytest
 
-from application import passwords, sessions
-from application.passwords import VerifiedAttempt, VerifyPassword
 from application.transact import Transact
+from application.use_cases import passwords, sessions
+from application.use_cases.passwords import VerifiedAttempt, VerifyPassword
 from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session, TooManyAttempts
 from infrastructure.persistence.memory import MemoryStore
 from infrastructure.persistence.memory.unit_of_work import MemorySessions

@@ -16,9 +16,9 @@ from fastapi.routing import APIRoute
 from httpx2 import AsyncClient
 
 from application.ports import Store
-from tests.builders import SetClock
-from tests.http.client import PASSWORD, Person, assert_faults, assert_problem, refresh, sign_in
-from tests.http.document import operations
+from tests.http.support.client import PASSWORD, Person, assert_faults, assert_problem, refresh, sign_in
+from tests.http.support.document import operations
+from tests.support.builders import SetClock
 
 SRC = Path(__file__).parents[2] / "src"
 NOBODY = "00000000-0000-7000-8000-000000000000"

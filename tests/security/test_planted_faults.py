@@ -20,7 +20,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Of the same test functions as ever, in one run of their own, in memory."""
     written = tmp_path_factory.mktemp("planted") / "outcomes.json"
     files = sorted({test.partition("::")[0] for test in noticing(None)})
-    found = [str(path) for folder in ("http", "security") for path in (ROOT / "tests" / folder).glob("test_*.py")]
+    found = [str(path) for folder in ("http", "security") for path in (ROOT / "tests" / folder).rglob("test_*.py")]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "tests.security.plugin"]
         + [path for path in found if Path(path).name in files],

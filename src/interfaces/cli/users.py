@@ -10,7 +10,7 @@ import typer
 
 from application.paging import Position, Window
 from application.readers import UserReader
-from application.users import ActivateUser, CreateUser, DeactivateUser
+from application.use_cases.users import ActivateUser, CreateUser, DeactivateUser
 from domain.user import User
 from interfaces.cli.store import open_container
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from fastapi import Depends, Query, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from application.items import ChangeItem, CreateItem, DeleteItem
 from application.readers import ItemFilter, ItemReader, OwnedItem, UserReader
+from application.use_cases.items import ChangeItem, CreateItem, DeleteItem
 from domain.errors import Invalid
 from domain.item import MAX_NAME_LENGTH, ItemChanges, ItemId
 from domain.text import checked_name

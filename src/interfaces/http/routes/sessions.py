@@ -6,7 +6,7 @@ import structlog
 from fastapi import Depends, Form, Response
 from pydantic import AfterValidator, BaseModel, Field
 
-from application.sessions import RefreshSession, SignedIn, SignIn, SignOut
+from application.use_cases.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from domain.text import checked_text
 from domain.user import MAX_EMAIL_LENGTH, MAX_PASSWORD_LENGTH
 from interfaces.http.openapi.annotations import problem_responses

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, Field, Strict
 
 from application.paging import Sort
 from application.readers import TaskFilter, TaskReader
-from application.tasks import ChangeTask, CreateTask, DeleteTask
+from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
 from domain.task import MAX_TITLE_LENGTH, Task, TaskChanges, TaskId, TaskStatus
 from domain.text import checked_name
 from interfaces.http.conditional import IfMatch, IfNoneMatch, answer_unless_known, etag

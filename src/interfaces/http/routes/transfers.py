@@ -6,9 +6,9 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel, Field, Strict
 
-from application.items import TransferItem
 from application.paging import Sort
 from application.readers import TransferReader
+from application.use_cases.items import TransferItem
 from domain.item import ItemId, Transfer
 from domain.user import UserId
 from interfaces.http.conditional import IfMatch

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from application.paging import Sort
 from application.readers import UserReader
-from application.users import ChangeAccount, CreateUser, DeleteAccount, ReadAccount
+from application.use_cases.users import ChangeAccount, CreateUser, DeleteAccount, ReadAccount
 from domain.text import checked_text
 from domain.user import (
     EMAIL_PATTERN,

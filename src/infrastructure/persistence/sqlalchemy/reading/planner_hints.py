@@ -1,7 +1,7 @@
 """SQL expressions that change nothing but the query plan.
 
 Both databases choose bad plans for some pages of long lists. These expressions rule such plans out, without changing
-the result. tests/test_plans_sql.py has the plans with a million rows.
+the result. tests/infrastructure/test_plans_sql.py has the plans with a million rows.
 """
 
 from typing import Any

@@ -1,0 +1,109 @@
+"""Items: registering, changing, removing and transferring them."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from application.ports import Clock, Ids, UnitOfWork
+from application.readers import OwnedItem
+from application.transact import Transact
+from application.use_cases.callers import hold_active_user
+from domain.item import Item, ItemChanges, ItemId, TransferId
+from domain.user import UserId, require_active
+from domain.version import ExpectedVersions
+
+
+@dataclass(frozen=True, slots=True)
+class CreateItem:
+    """Register an item.
+
+    - It belongs to the user who registers it, whose account must be active.
+    """
+
+    transact: Transact
+    ids: Ids
+    now: Clock
+
+    async def __call__(self, *, by: UserId, name: str, description: str | None, price: Decimal) -> OwnedItem:
+        async def work(uow: UnitOfWork) -> OwnedItem:
+            owner = await hold_active_user(uow, by)
+            item = Item.register(
+                id=ItemId(self.ids()), name=name, description=description, price=price, owner=owner, at=self.now()
+            )
+            await uow.items.add(item)
+            return OwnedItem(item, owner.username)
+
+        return await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeItem:
+    """Change an item's name, description or price.
+
+    - Only the owner can change it. The caller may say which versions the change is meant for.
+    - If no field gets another value, the version stays the same.
+    """
+
+    transact: Transact
+
+    async def __call__(
+        self, item_id: ItemId, changes: ItemChanges, *, by: UserId, expected: ExpectedVersions = None
+    ) -> OwnedItem:
+        async def work(uow: UnitOfWork) -> OwnedItem:
+            owner = await hold_active_user(uow, by)
+            item = await uow.items.get_for_update(item_id)
+            if item.change(changes, by=by, expected=expected):
+                await uow.items.save(item)
+            return OwnedItem(item, owner.username)
+
+        return await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteItem:
+    """Remove an item.
+
+    - Only the owner can remove it. The caller may say which versions they mean.
+    - Its transfer history stays in the store, but can no longer be queried.
+    """
+
+    transact: Transact
+
+    async def __call__(self, item_id: ItemId, *, by: UserId, expected: ExpectedVersions = None) -> None:
+        async def work(uow: UnitOfWork) -> None:
+            await hold_active_user(uow, by)
+            item = await uow.items.get_for_update(item_id)
+            item.check_owner_and_version(by, expected)
+            await uow.items.remove(item)
+
+        await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferItem:
+    """Transfer an item to another user.
+
+    - Only the owner can transfer it, and only while their account is active. The caller may say which versions they
+      mean.
+    - The recipient exists, is active, and is not the owner.
+    - Every transfer is added to the item's history. Transfers are numbered without gaps.
+    """
+
+    transact: Transact
+    ids: Ids
+    now: Clock
+
+    async def __call__(
+        self, item_id: ItemId, *, by: UserId, to: UserId, expected: ExpectedVersions = None
+    ) -> OwnedItem:
+        async def work(uow: UnitOfWork) -> OwnedItem:
+            users = await uow.users.hold(by, to)
+            require_active(users.get(by))
+            item = await uow.items.get_for_update(item_id)
+            transfer = item.transfer(
+                id=TransferId(self.ids()), by=by, to=users.get(to), expected=expected, at=self.now()
+            )
+            await uow.items.save(item)
+            await uow.transfers.add(transfer)
+            return OwnedItem(item, users[to].username)
+
+        return await self.transact(work)

@@ -1,0 +1,196 @@
+"""Users: signing up, changing and deleting one's own account, and what operators do to accounts."""
+
+from dataclasses import dataclass
+
+from application.errors import Busy
+from application.ports import Clock, Ids, PasswordHasher, UnitOfWork
+from application.readers import UserReader
+from application.transact import Transact, Work
+from application.use_cases.callers import lock_own_account
+from application.use_cases.passwords import VerifiedAttempt, VerifyPassword
+from domain.errors import Conflict, Forbidden, NotFound
+from domain.user import User, UserId, checked_email, checked_password, checked_username, require_active
+
+
+@dataclass(frozen=True, slots=True)
+class CreateUser:
+    """Create a user account.
+
+    - The e-mail address and the username are not in use, in any spelling.
+    - The password has a valid length and is not a common one. Only its hash is stored.
+    """
+
+    transact: Transact
+    passwords: PasswordHasher
+    ids: Ids
+    now: Clock
+
+    async def __call__(self, *, email: str, username: str, password: str) -> User:
+        email, username = checked_email(email), checked_username(username)  # before hashing, which takes long
+        password_hash = await self.passwords.hash(checked_password(password))
+        user = User.sign_up(
+            id=UserId(self.ids()), email=email, username=username, password_hash=password_hash, at=self.now()
+        )
+
+        async def work(uow: UnitOfWork) -> User:
+            await uow.users.add(user)
+            return user
+
+        return await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAccount:
+    """Return one's own account, including the e-mail address.
+
+    - Only while the account is active: an access token stays valid for minutes after its account was deactivated or
+      deleted.
+    """
+
+    users: UserReader
+
+    async def __call__(self, user_id: UserId) -> User:
+        try:
+            return require_active(await self.users.get(user_id))
+        except NotFound:
+            return require_active(None)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAccount:
+    """Change one's own e-mail address or password.
+
+    - Users can change only their own account.
+    - The current password is required. Wrong ones count as failed log-in attempts.
+    - A new password ends all sessions of the user.
+    - The username cannot be changed.
+    """
+
+    transact: Transact
+    users: UserReader
+    verify_password: VerifyPassword
+    passwords: PasswordHasher
+
+    async def __call__(
+        self,
+        user_id: UserId,
+        *,
+        by: UserId,
+        current_password: str,
+        email: str | None = None,
+        password: str | None = None,
+        address: str,
+    ) -> User:
+        email = None if email is None else checked_email(email)
+        password = None if password is None else checked_password(password)
+        if user_id != by:
+            await self.transact(lambda uow: lock_own_account(uow, user_id, by))  # raises the error that applies
+        seen = await ReadAccount(self.users)(by)
+        attempt = await self.verify_password(seen, str(by), current_password, address)
+        try:
+            new_hash = await self.passwords.hash(password) if attempt.is_correct and password is not None else None
+            changed = await attempt.transact(self.transact, self._change(seen, attempt, email, new_hash))
+        except (Busy, Conflict):
+            await attempt.withdraw(self.transact)
+            raise
+        if changed is None:
+            raise Forbidden("wrong-password", "the current password is not right")
+        if changed.password_hash not in {seen.password_hash, new_hash}:  # changed meanwhile: verify against the new one
+            return await self(
+                user_id, by=by, current_password=current_password, email=email, password=password, address=address
+            )
+        return changed
+
+    def _change(
+        self, seen: User, attempt: VerifiedAttempt, email: str | None, new_hash: str | None
+    ) -> Work[User | None]:
+        """Return work that settles the attempt and, if its password is still the current one, changes the account.
+
+        The work returns the user as stored afterwards, or None if the password was wrong.
+        """
+
+        async def work(uow: UnitOfWork) -> User | None:
+            user = await lock_own_account(uow, seen.id, seen.id)
+            await attempt.settle(uow, failed=not attempt.is_correct)
+            if not attempt.is_correct:
+                return None
+            if user.password_hash == seen.password_hash:
+                user.change(email=email, password_hash=new_hash)
+                await uow.users.save(user)
+                if new_hash is not None:
+                    await uow.sessions.revoke_all(user.id)
+            return user
+
+        return work
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAccount:
+    """Delete one's own account.
+
+    - An account that owns items cannot be deleted.
+    - Its tasks and sessions are deleted, too; the transfer history of its former items stays.
+    """
+
+    transact: Transact
+
+    async def __call__(self, user_id: UserId, *, by: UserId) -> None:
+        async def work(uow: UnitOfWork) -> None:
+            user = await lock_own_account(uow, user_id, by)
+            await uow.tasks.remove_all(user.id)
+            await uow.sessions.remove_all(user.id)
+            await uow.users.remove(user)
+
+        await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateUser:
+    """Activate an account, so that its user can sign in again. For operators."""
+
+    transact: Transact
+    users: UserReader
+
+    async def __call__(self, username: str) -> User:
+        found = await find_by_username(username, self.users)
+
+        async def work(uow: UnitOfWork) -> User:
+            user = await uow.users.get_for_update(found.id)
+            if not user.is_active:
+                user.activate()
+                await uow.users.save(user)
+            return user
+
+        return await self.transact(work)
+
+
+@dataclass(frozen=True, slots=True)
+class DeactivateUser:
+    """Deactivate an account. For operators.
+
+    - All its sessions end, and changes by its user that have not been committed yet fail.
+    """
+
+    transact: Transact
+    users: UserReader
+
+    async def __call__(self, username: str) -> User:
+        found = await find_by_username(username, self.users)
+
+        async def work(uow: UnitOfWork) -> User:
+            user = await uow.users.get_for_update(found.id)
+            if user.is_active:
+                user.deactivate()
+                await uow.users.save(user)
+            await uow.sessions.revoke_all(user.id)
+            return user
+
+        return await self.transact(work)
+
+
+async def find_by_username(username: str, users: UserReader) -> User:
+    """Return the user; raise NotFound `user-not-found`, or Invalid if this cannot be a username."""
+    user = await users.find_by_login(checked_username(username))
+    if user is None:
+        raise NotFound("user-not-found", "there is no such user")
+    return user

@@ -1,0 +1,137 @@
+"""The documents: OpenAPI, the docs page, and the explanation of each problem; and that they tell the truth."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx2 import AsyncClient
+from pydantic import TypeAdapter
+
+import application
+import domain
+from application.ports import Store
+from domain import errors
+from interfaces.http.error_handling import KINDS
+from interfaces.http.openapi.annotations import PageOut
+from interfaces.http.responses.problems import PROBLEMS
+from interfaces.http.routes.items import ItemOut
+from interfaces.http.routes.sessions import TokensOut
+from interfaces.http.routes.transfers import TransferOut
+from interfaces.http.routes.users import AccountOut
+from tests.http.support.client import Person, assert_problem
+from tests.support.engines import NewDatabase
+
+
+def raised_codes() -> dict[str, str]:
+    """Every code that the rules can raise, with its kind."""
+    codes = {}
+    folders = [Path(str(package.__file__)).parent for package in (domain, application)]
+    for file in (file for folder in folders for file in folder.glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id=kind), args=[ast.Constant(value=str(code)), *_]) if hasattr(
+                    errors, kind
+                ):
+                    codes[code] = kind
+    return codes
+
+
+def test_every_refusal_is_explained_with_the_status_that_it_gets() -> None:
+    codes = raised_codes()
+    assert {"item-not-owned", "invalid-price", "recipient-inactive", "wrong-credentials"} <= codes.keys()
+    for code, kind in codes.items():
+        assert PROBLEMS[code].status == KINDS[getattr(errors, kind)].status, code
+
+
+def test_every_kind_of_refusal_has_a_status() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not errors.DomainError]
+    assert len(kinds) >= 6
+    assert all(kind in KINDS for kind in kinds)
+
+
+@pytest.mark.parametrize("slug", PROBLEMS)
+async def test_a_problem_explains_itself(http: AsyncClient, slug: str) -> None:
+    explained = (await http.get(f"/problems/{slug}")).json()
+    assert explained["type"] == f"/problems/{slug}"
+    assert explained["status"] == PROBLEMS[slug].status
+    assert explained["title"]
+    assert explained["explanation"].endswith(".")
+
+
+async def test_the_docs_page_needs_no_internet(http: AsyncClient) -> None:
+    page = (await http.get("/docs")).text
+    addresses = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page)
+    assert len(addresses) == 4
+    for address in addresses:
+        assert address.startswith("/"), address
+        response = await http.get(address)
+        assert response.status_code == 200, address
+        assert len(response.content) > 500
+
+
+async def document(http: AsyncClient) -> dict[str, Any]:
+    response = await http.get("/openapi.json")
+    assert response.status_code == 200
+    content: dict[str, Any] = response.json()
+    return content
+
+
+async def test_the_document_names_every_operation_and_what_it_answers(http: AsyncClient) -> None:
+    content = await document(http)
+    operations = [operation for path in content["paths"].values() for operation in path.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert {"create_user", "sign_in", "read_account", "create_item", "read_item", "transfer_item"} < set(names)
+    assert len(set(names)) == len(names)
+    for operation in operations:
+        assert operation["summary"]
+        assert operation["tags"]
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert response["content"].keys() == {"application/problem+json"}
+    transfer = content["paths"]["/items/{item_id}/transfer"]["post"]
+    assert {"200", "401", "403", "404", "409", "412", "413", "415", "422", "503"} <= transfer["responses"].keys()
+    assert "item-not-owned" in transfer["responses"]["403"]["content"]["application/problem+json"]["examples"]
+    assert "x-problems" not in str(content)
+    assert "HTTPValidationError" not in str(content)
+
+
+async def test_signing_in_from_the_docs_page(http: AsyncClient) -> None:
+    content = await document(http)
+    (name,) = content["security"][0]
+    flow = content["components"]["securitySchemes"][name]["flows"]["password"]
+    assert f"/{flow['tokenUrl']}" in content["paths"]
+
+
+async def test_answers_are_as_documented(http: AsyncClient, ada: Person, bob: Person) -> None:
+    def conforms(kind: Any, content: bytes) -> bool:
+        TypeAdapter(kind).validate_json(content, strict=True, extra="forbid")
+        return True
+
+    created = await ada.post("/items", json={"name": "Lamp", "price": 1})
+    address = created.headers["location"]
+    assert conforms(ItemOut, created.content)
+    assert conforms(ItemOut, (await ada.hands_over(created.json(), bob)).content)
+    assert conforms(ItemOut, (await ada.get(address)).content)
+    assert conforms(PageOut[TransferOut], (await ada.get(f"{address}/transfers")).content)
+    assert conforms(AccountOut, (await ada.get("/users/me")).content)
+    body = {"email": "eve@example.org", "username": "eve", "password": "correct horse"}
+    assert conforms(AccountOut, (await http.post("/users", json=body)).content)
+    token = await http.post("/auth/token", data={"username": "eve", "password": "correct horse"})
+    assert conforms(TokensOut, token.content)
+
+
+async def test_ready_only_with_a_current_schema(
+    app: FastAPI, http: AsyncClient, new_database: NewDatabase, engine: str
+) -> None:
+    async with new_database() as fresh:
+        app.state.use_cases_and_ports = {**app.state.use_cases_and_ports, Store: fresh.store}
+        if engine != "memory":  # which has no schema to lack
+            behind = await http.get("/health/ready")
+            assert_problem(behind, 503, "store-unavailable")
+            assert "handover migrate up" in behind.json()["detail"]
+            await fresh.store.upgrade()
+        assert (await http.get("/health/ready")).status_code == 200
+        assert (await http.get("/health/live")).status_code == 200

@@ -1,0 +1,67 @@
+"""If-Match and If-None-Match, as RFC 9110 has them."""
+
+import pytest
+
+from tests.http.support.client import Person, assert_problem
+
+
+@pytest.mark.parametrize(
+    "tag", ["*", '"1"', '"7", "1"', '"1","7"', 'W/"7" , "1"', ', "1",,', '"a,b", "1"', '"1", x', '\t"1" ']
+)
+async def test_if_match_that_fits(ada: Person, bob: Person, tag: str) -> None:
+    assert (await ada.hands_over(await ada.registers(), bob, If_Match=tag)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *('"2"', '"0"', '"-1"', '"01"', '"1 "', '" 1"', '""', '"', '"1', '1"', "1", "", 'W/"1"', 'w/"1"', '"2", W/"1"'),
+        *("'1'", '"²"', "**", '*, "2"', f'"{"9" * 5000}"', '"1\\"', '"x,"1', "null"),
+    ],
+)
+async def test_if_match_that_does_not(ada: Person, bob: Person, tag: str) -> None:
+    item = await ada.registers()
+    response = await ada.call(
+        "POST",
+        f"/items/{item['id']}/transfer",
+        json={"to_user_id": bob.id},
+        headers={b"If-Match": tag.encode("latin-1"), b"Authorization": f"Bearer {ada.token}".encode()},  # type: ignore[dict-item]
+    )
+    assert_problem(response, 412, "version-mismatch")
+    assert (await ada.get(f"/items/{item['id']}")).json() == item
+
+
+async def test_if_match_in_several_lines(ada: Person, bob: Person) -> None:
+    item = await ada.registers()
+    headers = [("If-Match", '"7"'), ("If-Match", '"1"'), ("Authorization", f"Bearer {ada.token}")]
+    address = f"/items/{item['id']}/transfer"
+    assert (await ada.http.post(address, json={"to_user_id": bob.id}, headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("tag", ["*", '"1"', 'W/"1"', '"7", "1"', 'W/"7",W/"1"'])
+async def test_what_is_known_is_not_sent_again(ada: Person, tag: str) -> None:
+    item = await ada.registers()
+    response = await ada.get(f"/items/{item['id']}", headers={"If-None-Match": tag})
+    assert (response.status_code, response.content) == (304, b"")
+    assert response.headers["etag"] == '"1"'
+    assert response.headers["cache-control"] == "private, no-cache"
+    assert "content-type" not in response.headers
+
+
+@pytest.mark.parametrize("tag", ['"2"', 'W/"2"', "1", '"1', "", 'w/"1"', '"01"'])
+async def test_what_is_not_known_is_sent(ada: Person, tag: str) -> None:
+    item = await ada.registers()
+    response = await ada.get(f"/items/{item['id']}", headers={"If-None-Match": tag})
+    assert (response.status_code, response.json()) == (200, item)
+
+
+async def test_a_change_ends_what_is_known(ada: Person, bob: Person) -> None:
+    item = await ada.registers()
+    await ada.hands_over(item, bob)
+    response = await ada.get(f"/items/{item['id']}", headers={"If-None-Match": '"1"'})
+    assert (response.status_code, response.headers["etag"]) == (200, '"2"')
+
+
+async def test_nothing_is_known_of_what_does_not_exist(ada: Person) -> None:
+    response = await ada.get(f"/items/{ada.id}", headers={"If-None-Match": "*"})
+    assert_problem(response, 404, "item-not-found")

@@ -1,0 +1,295 @@
+"""What every request gets, whatever becomes of it: an id, common headers, a deadline, a line in the log."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from fastapi import FastAPI
+from httpx2 import AsyncClient, Response
+from starlette.types import Message
+
+from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from infrastructure.container import Settings
+from interfaces.http.error_handling import NotReady
+from interfaces.http.middleware import deadline
+from interfaces.http.middleware.deadline import DeadlineMiddleware
+from interfaces.http.middleware.request_log import RequestLogMiddleware
+from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
+from interfaces.http.routing.auth import PUBLIC
+from interfaces.logs import configure_logs
+from tests.http.support.client import Person, assert_problem, refresh, sign_in
+
+SECRET = "xSUBMITTEDx"
+PLACE = "PostgreSQL at 10.0.0.7:5432"
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    stream, root = io.StringIO(), logging.getLogger()
+    before, handlers, level = structlog.get_config(), root.handlers[:], root.level
+    root.handlers.clear()
+    configure_logs(Settings(log_format="json", _env_file=None), stream)
+    logging.getLogger("httpx2").setLevel("WARNING")  # the client's own lines
+    yield stream
+    structlog.configure(**before)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(logged: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in logged.getvalue().splitlines()]
+
+
+async def responses(http: AsyncClient, ada: Person) -> AsyncIterator[Response]:
+    item = await ada.registers()
+    yield await ada.get("/users/me")
+    yield await ada.get(f"/items/{item['id']}")
+    yield await ada.get(f"/items/{item['id']}", headers={"If-None-Match": "*"})
+    yield await ada.get(f"/items/{item['id']}/transfers")
+    yield await ada.post("/items", json={})
+    yield await ada.post("/items", content=b"x")
+    yield await ada.post("/items", content=b"x" * 70_000)
+    for path in ("/nope", "/users/me", "/users/me/", "/health/live", "/docs", "/openapi.json", "/problems/busy"):
+        yield await http.get(path)
+    yield await http.put("/users")
+    yield await http.get("/docs/assets/swagger-ui.css")
+    yield await http.get("/docs/assets/nope")
+
+
+async def test_the_headers_of_every_answer(http: AsyncClient, ada: Person) -> None:
+    seen = set()
+    async for response in responses(http, ada):
+        seen.add(response.status_code)
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert len(response.headers["x-request-id"]) == 32
+        cached = "private, no-cache" if "etag" in response.headers else "no-store"
+        assert response.headers.get_list("cache-control") == [cached]
+    assert seen == {200, 304, 307, 401, 404, 405, 413, 415, 422}
+
+
+@pytest.mark.parametrize("request_id", ["a", "A-1_b.c", "x" * 128])
+async def test_a_sane_request_id_is_kept(http: AsyncClient, request_id: str) -> None:
+    response = await http.get("/nope", headers={"X-Request-ID": request_id})
+    assert response.headers.get_list("x-request-id") == [request_id]
+    assert response.json()["request_id"] == request_id
+
+
+@pytest.mark.parametrize("request_id", [b"", b"x" * 129, b"a b", b"a\tb", b"\xff", b"<x>", b"a\n"])
+async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> None:
+    response = await http.get("/nope", headers={b"X-Request-ID": request_id})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug", "said"),
+    [
+        (Unavailable(PLACE), 503, "store-unavailable", "repeat it with its key"),
+        (Busy(PLACE), 503, "busy", "repeat it with its key"),
+        (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
+        (TryAgain(SECRET), 503, "busy", "repeat it with its key"),
+        (KeyInFlight(SECRET), 503, "busy", "repeat it with its key"),
+        (OutcomeUnknown(PLACE), 503, "outcome-unknown", "may have taken effect"),
+        (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
+        (RuntimeError(SECRET), 500, "internal-error", "The fault is ours"),
+        (ValueError(SECRET), 500, "internal-error", "The fault is ours"),
+        (TimeoutError(SECRET), 500, "internal-error", "The fault is ours"),
+    ],
+)
+async def test_what_comes_from_below(
+    app: FastAPI, http: AsyncClient, error: Exception, status: int, slug: str, said: str
+) -> None:
+    @app.get("/fails", openapi_extra=PUBLIC)
+    async def fails() -> None:
+        raise error
+
+    response = await http.get("/fails")
+    assert_problem(response, status, slug)
+    assert said in response.json()["detail"]
+    assert SECRET not in response.text
+    assert PLACE not in response.text
+
+
+async def test_an_unexpected_error_is_logged_without_what_was_submitted(
+    app: FastAPI, http: AsyncClient, logged: io.StringIO
+) -> None:
+    @app.post("/fails", openapi_extra=PUBLIC)
+    async def fails(body: dict[str, str]) -> None:
+        try:
+            raise KeyError(body["a"])
+        except KeyError as error:
+            raise RuntimeError(str(body)) from error
+
+    response = await http.post("/fails?q=" + SECRET, json={"a": SECRET}, headers={"X-Request-ID": "r1"})
+    assert_problem(response, 500, "internal-error")
+    failure, request = lines(logged)
+    assert failure["request_id"] == request["request_id"] == "r1"
+    assert "KeyError" in failure["exception"]
+    assert "RuntimeError" in failure["exception"]
+    assert "in fails" in failure["exception"]
+    assert SECRET not in logged.getvalue()
+
+
+async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None:
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError(SECRET)
+
+    async def send(message: Message) -> None:
+        assert message["type"] == "http.response.start"
+
+    scope = {"type": "http", "http_version": "1.0", "method": "GET", "headers": []}
+    with pytest.raises(RuntimeError):
+        await RequestLogMiddleware(UnhandledErrorMiddleware(breaks), lambda *_: None)(scope, None, send)  # type: ignore[arg-type]
+    assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
+    assert SECRET not in logged.getvalue()
+
+
+async def test_one_line_per_request(http: AsyncClient, ada: Person, logged: io.StringIO) -> None:
+    item = await ada.registers()
+    await ada.get(f"/items/{item['id']}?{SECRET}", headers={"X-Request-ID": "r1"})
+    await http.get(f"/{SECRET}")
+    _, read, unknown = lines(logged)
+    assert read.pop("ms") >= 0
+    assert read.pop("timestamp")
+    assert read == {
+        "event": "request",
+        "level": "info",
+        "request_id": "r1",
+        "method": "GET",
+        "route": "/items/{item_id}",
+        "status": 200,
+    }
+    assert (unknown["route"], unknown["status"]) == (None, 404)
+    assert SECRET not in logged.getvalue()
+
+
+async def test_what_accounts_do_is_logged_and_credentials_are_not(http: AsyncClient, logged: io.StringIO) -> None:
+    body = {"email": "zed@example.org", "username": "zed", "password": SECRET}
+    me = (await http.post("/users", json=body)).json()["id"]
+    tokens = (await sign_in(http, "zed", SECRET)).json()
+    signed_in = {"Authorization": f"Bearer {tokens['access_token']}"}
+    await sign_in(http, SECRET, f"{SECRET}!")
+    await http.get("/users/me", headers={"Authorization": f"Bearer {tokens['access_token']}x"})
+    await http.get("/users/me")
+    await refresh(http, tokens)
+    await refresh(http, tokens)
+    await refresh(http, {"refresh_token": SECRET})
+    tokens = (await sign_in(http, "zed", SECRET)).json()
+    await http.post("/auth/logout", json={"refresh_token": tokens["refresh_token"]})
+    await http.post("/auth/logout", json={"refresh_token": SECRET})
+    change = {"email": "new@example.org", "password": f"{SECRET}x", "current_password": SECRET}
+    await http.patch(f"/users/{me}", headers=signed_in, json=change | {"current_password": f"{SECRET}y"})
+    await http.patch(f"/users/{me}", headers=signed_in, json=change)
+    for _ in range(9):
+        await sign_in(http, "zed", SECRET)
+    await sign_in(http, "zed", SECRET)
+    await http.delete(f"/users/{me}", headers=signed_in)
+
+    events = [line for line in lines(logged) if line["event"] != "request"]
+    assert all(event["request_id"] and event["client"] == "127.0.0.1" for event in events)
+    assert {event["user_id"] for event in events if "user_id" in event} == {me}
+    assert [(event["event"], event.get("code")) for event in events] == [
+        ("account created", None),
+        ("signed in", None),
+        ("refused", "wrong-credentials"),
+        ("refused", "invalid-token"),
+        ("refused", "not-signed-in"),
+        ("refreshed", None),
+        ("refresh token reused", None),
+        ("refused", "invalid-refresh-token"),
+        ("signed in", None),
+        ("signed out", None),
+        ("refused", "wrong-password"),
+        ("account changed", None),
+        *[("refused", "wrong-credentials")] * 9,
+        ("throttled", None),
+        ("account deleted", None),
+    ]
+    assert [event["fields"] for event in events if event["event"] == "account changed"] == [["email", "password"]]
+    for secret in (SECRET, tokens["access_token"], tokens["refresh_token"], "example.org", "$argon2"):
+        assert secret not in logged.getvalue()
+
+
+async def through_deadline(app: Any, receive: Any = None, seconds: float = 0.05) -> list[Message]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/slow", "state": {"request_id": "r1"}}
+    await DeadlineMiddleware(app, seconds)(scope, receive, send)
+    return sent
+
+
+async def test_what_takes_too_long_is_busy() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(100)
+
+    start, body = await through_deadline(slow)
+    assert start["status"] == 503
+    assert (b"retry-after", b"1") in start["headers"]
+    assert json.loads(body["body"])["type"] == "/problems/busy"
+
+
+async def test_waiting_for_the_body_does_not_count() -> None:
+    async def receive() -> Message:
+        await asyncio.sleep(0.3)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def reads(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(5):
+            await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    assert (await through_deadline(reads, receive, seconds=1))[0]["status"] == 200
+
+
+async def test_what_comes_after_the_body_counts_again() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await asyncio.sleep(100)
+
+    assert (await through_deadline(slow, receive))[0]["status"] == 503
+
+
+async def test_a_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "BODY_SECONDS", 0.05)
+
+    async def receive() -> Message:
+        await asyncio.sleep(100)
+        raise AssertionError
+
+    async def reads(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    start, body = await through_deadline(reads, receive, seconds=100)
+    assert start["status"] == 408
+    assert json.loads(body["body"])["type"] == "/problems/request-timeout"
+
+
+async def test_an_answer_that_has_begun_is_not_cut_off() -> None:
+    async def streams(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(1.5)
+        await send({"type": "http.response.body"})
+
+    assert [message["type"] for message in await through_deadline(streams, seconds=1)] == [
+        "http.response.start",
+        "http.response.body",
+    ]
+
+
+async def test_a_timeout_of_the_app_itself_is_no_deadline() -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        await through_deadline(fails)

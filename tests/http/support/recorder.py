@@ -1,0 +1,59 @@
+"""Notes what is answered, between a client and the app."""
+
+import json
+from dataclasses import dataclass, field
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tests.http.support.document import operations
+
+
+@dataclass(frozen=True)
+class Told:
+    """One exchange: what was asked, and all that was answered. The operation is None where there is none."""
+
+    operation: str | None
+    asked: str
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def is_declared(self) -> bool:
+        """By the document: the status, and the problem if it is one."""
+        operation = operations().get(self.operation or "")
+        if operation is None:
+            return True
+        response = operation["responses"].get(str(self.status))
+        problems = (response or {}).get("content", {}).get("application/problem+json", {}).get("examples", {})
+        return response is not None and (self.problem is None or self.problem in problems)
+
+    @property
+    def problem(self) -> str | None:
+        """The last part of its type."""
+        is_problem = self.body and ("content-type", "application/problem+json") in self.headers
+        return json.loads(self.body)["type"].rpartition("/")[2] if is_problem else None
+
+
+@dataclass
+class Recorder:
+    app: ASGIApp
+    told: list[Told] = field(default_factory=list)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start: Message = {}
+        body = b""
+
+        async def send_noted(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+            body += message.get("body", b"")
+            await send(message)
+
+        await self.app(scope, receive, send_noted)
+        headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
+        operation = scope["route"].name if "route" in scope and start["status"] != 405 else None
+        asked = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
+        if operation == "read_metrics" and start["status"] == 200:
+            headers, body = (), b"which tell the time"
+        self.told.append(Told(operation, asked, start["status"], headers, body))

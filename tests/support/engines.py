@@ -1,0 +1,279 @@
+"""The engines that the contracts are tested on: how each is started, and how its store is emptied between tests.
+
+What an engine needs is imported when it is started: the tests of the core run where none of it is installed.
+"""
+# ruff: noqa: PLC0415
+
+import os
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+
+from application.paging import Sort, Window
+from application.ports import Store
+from application.readers import ItemFilter
+from domain.item import ItemId
+
+if TYPE_CHECKING:
+    from infrastructure.settings import Settings
+
+
+@dataclass(slots=True)
+class Database:
+    """A database of its own, with an open store on it, whose schema is still to be made."""
+
+    settings: "Settings"
+    store: Store
+    empty: Callable[[], Awaitable[None]]
+    """Forget everything but the schema, past the store."""
+    copy_item: Callable[[int], Awaitable[None]]
+    """Make so many copies of the only item, past the store, where that is much faster."""
+
+
+NewDatabase = Callable[[], AbstractAsyncContextManager[Database]]
+OpenStore = Callable[["Settings"], Store]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An adapter on a server: the server runs while `running(adapter)` is entered."""
+
+    adapter: OpenStore
+    running: Callable[[OpenStore], AbstractAsyncContextManager[NewDatabase]]
+
+
+def settings_for(url: str) -> "Settings":
+    from infrastructure.settings import Settings
+
+    return Settings(database_url=url, _env_file=None)
+
+
+# Adapters, by their own names and not by the container's, so that mypy sees whether each is a Store.
+
+
+def memory_adapter(settings: "Settings") -> Store:
+    from infrastructure.persistence import memory
+
+    return memory.open_store(settings)
+
+
+def sqlalchemy_adapter(settings: "Settings") -> Store:
+    from infrastructure.persistence import sqlalchemy
+
+    return sqlalchemy.open_store(settings)
+
+
+def beanie_adapter(settings: "Settings") -> Store:
+    from infrastructure.persistence import beanie
+
+    return beanie.open_store(settings)
+
+
+# Servers
+
+
+@asynccontextmanager
+async def memory(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
+    @asynccontextmanager
+    async def new_database() -> AsyncIterator[Database]:
+        async def empty() -> None:
+            database.store = adapter(settings)
+
+        async def copy_item(times: int) -> None:
+            page = await database.store.items.page(ItemFilter(), Sort("id"), Window())
+            [owned] = page.items
+            async with database.store.begin() as uow:
+                for _ in range(times):
+                    await uow.items.add(replace(owned.item, id=ItemId(uuid4())))
+                await uow.commit()
+
+        settings = settings_for("memory://")
+        database = Database(settings, adapter(settings), empty, copy_item)
+        yield database
+
+    yield new_database
+
+
+@asynccontextmanager
+async def sqlite(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
+    with TemporaryDirectory(prefix="handover-sqlite-") as folder:
+
+        @asynccontextmanager
+        async def new_database() -> AsyncIterator[Database]:
+            async def empty() -> None:
+                with _transaction(file) as connection:
+                    for (table,) in connection.execute(_SQLITE_TABLES).fetchall():
+                        connection.execute(f'DELETE FROM "{table}"')
+
+            async def copy_item(times: int) -> None:
+                with _transaction(file) as connection:
+                    columns = [column for _, column, *_ in connection.execute("PRAGMA table_info(items)")]
+                    copied = _columns(columns, id="lower(hex(randomblob(16)))")
+                    connection.execute(
+                        "WITH RECURSIVE copies(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < ?)"
+                        f" INSERT INTO items SELECT {copied} FROM items, copies",
+                        [times],
+                    )
+
+            file = Path(folder, _new_name())
+            settings = settings_for(f"sqlite:///{file}")
+            async with _opened(adapter(settings)) as store:
+                yield Database(settings, store, empty, copy_item)
+
+        yield new_database
+
+
+@contextmanager
+def _transaction(file: Path) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(file, isolation_level=None)  # which leaves foreign keys unchecked
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+_SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'alembic_version'"
+
+
+@asynccontextmanager
+async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
+    import asyncpg
+
+    from tests.support import servers
+
+    with servers.postgres() as server:
+
+        @asynccontextmanager
+        async def new_database() -> AsyncIterator[Database]:
+            async def empty() -> None:
+                """All in one statement, after which foreign keys are looked at; TRUNCATE takes fifty times as long."""
+                tables = [row["tablename"] for row in await inside.fetch(_POSTGRESQL_TABLES)]
+                deletions = (f'_{number} AS (DELETE FROM "{table}")' for number, table in enumerate(tables))
+                await inside.execute(f"WITH {', '.join(deletions)} SELECT")
+
+            async def copy_item(times: int) -> None:
+                rows = await inside.fetch(
+                    "SELECT attname FROM pg_attribute WHERE attrelid = 'items'::regclass AND attnum > 0"
+                )
+                copied = _columns([row["attname"] for row in rows], id="gen_random_uuid()")
+                await inside.execute(f"INSERT INTO items SELECT {copied} FROM items, generate_series(1, {times})")
+
+            name = _new_name()
+            settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}")
+            outside = await asyncpg.connect(server.url)
+            await outside.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            patience = {"lock_timeout": "5s"}  # with a unit of work that a test has left open
+            inside = await asyncpg.connect(settings.database_url, server_settings=patience)
+            try:
+                async with _opened(adapter(settings)) as store:
+                    yield Database(settings, store, empty, copy_item)
+            finally:
+                await inside.close()
+                await outside.execute(f"DROP DATABASE {name} WITH (FORCE)")
+                await outside.close()
+
+        yield new_database
+
+
+_POSTGRESQL_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+
+
+@asynccontextmanager
+async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
+    from pymongo import AsyncMongoClient
+
+    from tests.support import servers
+
+    with servers.mongodb() as server:
+
+        @asynccontextmanager
+        async def new_database() -> AsyncIterator[Database]:
+            async def empty() -> None:
+                for collection in await client[name].list_collection_names(filter={"name": {"$ne": "schema"}}):
+                    await client[name][collection].delete_many({})
+
+            async def copy_item(times: int) -> None:
+                item = await client[name]["items"].find_one()
+                assert item
+                await client[name]["items"].insert_many([item | {"_id": uuid4()} for _ in range(times)])
+
+            name = _new_name()
+            address, _, options = server.url.partition("?")
+            settings = settings_for(f"{address.rstrip('/')}/{name}?{options}")
+            client: AsyncMongoClient[dict[str, Any]]
+            async with AsyncMongoClient(server.url, uuidRepresentation="standard") as client:
+                try:
+                    async with _opened(adapter(settings)) as store:
+                        yield Database(settings, store, empty, copy_item)
+                finally:
+                    await client.drop_database(name)
+
+        yield new_database
+
+
+def _columns(columns: list[str], **changed: str) -> str:
+    return ", ".join(changed.get(column, f'"{column}"') for column in columns)
+
+
+ENGINES = {
+    "memory": Engine(memory_adapter, memory),
+    "sqlite": Engine(sqlalchemy_adapter, sqlite),
+    "postgresql": Engine(sqlalchemy_adapter, postgresql),
+    "mongodb": Engine(beanie_adapter, mongodb),
+}
+
+
+def selected() -> list[str]:
+    """The engines that the variable ENGINES names, or else all."""
+    return os.environ.get("ENGINES", "").split() or list(ENGINES)
+
+
+def refuse_unknown() -> None:
+    if unknown := sorted(set(selected()) - set(ENGINES)):
+        raise pytest.UsageError(f"ENGINES: no engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
+
+
+class RunningEngines:
+    """Engines that are started when they are first asked for, each with one database that the tests share."""
+
+    def __init__(self) -> None:
+        self._ends = AsyncExitStack()
+        self._running: dict[str, tuple[NewDatabase, Database]] = {}
+
+    async def get(self, name: str) -> tuple[NewDatabase, Database]:
+        if name not in self._running:
+            engine = ENGINES[name]
+            try:
+                new_database = await self._ends.enter_async_context(engine.running(engine.adapter))
+                database = await self._ends.enter_async_context(new_database())
+                await database.store.upgrade()
+            except Exception as reason:  # whatever it is: the run has failed
+                pytest.exit(f"The engine {name} cannot be started: {type(reason).__name__}: {reason}", returncode=1)
+            self._running[name] = new_database, database
+        return self._running[name]
+
+    async def stop(self) -> None:
+        await self._ends.aclose()
+
+
+@asynccontextmanager
+async def _opened(store: Store) -> AsyncIterator[Store]:
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _new_name() -> str:
+    return f"handover_{secrets.token_hex(6)}"
