@@ -68,7 +68,7 @@ IN_CLI = "The groups of the command line point downwards"
         (ADAPTERS, "infrastructure.persistence.memory", "import infrastructure.persistence.beanie"),
         (ADAPTERS, "infrastructure.persistence.beanie", "import infrastructure.persistence.sqlalchemy"),
         (IN_APPLICATION, "application.ports", "import application.transact"),
-        (IN_APPLICATION, "application.use_cases.items", "import application.use_cases.tasks"),
+        (IN_USE_CASES, "application.use_cases.items", "import application.use_cases.tasks"),
         (IN_SQLALCHEMY, "infrastructure.persistence.sqlalchemy.engines", "from .. import reading"),
         (IN_SQLALCHEMY, "infrastructure.persistence.sqlalchemy.reading", "from .. import writing"),
         (IN_BEANIE, "infrastructure.persistence.beanie.connection", "from . import store"),

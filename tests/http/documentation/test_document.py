@@ -29,7 +29,7 @@ def raised_codes() -> dict[str, str]:
     """Every code that the rules can raise, with its kind."""
     codes = {}
     folders = [Path(str(package.__file__)).parent for package in (domain, application)]
-    for file in (file for folder in folders for file in folder.glob("*.py")):
+    for file in (file for folder in folders for file in folder.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             match node:
                 case ast.Call(func=ast.Name(id=kind), args=[ast.Constant(value=str(code)), *_]) if hasattr(
