@@ -46,7 +46,7 @@ def test_sqlalchemy_compiles_a_statement_without_executing_it() -> None:
     statement = (
         update(sessions).where(sessions.c.user_id == bindparam("of_user")).values(revoked=True).returning(sessions.c.id)
     )
-    compiled = compile_statement(statement, PostgresDialect())
+    compiled = compile_statement(statement, PostgresDialect())  # type: ignore[no-untyped-call]
     assert compiled.sql == (
         "UPDATE sessions SET revoked=$1::BOOLEAN WHERE sessions.user_id = $2::UUID RETURNING sessions.id"
     )
@@ -58,7 +58,7 @@ def test_sqlalchemy_compiles_a_statement_without_executing_it() -> None:
 
 def test_placeholders_can_be_renumbered() -> None:
     """Used by engines/combined.py."""
-    dialect = PostgresDialect()
+    dialect = PostgresDialect()  # type: ignore[no-untyped-call]
     changes = [
         compile_statement(insert(transfers).returning(transfers.c.id), dialect),
         compile_statement(

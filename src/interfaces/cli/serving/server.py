@@ -2,8 +2,8 @@
 
 uvicorn by itself closes the port at once, drops requests that arrive on idle connections, and raises the signal again,
 so that a stop looks like a failure. Here readiness fails first, requests are served for a while longer, and the exit
-code is 0. This overrides methods of uvicorn.Server, which uvicorn does not document (decision 0013); tests/cli and
-tests/cli/test_serve.py fail if uvicorn changes what is used here.
+code is 0. This overrides methods of uvicorn.Server, which uvicorn does not document (decision 0013); tests/cli
+fails if uvicorn changes what is used here.
 """
 
 import asyncio
