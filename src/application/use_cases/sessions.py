@@ -9,8 +9,8 @@ from hashlib import sha256
 from application.errors import OutcomeUnknown, Unavailable
 from application.ports import AccessToken, Clock, Ids, PasswordHasher, Tokens, UnitOfWork
 from application.readers import UserReader
-from application.transact import Transact
-from application.use_cases.passwords import VerifyPassword
+from application.transact import Transact, Work
+from application.use_cases.passwords import VerifiedAttempt, VerifyPassword
 from domain.errors import DomainError, NotFound, Unauthenticated
 from domain.session import REFRESH_REFUSED, Session, SessionId, TokenReused
 from domain.text import normalize_identifier
@@ -55,13 +55,29 @@ class SignIn:
         attempt = await self.verify_password(seen, login, password, address)
         refresh_token = self.new_token()
 
+        user = await attempt.transact(self.transact, self._begin_session(seen, attempt, refresh_token))
+        if user is None:
+            raise Unauthenticated("wrong-credentials", "no active account has this name and password")
+        if seen is None or user.password_hash != seen.password_hash:  # changed or rehashed meanwhile: verify again
+            return await self(login=login, password=password, address=address)
+        if self.passwords.needs_rehash(user.password_hash):
+            with suppress(DomainError, Unavailable, OutcomeUnknown):  # the next sign-in will try again
+                await self._rehash(user, password)
+        return SignedIn(user.id, self.tokens.issue(user.id, self.now()), refresh_token)
+
+    def _begin_session(self, seen: User | None, attempt: VerifiedAttempt, refresh_token: str) -> Work[User | None]:
+        """Return work that settles the attempt and, if its password is still the current one, begins a session.
+
+        The work returns the user as stored, or None if they may not sign in.
+        """
+
         async def work(uow: UnitOfWork) -> User | None:
             user = (await uow.users.hold(seen.id)).get(seen.id) if seen and attempt.is_correct else None
             may_sign_in = user is not None and user.is_active
             await attempt.settle(uow, failed=not may_sign_in)
-            if user is None or not may_sign_in:
+            if seen is None or user is None or not may_sign_in:
                 return None
-            if user.password_hash == seen_hash:
+            if user.password_hash == seen.password_hash:
                 await uow.sessions.add(
                     Session(
                         id=SessionId(self.ids()),
@@ -72,16 +88,7 @@ class SignIn:
                 )
             return user
 
-        seen_hash = seen.password_hash if seen else None
-        user = await attempt.transact(self.transact, work)
-        if user is None:
-            raise Unauthenticated("wrong-credentials", "no active account has this name and password")
-        if user.password_hash != seen_hash:  # changed or rehashed meanwhile: verify again
-            return await self(login=login, password=password, address=address)
-        if self.passwords.needs_rehash(user.password_hash):
-            with suppress(DomainError, Unavailable, OutcomeUnknown):  # the next sign-in will try again
-                await self._rehash(user, password)
-        return SignedIn(user.id, self.tokens.issue(user.id, self.now()), refresh_token)
+        return work
 
     async def _rehash(self, seen: User, password: str) -> None:
         """Store a new hash of the password, unless the stored hash has changed since `seen` was read."""

@@ -17,6 +17,7 @@ from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.sqlalchemy.engines.asyncpg_connections import PostgresDialect, connector
 from infrastructure.persistence.sqlalchemy.engines.database import ConnectionPool, Database, SchemaChange
 from infrastructure.persistence.sqlalchemy.engines.errors import (
+    Classify,
     LockTimeout,
     SchemaMissing,
     UnexpectedDriverError,
@@ -75,27 +76,29 @@ async def change_schema(settings: Settings, change: SchemaChange) -> None:
     )
     classify = AsyncpgDriver(address.location).classify
 
-    async def attempt(connection: AsyncConnection) -> bool:
-        try:
-            with translate_errors(classify):
-                if not await connection.scalar(select(func.pg_try_advisory_lock(MIGRATION_LOCK))):
-                    return False
-                await connection.commit()
-                await connection.run_sync(change)
-                await connection.commit()
-                return True
-        except LockTimeout:
-            return False
-        finally:
-            await connection.rollback()
-
     with translate_errors(classify):
         async with engine.connect() as connection:
             for _ in range(MIGRATION_ATTEMPTS):
-                if await attempt(connection):
+                if await _change_under_lock(connection, change, classify):
                     return
                 await asyncio.sleep(random.uniform(0.2, 0.8))  # noqa: S311 - jitter, not a secret
     raise Busy(f"{address.location} is too busy to change its schema: end long transactions, then run it again")
+
+
+async def _change_under_lock(connection: AsyncConnection, change: SchemaChange, classify: Classify) -> bool:
+    """Run the change if the migration lock is free; return whether it was run and no lock was waited for too long."""
+    try:
+        with translate_errors(classify):
+            if not await connection.scalar(select(func.pg_try_advisory_lock(MIGRATION_LOCK))):
+                return False
+            await connection.commit()
+            await connection.run_sync(change)
+            await connection.commit()
+            return True
+    except LockTimeout:
+        return False
+    finally:
+        await connection.rollback()
 
 
 BY_STATE: dict[str, tuple[type[Exception], str]] = {
