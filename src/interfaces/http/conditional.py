@@ -28,7 +28,9 @@ async def expected_versions(
     if_match: Annotated[
         str | None,
         Header(
-            alias="If-Match", description="Change it only in one of these versions; else 412.", examples=['"1"', "*"]
+            alias="If-Match",
+            description="Versions that the change is meant for; any other version is 412.",
+            examples=['"1"', "*"],
         ),
     ] = None,
 ) -> ExpectedVersions:
@@ -48,7 +50,10 @@ IfMatch = Annotated[ExpectedVersions, Depends(expected_versions)]
 IfNoneMatch = Annotated[
     list[str] | None,  # the lines of the header; documented as one string, as clients send it
     WithJsonSchema({"type": "string", "examples": ['"3"']}),
-    Header(alias="If-None-Match", description="Versions known already: 304 if it is one of them."),
+    Header(
+        alias="If-None-Match",
+        description="Versions that the client already has: 304 if one of them is the current one.",
+    ),
 ]
 
 

@@ -88,16 +88,16 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
 @pytest.mark.parametrize(
     ("error", "status", "slug", "said"),
     [
-        (Unavailable(PLACE), 503, "store-unavailable", "repeat it with its key"),
-        (Busy(PLACE), 503, "busy", "repeat it with its key"),
+        (Unavailable(PLACE), 503, "store-unavailable", "repeat the request with its key"),
+        (Busy(PLACE), 503, "busy", "repeat the request with its key"),
         (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
-        (TryAgain(SECRET), 503, "busy", "repeat it with its key"),
-        (KeyInFlight(SECRET), 503, "busy", "repeat it with its key"),
+        (TryAgain(SECRET), 503, "busy", "repeat the request with its key"),
+        (KeyInFlight(SECRET), 503, "busy", "repeat the request with its key"),
         (OutcomeUnknown(PLACE), 503, "outcome-unknown", "may have taken effect"),
         (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
-        (RuntimeError(SECRET), 500, "internal-error", "The fault is ours"),
-        (ValueError(SECRET), 500, "internal-error", "The fault is ours"),
-        (TimeoutError(SECRET), 500, "internal-error", "The fault is ours"),
+        (RuntimeError(SECRET), 500, "internal-error", "an error of the server"),
+        (ValueError(SECRET), 500, "internal-error", "an error of the server"),
+        (TimeoutError(SECRET), 500, "internal-error", "an error of the server"),
     ],
 )
 async def test_what_comes_from_below(

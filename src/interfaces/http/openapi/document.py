@@ -15,27 +15,27 @@ from interfaces.http.validation.body import FORM
 CONVENTIONS = """\
 JSON in and out, UTF-8; unknown fields are refused. Times are RFC 3339 in UTC with milliseconds, ids are UUIDs.
 
-**Signing in.** `POST /auth/token` exchanges name and password for an access token, which every operation needs that is
-not marked as open: `Authorization: Bearer …`.
+**Signing in.** `POST /auth/token` exchanges name and password for an access token. All operations that are not public
+need it: `Authorization: Bearer …`.
 
 **Problems.** Every error is `application/problem+json` (RFC 9457); its `type` answers GET with an explanation. Beside
-what each operation lists there may be 404 and 405 for what is no operation, and 500, which is our fault. A request is
-judged in one order: address and method, sign-in, size and media type of the body, form of what was sent, then what is
-stored.
+those that each operation lists, there may be 404 and 405 for an unknown path or method, and 500 for an error of the
+server. Requests are checked in a fixed order: path and method, sign-in, size and media type of the body, the validity
+of what was sent, then what is stored.
 
-**Lists.** Pages by `skip` and `limit`, or onwards from `next_cursor`, which the header `Link` spells out. A cursor
-neither repeats nor loses rows that stay; it belongs to its filters and its order. `total` stops counting at 10,000 and
-`total_exact` then says so.
+**Lists.** Pages are selected by `skip` and `limit`, or by `cursor` with the `next_cursor` of the page before, which is
+also in the header `Link`. Following cursors neither repeats nor misses rows that exist all the time. A cursor is valid
+for the same filters and order only. Counting stops at 10,000; `total_exact` is then false.
 
-**Changing what one has seen.** An `ETag` names the version. With `If-Match`, a change applies to that version or not at
-all (412); with `If-None-Match`, what is known is not sent again (304).
+**Versions.** The `ETag` of an object is its version. With `If-Match`, a change applies to that version or fails with
+412. With `If-None-Match`, an object that the client already has is not sent again (304).
 
-**Retrying.** A POST with an `Idempotency-Key` takes effect once, however often it is sent, and is answered the same
-each time; `Idempotency-Replayed: true` marks the repetition. After 503 a change may have been made: repeat it with its
-key.
+**Retrying.** A POST with an `Idempotency-Key` takes effect once, however often it is sent, and gets the same response
+each time; `Idempotency-Replayed: true` marks the repetition. After 503 a change may have been made: repeat the request
+with its key.
 
-**Every answer** has an `X-Request-ID`, the caller's own if it is sane. HEAD works wherever GET does. A path with a
-slash at its end is redirected to the one without.
+**Every response** has an `X-Request-ID`: the client's own if it is valid, else a new one. HEAD works wherever GET does.
+A path with a slash at its end is redirected to the path without it.
 """
 
 TAGS = [

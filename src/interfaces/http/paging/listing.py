@@ -80,10 +80,12 @@ class Listing(Generic[T]):
 class PageQuery(BaseModel):
     """The query parameters of a page. A list's own filters are added in a subclass, so that one model has them all."""
 
-    skip: int | None = Field(None, ge=0, le=MAX_SKIP, description="How many to leave out; for more, use the cursor.")
+    skip: int | None = Field(
+        None, ge=0, le=MAX_SKIP, description="How many rows to skip; beyond this limit, use the cursor."
+    )
     limit: int = Field(10, ge=1, le=MAX_LIMIT)
-    cursor: str | None = Field(None, description="`next_cursor` of the page before this one; `total` is null then.")
-    count: bool = Field(True, description="`false` leaves `total` null, and saves its cost.")
+    cursor: str | None = Field(None, description="`next_cursor` of the previous page; `total` is then null.")
+    count: bool = Field(True, description="`false` leaves `total` null, which is faster.")
 
     def listing(self, request: Request, format: ListFormat[T], sort: Sort[Any], **filters: object) -> Listing[T]:
         """Return the list of the request's route, in this order and with these filters."""
@@ -106,7 +108,9 @@ def list_name(path: str, sort: Sort[Any], filters: Mapping[str, object]) -> str:
 
 
 Paging = Annotated[PageQuery, Query()]
-SORT = Field(description="The field to sort by, `-` before it for descending; otherwise by id, as they were created.")
+SORT = Field(
+    description="The field to sort by, with `-` before it for descending order. The default is by id, which is the order of creation."
+)
 
 
 def parse_sort(sort: str | None) -> Sort[Any]:

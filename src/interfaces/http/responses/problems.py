@@ -32,21 +32,23 @@ PROBLEMS = {
     "wrong-credentials": Problem(
         401,
         "Wrong credentials",
-        "No active account has this name and password. Which of them is wrong is not told.",
+        "No active account has this name and password. The response does not say which of them is wrong.",
     ),
     "account-inactive": Problem(
         401, "Account inactive", "The account behind the access token was deactivated or deleted after it signed in."
     ),
     "invalid-refresh-token": Problem(
-        401, "Invalid refresh token", "The refresh token is unknown, spent or expired, or its session is over. Sign in."
+        401,
+        "Invalid refresh token",
+        "The refresh token is unknown, used or expired, or its session has ended. Sign in again.",
     ),
     "not-your-account": Problem(403, "Not your account", "Only its own user can change or delete an account."),
     "wrong-password": Problem(403, "Wrong password", "The current password is not right."),
     "item-not-owned": Problem(403, "Not your item", "Only the owner of an item can change it or hand it over."),
     "not-found": Problem(404, "Not found", "There is nothing at this address."),
-    "item-not-found": Problem(404, "Item not found", "There is no item with this id, or no longer."),
+    "item-not-found": Problem(404, "Item not found", "There is no item with this id."),
     "task-not-found": Problem(404, "Task not found", "There is no task with this id on your list."),
-    "user-not-found": Problem(404, "User not found", "There is no user with this id, or no longer."),
+    "user-not-found": Problem(404, "User not found", "There is no user with this id."),
     "method-not-allowed": Problem(405, "Method not allowed", "The header Allow names the methods of this address."),
     "request-timeout": Problem(408, "Request timeout", "The request took too long to arrive."),
     "email-taken": Problem(409, "E-mail address taken", "There is an account with this e-mail address already."),
@@ -57,7 +59,7 @@ PROBLEMS = {
         409, "Request in progress", "The first request with this Idempotency-Key has not ended yet. Repeat it later."
     ),
     "version-mismatch": Problem(
-        412, "Version mismatch", "If-Match names no version that is the current one. Read it again, then decide."
+        412, "Version mismatch", "The current version is none of those in If-Match. Read the object again, then decide."
     ),
     "content-too-large": Problem(413, "Content too large", "A request body has at most 64 KiB."),
     "unsupported-media-type": Problem(
@@ -68,8 +70,10 @@ PROBLEMS = {
     "headers-too-large": Problem(
         431, "Headers too large", "The address and the headers of a request have at most 512 KiB together."
     ),
-    "invalid-request": Problem(422, "Invalid request", "The member `errors` names each field that is wrong, and why."),
-    "invalid-text": Problem(422, "Invalid text", "A text is too long, blank, or has characters that cannot be kept."),
+    "invalid-request": Problem(
+        422, "Invalid request", "The member `errors` names each field that is wrong and the reason."
+    ),
+    "invalid-text": Problem(422, "Invalid text", "A text is too long, blank, or has characters that cannot be stored."),
     "invalid-price": Problem(422, "Invalid price", "A price is a number with at most two decimals, within bounds."),
     "invalid-email": Problem(422, "Invalid e-mail address", "This is not an e-mail address."),
     "invalid-username": Problem(
@@ -77,7 +81,9 @@ PROBLEMS = {
     ),
     "invalid-password": Problem(422, "Invalid password", "A password has 8 to 128 characters."),
     "common-password": Problem(
-        422, "Common password", "Many others have this password, or nearly, so it is tried first. Choose another."
+        422,
+        "Common password",
+        "This password, or one much like it, is among those that attackers try first. Choose another.",
     ),
     "recipient-not-found": Problem(422, "Recipient not found", "There is no user with the id of the recipient."),
     "recipient-is-owner": Problem(422, "Recipient is the owner", "The recipient owns the item already."),
@@ -85,21 +91,26 @@ PROBLEMS = {
         422, "Idempotency key reused", "This Idempotency-Key was sent before with another body, path or If-Match."
     ),
     "too-many-attempts": Problem(
-        429, "Too many attempts", "Too many log-ins for this account, or from this address, have failed of late."
+        429, "Too many attempts", "Too many log-ins for this account, or from this address, have failed recently."
     ),
-    "internal-error": Problem(500, "Internal error", "The fault is ours. It is logged under the request id."),
+    "internal-error": Problem(
+        500, "Internal error", "This is an error of the server. It is logged under the request id."
+    ),
     "store-unavailable": Problem(
         503,
         "Store unavailable",
-        "The store cannot be used now. A change may have been made: repeat it with its key.",
+        "The store cannot be used now. A change may have been made: repeat the request with its key.",
     ),
     "busy": Problem(
-        503, "Busy", "There was too little time to finish. A change may have been made: repeat it with its key."
+        503,
+        "Busy",
+        "The server could not finish in time. A change may have been made: repeat the request with its key.",
     ),
     "outcome-unknown": Problem(
         503,
         "Outcome unknown",
-        "The store was lost at the moment of the commit, which may have taken effect: repeat the request with its key.",
+        "The connection to the store was lost during the commit, which may have taken effect: repeat the request with"
+        " its key.",
     ),
 }
 """All problem types by slug. The `type` of a problem is the path `/problems/{slug}`, which explains it."""

@@ -201,7 +201,7 @@ async def list_items_of_user(
     response_model=ItemOut,
     responses={
         **response_headers(200, ETag=ETAG),
-        304: {"description": "Still the version that is known."},
+        304: {"description": "The client has the current version."},
         **problem_responses("item-not-found"),
     },
     summary="One item",

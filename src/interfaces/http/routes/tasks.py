@@ -124,7 +124,7 @@ router = new_router("tasks")
     status_code=201,
     response_model=TaskOut,
     responses={**response_headers(201, ETag=ETAG, Location="The task."), **problem_responses("account-inactive")},
-    summary="Put a task on one's list",
+    summary="Add a task to your list",
 )
 async def create_task(
     body: TaskIn, idempotency: WithIdempotency, create: Annotated[CreateTask, Depends(use(CreateTask))]
@@ -137,7 +137,7 @@ async def create_task(
     "/tasks",
     response_model=PageOut[TaskOut],
     responses=response_headers(200, Link=NEXT_PAGE),
-    summary="Find one's tasks",
+    summary="Your tasks",
 )
 async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuery, Query()], tasks: Tasks) -> Response:
     wanted = TaskFilter(caller, query.status, query.created_after)
@@ -149,7 +149,7 @@ async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuer
     "/tasks/by-status/{status}",
     response_model=PageOut[TaskOut],
     responses=response_headers(200, Link=NEXT_PAGE),
-    summary="One's tasks of a status",
+    summary="Your tasks of one status",
 )
 async def list_tasks_by_status(
     request: Request, status: TaskStatus, caller: Caller, paging: Paging, tasks: Tasks
@@ -163,7 +163,7 @@ async def list_tasks_by_status(
     "/tasks/recent",
     response_model=PageOut[TaskOut],
     responses=response_headers(200, Link=NEXT_PAGE),
-    summary="One's tasks of the last few days",
+    summary="Your tasks of the last few days",
 )
 async def list_recent_tasks(
     request: Request, caller: Caller, query: Annotated[RecentTaskQuery, Query()], tasks: Tasks
@@ -180,7 +180,7 @@ async def list_recent_tasks(
     response_model=TaskOut,
     responses={
         **response_headers(200, ETag=ETAG),
-        304: {"description": "Still the version that is known."},
+        304: {"description": "The client has the current version."},
         **problem_responses("task-not-found"),
     },
     summary="One task",
@@ -194,7 +194,7 @@ async def read_task(task_id: UUID, caller: Caller, tasks: Tasks, known: IfNoneMa
     name="put_task",
     response_model=TaskOut,
     responses=CHANGED,
-    summary="Change a task; what is left out stays as it is",
+    summary="Change a task; absent fields stay as they are",
 )
 @router.patch("/tasks/{task_id}", response_model=TaskOut, responses=CHANGED, summary="Change a task")
 async def change_task(
@@ -213,7 +213,7 @@ async def change_task(
     "/tasks/{task_id}",
     response_model=DeletedTaskOut,
     responses=problem_responses("account-inactive", "task-not-found"),
-    summary="Take a task off one's list",
+    summary="Remove a task from your list",
 )
 async def delete_task(
     task_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteTask, Depends(use(DeleteTask))]

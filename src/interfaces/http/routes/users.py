@@ -132,7 +132,7 @@ async def create_user(
 
 
 @router.get(
-    "/users/me", response_model=AccountOut, responses=problem_responses("account-inactive"), summary="One's own account"
+    "/users/me", response_model=AccountOut, responses=problem_responses("account-inactive"), summary="Your account"
 )
 async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
     return json_answer(account_out(await read(caller))).response()
@@ -142,7 +142,7 @@ async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(
     "/users",
     response_model=PageOut[ProfileOut],
     responses=response_headers(200, Link=NEXT_PAGE),
-    summary="All users, as everybody may know them",
+    summary="All users, with what everybody may know of them",
 )
 async def list_users(request: Request, paging: Paging, users: Users) -> Response:
     listing = paging.listing(request, PROFILES, Sort("id"))
@@ -153,7 +153,7 @@ async def list_users(request: Request, paging: Paging, users: Users) -> Response
     "/users/{user_id}",
     response_model=AccountOut | ProfileOut,
     responses=problem_responses("user-not-found"),
-    summary="One user; one's own account with its e-mail address",
+    summary="One user; your own account with its e-mail address",
 )
 async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
     user = await users.get(UserId(user_id))
@@ -172,7 +172,7 @@ async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
         "too-many-attempts",
         "email-taken",
     ),
-    summary="Change one's own e-mail address or password",
+    summary="Change your e-mail address or password",
 )
 async def change_account(
     *,
@@ -192,7 +192,7 @@ async def change_account(
     "/users/{user_id}",
     status_code=204,
     responses=problem_responses("account-inactive", "user-not-found", "not-your-account", "user-owns-items"),
-    summary="Delete one's own account",
+    summary="Delete your account",
 )
 async def delete_account(
     user_id: UUID, caller: Caller, address: ClientAddress, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
