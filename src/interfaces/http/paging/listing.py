@@ -109,7 +109,7 @@ def list_name(path: str, sort: Sort[Any], filters: Mapping[str, object]) -> str:
 
 Paging = Annotated[PageQuery, Query()]
 SORT = Field(
-    description="The field to sort by, with `-` before it for descending order. The default is the order of creation (id)."
+    description="The field to sort by, with `-` before it for descending order. By default the order of creation (id)."
 )
 
 
