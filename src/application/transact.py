@@ -27,7 +27,7 @@ COMMIT_GRACE_SECONDS = 0.4
 
 @dataclass(slots=True)
 class WriteStatus:
-    """Whether the last unit of work of this process that committed or failed for want of disk space did the latter."""
+    """What this process knows about disk space: out of space after a failed write, until a write succeeds again."""
 
     out_of_space: bool = False
 
