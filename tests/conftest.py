@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from application.ports import Begin, Ids, Store
+from application.ports import Begin, Ids
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
+from application.store import Store
 from application.transact import Transact
 from tests.contracts.units import LIMIT
 from tests.support import engines

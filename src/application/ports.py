@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
@@ -281,56 +280,4 @@ class Tokens(Protocol):
 
     def verify(self, token: str, at: datetime) -> UserId:
         """Return the user for whom the token was issued; raise Unauthenticated `invalid-token`."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Schema:
-    """The revision of the store's schema, and the revision that this version of Handover needs. None: no schema."""
-
-    found: str | None
-    needed: str | None
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the store has the needed revision."""
-        return self.found == self.needed
-
-
-class Store(Protocol):
-    """A storage engine and its adapter, as chosen by the settings. begin() starts changes; the readers run queries."""
-
-    @property
-    def begin(self) -> Begin: ...
-    @property
-    def users(self) -> UserReader: ...
-    @property
-    def items(self) -> ItemReader: ...
-    @property
-    def transfers(self) -> TransferReader: ...
-    @property
-    def tasks(self) -> TaskReader: ...
-
-    async def purge(self, at: datetime) -> int:
-        """Remove idempotency keys, sessions and log-in attempts that have expired; return how many were removed."""
-        ...
-
-    async def open(self) -> None:
-        """Connect. Raise Unavailable, with a one-line message that says what to do, if the engine cannot be used."""
-        ...
-
-    async def close(self) -> None:
-        """Close all connections."""
-        ...
-
-    async def schema(self) -> Schema:
-        """Return the state of the schema. This asks the store, so it also shows whether the store answers."""
-        ...
-
-    async def upgrade(self) -> None:
-        """Migrate the schema to the needed revision; do nothing if it is there. Several processes may do so at once."""
-        ...
-
-    async def downgrade(self) -> None:
-        """Undo the newest migration, with the data that only its schema can hold."""
         ...

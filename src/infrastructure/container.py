@@ -5,8 +5,9 @@ from importlib.metadata import entry_points
 
 from dependency_injector import containers, providers
 
-from application.ports import Store, Tokens
+from application.ports import Tokens
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
 from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.ports import Store
+from application.store import Store
 from infrastructure.persistence.memory import MemoryStore
 from tests.application.fakes import FakePasswords
 

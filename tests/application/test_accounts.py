@@ -3,7 +3,8 @@ from decimal import Decimal
 import pytest
 
 from application.errors import Busy
-from application.ports import Begin, Ids, Store
+from application.ports import Begin, Ids
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.items import ChangeItem, CreateItem, DeleteItem
 from application.use_cases.passwords import VerifyPassword

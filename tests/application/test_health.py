@@ -3,7 +3,8 @@
 import pytest
 
 from application.errors import NoSpace, Unavailable
-from application.ports import Begin, Store, UnitOfWork
+from application.ports import Begin, UnitOfWork
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
 from tests.application.test_transact import committing, failing

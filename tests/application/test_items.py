@@ -3,8 +3,9 @@ from decimal import Decimal
 import pytest
 
 from application.paging import Window
-from application.ports import Begin, Ids, Store
+from application.ports import Begin, Ids
 from application.readers import OwnedItem
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.items import CreateItem, TransferItem
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from application.errors import Busy
-from application.ports import Begin, Ids, Store, UnitOfWork
+from application.ports import Begin, Ids, UnitOfWork
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.passwords import VerifyPassword
 from application.use_cases.sessions import RefreshSession, SignedIn, SignIn, SignOut

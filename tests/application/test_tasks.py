@@ -1,6 +1,7 @@
 import pytest
 
-from application.ports import Begin, Ids, Store
+from application.ports import Begin, Ids
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
 from domain.errors import NotFound, Stale, Unauthenticated

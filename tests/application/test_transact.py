@@ -12,7 +12,8 @@ import pytest
 from application import transact as boundary
 from application.errors import Busy, KeyReused, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, idempotent
-from application.ports import Begin, KeyId, Store, UnitOfWork
+from application.ports import Begin, KeyId, UnitOfWork
+from application.store import Store
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.user import User

@@ -1,6 +1,7 @@
 import pytest
 
-from application.ports import Begin, Ids, Store
+from application.ports import Begin, Ids
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.users import CreateUser, ReadAccount
 from domain.errors import Conflict, DomainError, Invalid, Unauthenticated

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from application.ports import Store
+from application.store import Store
 from tests.broken.faults import BROKEN_ADAPTERS, Spoil, noticing
 from tests.contracts import units
 from tests.support.engines import ENGINES, Engine, OpenStore, selected

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from application.paging import Window
-from application.ports import Begin, Store, UnitOfWork
+from application.ports import Begin, UnitOfWork
 from application.readers import ItemReader, OwnedItem
+from application.store import Store
 from application.use_cases.items import TransferItem
 from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId

@@ -13,8 +13,9 @@ import pytest
 from application.errors import KeyReused, RequestInProgress, TryAgain
 from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, idempotent
 from application.paging import Window
-from application.ports import Begin, Ids, KeyId, Store, UnitOfWork
+from application.ports import Begin, Ids, KeyId, UnitOfWork
 from application.readers import OwnedItem
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.items import CreateItem, TransferItem
 from domain.item import Item

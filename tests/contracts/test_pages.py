@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import pytest
 
 from application.paging import COUNT_LIMIT, Page, Position, Sort, Window
-from application.ports import Begin, Store
+from application.ports import Begin
 from application.readers import ItemFilter, OwnedItem, TaskFilter
+from application.store import Store
 from domain.item import Item
 from domain.task import Task, TaskStatus
 from domain.user import User

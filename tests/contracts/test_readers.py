@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from application.paging import Window
-from application.ports import Begin, Store
+from application.ports import Begin
 from application.readers import ItemReader, UserReader
+from application.store import Store
 from application.use_cases.items import TransferItem
 from domain.errors import NotFound
 from domain.item import Item, ItemId

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from application.ports import Begin, Ids, Store
+from application.ports import Begin, Ids
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
 from domain.errors import NotFound

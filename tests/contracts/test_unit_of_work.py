@@ -12,8 +12,9 @@ import pytest
 
 from application.errors import TryAgain
 from application.paging import Window
-from application.ports import Begin, KeyId, Store, UnitOfWork
+from application.ports import Begin, KeyId, UnitOfWork
 from application.readers import ItemReader
+from application.store import Store
 from domain.errors import NotFound
 from domain.item import Item, Transfer
 from domain.session import Session

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from application.paging import Window
-from application.ports import Begin, Store, UnitOfWork
+from application.ports import Begin, UnitOfWork
 from application.readers import UserReader
+from application.store import Store
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.item import Item

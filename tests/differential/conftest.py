@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from hypothesis import settings
 
-from application.ports import Store
+from application.store import Store
 from tests.support import profiles
 from tests.support.engines import Database
 

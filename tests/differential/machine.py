@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, multiple, precondition, rule
 
 from application.paging import Position, Sort, Window
-from application.ports import KeyId, Store, UnitOfWork
+from application.ports import KeyId, UnitOfWork
 from application.readers import ItemFilter, OwnedItem, TaskFilter
+from application.store import Store
 from application.use_cases.passwords import hash_subject
 from application.use_cases.sessions import hash_token
 from domain.item import Item, ItemChanges, ItemId, Transfer, TransferId

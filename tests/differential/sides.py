@@ -12,8 +12,9 @@ from uuid import UUID
 from application.errors import TryAgain
 from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.paging import Page, Sort, Window
-from application.ports import Begin, KeyId, Store, UnitOfWork
+from application.ports import Begin, KeyId, UnitOfWork
 from application.readers import ItemFilter
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from application.use_cases.passwords import VerifyPassword

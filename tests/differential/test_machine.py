@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from application.ports import Store
+from application.store import Store
 from infrastructure.persistence.memory import MemoryStore
 from tests.differential.faults import FAULTS
 from tests.differential.machine import Differential

@@ -10,8 +10,9 @@ import pytest
 
 from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.paging import Window
-from application.ports import KeyId, Store
+from application.ports import KeyId
 from application.readers import OwnedItem
+from application.store import Store
 from domain.errors import DomainError
 from domain.item import ItemId
 from domain.user import User, UserId

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from application.paging import Page, Position, Sort, Window
-from application.ports import Store, UnitOfWork
+from application.ports import UnitOfWork
 from application.readers import ItemFilter, TaskFilter
+from application.store import Store
 from domain.item import Item, ItemId
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId

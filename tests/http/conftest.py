@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from httpx2 import AsyncClient
 
-from application.ports import Store
+from application.store import Store
 from infrastructure.container import Container
 from infrastructure.security.passwords import Argon2Passwords
 from tests.http.support.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on

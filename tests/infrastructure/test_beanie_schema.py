@@ -10,7 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from application.errors import Unavailable
 from application.paging import Window
-from application.ports import Store
+from application.store import Store
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from tests.contracts.units import insert
 from tests.support import engines

@@ -14,8 +14,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from application.paging import COUNT_LIMIT, Page, Position, Sort, Window
-from application.ports import Store
 from application.readers import ItemFilter, TaskFilter
+from application.store import Store
 from domain.task import TaskStatus
 from infrastructure.persistence.beanie.rows import document_of_item, document_of_task, document_of_user
 from tests.support import engines

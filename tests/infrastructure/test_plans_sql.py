@@ -18,8 +18,8 @@ import pytest
 from sqlalchemy import Connection
 
 from application.paging import COUNT_LIMIT, Page, Position, Sort, Window
-from application.ports import Store
 from application.readers import ItemFilter, OwnedItem, TaskFilter
+from application.store import Store
 from domain.item import ItemId
 from domain.task import Task, TaskStatus
 from domain.user import UserId

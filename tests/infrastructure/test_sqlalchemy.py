@@ -13,7 +13,8 @@ import pytest
 from application.errors import Busy, TryAgain
 from application.idempotency import IdempotentRequest, idempotent
 from application.paging import Window
-from application.ports import Store, UnitOfWork
+from application.ports import UnitOfWork
+from application.store import Store
 from application.transact import Transact
 from application.use_cases.items import TransferItem
 from domain.session import LoginAttempts

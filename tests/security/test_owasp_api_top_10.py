@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from httpx2 import AsyncClient
 
-from application.ports import Store
+from application.store import Store
 from tests.http.support.client import PASSWORD, Person, assert_faults, assert_problem, refresh, sign_in
 from tests.http.support.document import operations
 from tests.support.builders import SetClock

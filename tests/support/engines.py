@@ -18,8 +18,8 @@ from uuid import uuid4
 import pytest
 
 from application.paging import Sort, Window
-from application.ports import Store
 from application.readers import ItemFilter
+from application.store import Store
 from domain.item import ItemId
 
 if TYPE_CHECKING:

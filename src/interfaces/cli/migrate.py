@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from application.ports import Schema, Store
+from application.store import Schema, Store
 from infrastructure.container import load_settings, open_store
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 import application
 import domain
-from application.ports import Store
+from application.store import Store
 from domain import errors
 from interfaces.http.error_handling import KINDS
 from interfaces.http.openapi.annotations import PageOut

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from httpx2 import AsyncClient
 
-from application.ports import Store
+from application.store import Store
 from infrastructure.persistence.sqlalchemy import SqlStore
 from tests.http.support.client import Person, assert_problem
 from tests.support.engines import selected

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.ports import Store
+from application.store import Store
 from infrastructure.persistence import memory
 from tests.http.support.document import declared_problems, operations
 from tests.http.support.recorder import Told

@@ -13,7 +13,8 @@ from dependency_injector import providers
 from httpx2 import AsyncClient, Response
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from application.ports import Begin, Store
+from application.ports import Begin
+from application.store import Store
 from infrastructure.container import Container
 from infrastructure.security.passwords import Argon2Passwords
 from tests.http.support.client import (

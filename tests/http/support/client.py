@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from httpx2 import ASGITransport, AsyncClient, Response
 from starlette.types import ASGIApp
 
-from application.ports import Clock, Store
+from application.ports import Clock
+from application.store import Store
 from domain.user import User
 from infrastructure.container import Container, Settings, build_container
 from interfaces.http.app import attach_container, create_app

@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from application import transact
 from application.errors import Busy, OutcomeUnknown, Unavailable
-from application.ports import KeyId, Store, Tokens
+from application.ports import KeyId, Tokens
+from application.store import Store
 from application.use_cases.users import DeactivateUser
 from domain.user import UserId
 from infrastructure.container import Settings, build_container

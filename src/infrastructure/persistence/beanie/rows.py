@@ -8,6 +8,7 @@ from uuid import UUID
 
 from application.ports import KeyId
 from application.readers import OwnedItem
+from application.streaming import SessionToken, StoredKey
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId, TaskStatus
@@ -15,6 +16,7 @@ from domain.user import User, UserId
 from infrastructure.persistence.beanie.documents import (
     AttemptsDocument,
     ItemDocument,
+    KeyDocument,
     SessionDocument,
     TaskDocument,
     TokenDocument,
@@ -187,3 +189,31 @@ def key_id(key: KeyId) -> dict[str, UUID | str]:
     Always in this order, because MongoDB compares embedded documents including the order of their fields.
     """
     return {"caller": key.caller, "operation": key.operation, "key": key.key}
+
+
+def token_from(row: Row) -> SessionToken:
+    return SessionToken(
+        token_hash=row["_id"],
+        session_id=SessionId(row["session_id"]),
+        user_id=UserId(row["user_id"]),
+        expires_at=row["expires_at"],
+    )
+
+
+def document_of_session_token(token: SessionToken) -> TokenDocument:
+    return TokenDocument(
+        id=token.token_hash, session_id=token.session_id, user_id=token.user_id, expires_at=token.expires_at
+    )
+
+
+def stored_key_from(row: Row) -> StoredKey:
+    return StoredKey(
+        id=KeyId(UserId(row["_id"]["caller"]), row["_id"]["operation"], row["_id"]["key"]),
+        fingerprint=row["fingerprint"],
+        expires_at=row["expires_at"],
+        answer=row["answer"],
+    )
+
+
+def document_of_stored_key(key: StoredKey) -> KeyDocument:
+    return KeyDocument(id=key_id(key.id), fingerprint=key.fingerprint, expires_at=key.expires_at, answer=key.answer)

@@ -12,7 +12,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
 from application.errors import Unavailable
-from application.ports import Schema
+from application.store import Schema
 from infrastructure.persistence.beanie.documents import (
     DOCUMENTS,
     AttemptsDocument,

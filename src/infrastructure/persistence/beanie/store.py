@@ -13,7 +13,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from application.locks import KeyedLock
-from application.ports import Schema
+from application.store import Schema
 from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
@@ -25,6 +25,7 @@ from infrastructure.persistence.beanie.reading.readers import (
     BeanieTransferReader,
     BeanieUserReader,
 )
+from infrastructure.persistence.beanie.stream import BeanieStream
 from infrastructure.persistence.beanie.writing.transaction import LockQueue
 from infrastructure.persistence.beanie.writing.unit_of_work import BeanieUnitOfWork
 from infrastructure.settings import Settings
@@ -50,6 +51,7 @@ class BeanieStore:
         self.items = BeanieItemReader(self._connection)
         self.transfers = BeanieTransferReader(self._connection)
         self.tasks = BeanieTaskReader(self._connection)
+        self.stream = BeanieStream(self._connection, self._transaction)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from application.ports import Schema
+from application.store import Schema
 from domain.session import ATTEMPT_WINDOW
 from infrastructure.persistence.memory.readers import (
     MemoryItemReader,
@@ -17,6 +17,7 @@ from infrastructure.persistence.memory.readers import (
     MemoryTransferReader,
     MemoryUserReader,
 )
+from infrastructure.persistence.memory.stream import MemoryStream
 from infrastructure.persistence.memory.tables import Tables, delete_rows
 from infrastructure.persistence.memory.unit_of_work import MemoryUnitOfWork
 
@@ -32,6 +33,7 @@ class MemoryStore:
         self.items = MemoryItemReader(self.tables)
         self.transfers = MemoryTransferReader(self.tables)
         self.tasks = MemoryTaskReader(self.tables)
+        self.stream = MemoryStream(self.tables)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[MemoryUnitOfWork]:

@@ -19,7 +19,7 @@ V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
-class StoredKey:
+class StoredAnswer:
     """A claimed idempotency key, and its answer once that has been stored."""
 
     fingerprint: bytes
@@ -42,7 +42,7 @@ class Tables:
     sessions: dict[SessionId, Session] = field(default_factory=dict)
     tokens: dict[bytes, tuple[SessionId, UserId]] = field(default_factory=dict)
     attempts: dict[bytes, LoginAttempts] = field(default_factory=dict)
-    keys: dict[KeyId, StoredKey] = field(default_factory=dict)
+    keys: dict[KeyId, StoredAnswer] = field(default_factory=dict)
     claims: set[KeyId] = field(default_factory=set)
     """Keys that an open unit of work has claimed. The only thing that other units of work see before a commit."""
 

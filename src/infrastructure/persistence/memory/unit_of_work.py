@@ -12,7 +12,7 @@ from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
 from domain.user import User, UserId
-from infrastructure.persistence.memory.tables import StagedTable, StoredKey, Tables, checkpoint, require
+from infrastructure.persistence.memory.tables import StagedTable, StoredAnswer, Tables, checkpoint, require
 
 K = TypeVar("K")
 E = TypeVar("E", bound="Versioned")
@@ -249,7 +249,7 @@ class MemoryKeys:
             return stored.answer
         self.claims.add(key)
         self.claimed.add(key)
-        self.rows.write(key, StoredKey(fingerprint, at + lifetime))
+        self.rows.write(key, StoredAnswer(fingerprint, at + lifetime))
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:

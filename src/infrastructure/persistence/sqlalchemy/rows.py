@@ -3,7 +3,9 @@
 from decimal import Decimal
 from typing import Any, Protocol
 
+from application.ports import KeyId
 from application.readers import OwnedItem
+from application.streaming import SessionToken, StoredKey
 from domain.item import Item, Transfer
 from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session
 from domain.task import Task, TaskStatus
@@ -162,4 +164,37 @@ def row_from_attempts(attempts: LoginAttempts) -> dict[str, Any]:
         "pending": attempts.pending,
         "version": attempts.version,
         "expires_at": max((*attempts.failed, *attempts.pending), default=EPOCH) + ATTEMPT_WINDOW,
+    }
+
+
+def token_from(row: Row) -> SessionToken:
+    return SessionToken(
+        token_hash=row["token_hash"],
+        session_id=row["session_id"],
+        user_id=row["user_id"],
+        expires_at=row["expires_at"],
+    )
+
+
+def row_from_token(token: SessionToken) -> dict[str, Any]:
+    return {"token_hash": token.token_hash, "session_id": token.session_id}
+
+
+def key_from(row: Row) -> StoredKey:
+    return StoredKey(
+        id=KeyId(row["caller"], row["operation"], row["key"]),
+        fingerprint=row["fingerprint"],
+        expires_at=row["expires_at"],
+        answer=row["answer"],
+    )
+
+
+def row_from_key(key: StoredKey) -> dict[str, Any]:
+    return {
+        "caller": key.id.caller,
+        "operation": key.id.operation,
+        "key": key.id.key,
+        "fingerprint": key.fingerprint,
+        "expires_at": key.expires_at,
+        "answer": key.answer,
     }

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import literal, select
 
-from application.ports import Schema, Store
+from application.store import Schema, Store
 from infrastructure.persistence.sqlalchemy import schema
 from infrastructure.persistence.sqlalchemy.engines.postgresql import open_postgresql
 from infrastructure.persistence.sqlalchemy.engines.sqlite import open_sqlite
@@ -19,6 +19,7 @@ from infrastructure.persistence.sqlalchemy.reading.readers import (
     SqlTransferReader,
     SqlUserReader,
 )
+from infrastructure.persistence.sqlalchemy.stream import SqlStream
 from infrastructure.persistence.sqlalchemy.writing.idempotency_keys import SqlKeys
 from infrastructure.persistence.sqlalchemy.writing.repositories import SqlItems, SqlTasks, SqlTransfers, SqlUsers
 from infrastructure.persistence.sqlalchemy.writing.sessions import SqlAttempts, SqlSessions
@@ -51,6 +52,7 @@ class SqlStore:
         self.items = SqlItemReader(self.database)
         self.transfers = SqlTransferReader(self.database)
         self.tasks = SqlTaskReader(self.database)
+        self.stream = SqlStream(self.database)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlUnitOfWork]:

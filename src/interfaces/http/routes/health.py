@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
-from application.ports import Store
+from application.store import Store
 from application.use_cases.health import CheckWritable
 from interfaces.http.error_handling import NotReady
 from interfaces.http.openapi.annotations import problem_responses

@@ -1,0 +1,76 @@
+"""The port to read and write a whole store, record by record, for copying a store and checking it.
+
+Unlike the repositories, it has no business rules: versions, used tokens, stored answers and the history of deleted
+items are read and written as they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from application.ports import KeyId
+from domain.item import Item, Transfer
+from domain.session import LoginAttempts, Session, SessionId
+from domain.task import Task
+from domain.user import User, UserId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionToken:
+    """The hash of a refresh token that a session has or had. It expires with its session."""
+
+    token_hash: bytes
+    session_id: SessionId
+    user_id: UserId
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """An idempotency key with the answer of its request."""
+
+    id: KeyId
+    fingerprint: bytes
+    expires_at: datetime
+    answer: bytes
+
+
+Record = User | Item | Transfer | Task | Session | SessionToken | LoginAttempts | StoredKey
+R = TypeVar("R", bound=Record)
+
+KINDS: tuple[type[Record], ...] = (User, Item, Transfer, Task, Session, SessionToken, LoginAttempts, StoredKey)
+"""All kinds of records, in an order in which they can be written: a record refers to earlier kinds only."""
+
+
+def identity(record: Record) -> UUID | bytes | tuple[UUID, str, str]:
+    """Return what no two records of a kind have in common, and by which read() sorts them."""
+    match record:
+        case SessionToken():
+            return record.token_hash
+        case LoginAttempts():
+            return record.subject
+        case StoredKey():
+            return record.id.caller, record.id.operation, record.id.key
+        case _:
+            return record.id
+
+
+class StoreStream(Protocol):
+    """Reads and writes all records of a store. Readers and units of work may run meanwhile."""
+
+    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+        """Return up to `limit` committed records of this kind, sorted by their identity.
+
+        They begin behind `after`, which an earlier call has returned, or at the first record if it is None. UUIDs and
+        bytes are sorted by their bytes; the order of texts depends on the engine, but is always the same.
+        """
+        ...
+
+    async def write(self, records: Sequence[Record]) -> None:
+        """Store the records as they are, all of them or none; one with the same identity is replaced.
+
+        They are of one kind. What they refer to has been written before.
+        """
+        ...

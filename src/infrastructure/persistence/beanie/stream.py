@@ -1,0 +1,80 @@
+"""The StoreStream of the MongoDB collections."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from beanie import Document
+from pymongo import ReplaceOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from application.streaming import R, Record, SessionToken, StoredKey
+from domain.item import Item, Transfer
+from domain.session import LoginAttempts, Session
+from domain.task import Task
+from domain.user import User
+from infrastructure.persistence.beanie import documents, rows
+from infrastructure.persistence.beanie.connection import Connection
+from infrastructure.persistence.beanie.errors import translate_errors
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """The document class of a kind of records, and the conversions of its documents."""
+
+    document: type[Document]
+    record_from: Callable[[rows.Row], Any]
+    document_of: Callable[[Any], Document]
+
+
+MAPPINGS: dict[type[Any], Mapping] = {
+    User: Mapping(documents.UserDocument, rows.user_from, rows.document_of_user),
+    Item: Mapping(documents.ItemDocument, rows.item_from, lambda item: rows.document_of_item(item, "")),
+    Transfer: Mapping(documents.TransferDocument, rows.transfer_from, rows.document_of_transfer),
+    Task: Mapping(documents.TaskDocument, rows.task_from, rows.document_of_task),
+    Session: Mapping(documents.SessionDocument, rows.session_from, rows.document_of_session),
+    SessionToken: Mapping(documents.TokenDocument, rows.token_from, rows.document_of_session_token),
+    LoginAttempts: Mapping(documents.AttemptsDocument, rows.attempts_from, rows.document_of_attempts),
+    StoredKey: Mapping(documents.KeyDocument, rows.stored_key_from, rows.document_of_stored_key),
+}
+
+
+class BeanieStream:
+    """The StoreStream."""
+
+    def __init__(
+        self, connection: Connection, transaction: Callable[[], AbstractAsyncContextManager[AsyncClientSession]]
+    ) -> None:
+        self._connection = connection
+        self._transaction = transaction
+
+    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+        """Return the next records of this kind, sorted by their identity."""
+        mapping = MAPPINGS[kind]
+        query = {} if after is None else {"_id": {"$gt": mapping.document_of(after).model_dump(by_alias=True)["_id"]}}
+        async with self._connection.reading():
+            found = self._connection.collection(mapping.document).find(query, sort=[("_id", 1)], limit=limit)
+            return [mapping.record_from(row) for row in await found.to_list()]
+
+    async def write(self, records: Sequence[Record]) -> None:
+        """Store the records as they are, in one transaction."""
+        if not records:
+            return
+        mapping = MAPPINGS[type(records[0])]
+        new = [mapping.document_of(record).model_dump(by_alias=True) for record in records]
+        changes = [ReplaceOne({"_id": row["_id"]}, row, upsert=True) for row in new]
+        async with self._transaction() as session:
+            with translate_errors():
+                if mapping.document is documents.ItemDocument:
+                    await self._add_usernames(new, session)
+                await self._connection.collection(mapping.document).bulk_write(changes, session=session)
+                await session.commit_transaction()
+
+    async def _add_usernames(self, items: list[dict[str, Any]], session: AsyncClientSession) -> None:
+        """Set the copy of the owner's username in each item."""
+        owners = {"_id": {"$in": [*{item["owner_id"] for item in items}]}}
+        users = self._connection.collection(documents.UserDocument).find(owners, session=session)
+        names = {user["_id"]: user["username"] for user in await users.to_list()}
+        for item in items:
+            item["owner_username"] = names[item["owner_id"]]

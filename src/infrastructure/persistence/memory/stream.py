@@ -1,0 +1,76 @@
+"""The StoreStream of the in-memory tables."""
+
+from collections.abc import Sequence
+from copy import copy
+from typing import Any
+
+from application.streaming import R, Record, SessionToken, StoredKey, identity
+from domain.item import Item, Transfer
+from domain.session import LoginAttempts, Session
+from domain.task import Task
+from domain.user import User
+from infrastructure.persistence.memory.tables import StoredAnswer, Tables
+
+
+class MemoryStream:
+    """The StoreStream."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+
+    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+        """Return the next records of this kind, sorted by their identity."""
+        records = sorted(self._all(kind), key=identity)
+        return [copy(record) for record in records if after is None or identity(record) > identity(after)][:limit]  # type: ignore[operator]
+
+    def _all(self, kind: type[Any]) -> list[Any]:
+        tables = self.tables
+        if kind is SessionToken:
+            return [
+                SessionToken(
+                    token_hash=token_hash,
+                    session_id=session_id,
+                    user_id=user_id,
+                    expires_at=tables.sessions[session_id].expires_at,
+                )
+                for token_hash, (session_id, user_id) in tables.tokens.items()
+                if session_id in tables.sessions
+            ]
+        if kind is StoredKey:
+            return [
+                StoredKey(id=id, fingerprint=key.fingerprint, expires_at=key.expires_at, answer=key.answer or b"")
+                for id, key in tables.keys.items()
+            ]
+        by_kind: dict[type[Any], dict[Any, Any]] = {
+            User: tables.users,
+            Item: tables.items,
+            Transfer: tables.transfers,
+            Task: tables.tasks,
+            Session: tables.sessions,
+            LoginAttempts: tables.attempts,
+        }
+        return [*by_kind[kind].values()]
+
+    async def write(self, records: Sequence[Record]) -> None:
+        """Store the records as they are."""
+        for record in map(copy, records):
+            match record:
+                case User():
+                    self.tables.users[record.id] = record
+                    self.tables.emails[record.email] = record.id
+                    self.tables.usernames[record.username] = record.id
+                case Item():
+                    self.tables.items[record.id] = record
+                case Transfer():
+                    self.tables.transfers[record.item_id, record.number] = record
+                case Task():
+                    self.tables.tasks[record.id] = record
+                case Session():
+                    self.tables.sessions[record.id] = record
+                case SessionToken():
+                    self.tables.tokens[record.token_hash] = (record.session_id, record.user_id)
+                case LoginAttempts():
+                    self.tables.attempts[record.subject] = record
+                case StoredKey():
+                    stored = StoredAnswer(record.fingerprint, record.expires_at, record.answer)
+                    self.tables.keys[record.id] = stored

@@ -1,0 +1,110 @@
+"""The StoreStream of the SQL tables."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Select, Table, bindparam, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from application.streaming import R, Record, SessionToken, StoredKey, identity
+from domain.item import Item, Transfer
+from domain.session import LoginAttempts, Session
+from domain.task import Task
+from domain.user import User
+from infrastructure.persistence.sqlalchemy import rows
+from infrastructure.persistence.sqlalchemy.engines.database import Database
+from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
+from infrastructure.persistence.sqlalchemy.tables import (
+    idempotency_keys,
+    items,
+    login_attempts,
+    session_tokens,
+    sessions,
+    tasks,
+    transfers,
+    users,
+)
+
+INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+BATCH = 500
+"""Rows per statement. SQLite and PostgreSQL allow about 32,000 parameters, of which a row needs up to nine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """The table of a kind of records, and the conversions of its rows."""
+
+    table: Table
+    record_from: Callable[[rows.Row], Any]
+    row_from: Callable[[Any], dict[str, Any]]
+
+
+MAPPINGS: dict[type[Any], Mapping] = {
+    User: Mapping(users, rows.user_from, rows.row_from_user),
+    Item: Mapping(items, rows.item_from, rows.row_from_item),
+    Transfer: Mapping(transfers, rows.transfer_from, rows.row_from_transfer),
+    Task: Mapping(tasks, rows.task_from, rows.row_from_task),
+    Session: Mapping(sessions, rows.session_from, rows.row_from_session),
+    SessionToken: Mapping(session_tokens, rows.token_from, rows.row_from_token),
+    LoginAttempts: Mapping(login_attempts, rows.attempts_from, rows.row_from_attempts),
+    StoredKey: Mapping(idempotency_keys, rows.key_from, rows.row_from_key),
+}
+
+
+@cache
+def page_of(table: Table, *, after: bool) -> Select[Any]:
+    """Return the statement for the next rows of a table, behind the identity in `after_0`, `after_1`, and so on."""
+    keys = [*table.primary_key.columns]
+    statement: Select[Any] = select(table)
+    if table is session_tokens:
+        statement = select(table, sessions.c.user_id, sessions.c.expires_at).join(sessions)
+    if after:
+        position = (bindparam(f"after_{number}", type_=key.type) for number, key in enumerate(keys))
+        statement = statement.where(tuple_(*keys) > tuple_(*position))
+    return statement.order_by(*keys).limit(bindparam("limit"))
+
+
+@cache
+def upsert(table: Table, dialect: str, count: int) -> Any:
+    """Return a statement that stores so many rows, replacing those with the same primary key."""
+    values = [
+        {column.name: bindparam(f"{column.name}_{number}", type_=column.type) for column in table.c}
+        for number in range(count)
+    ]
+    insert = INSERT[dialect](table).values(values)
+    changed = {column.name: insert.excluded[column.name] for column in table.c if not column.primary_key}
+    return insert.on_conflict_do_update(index_elements=[*table.primary_key.columns], set_=changed)
+
+
+class SqlStream:
+    """The StoreStream."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+        """Return the next records of this kind, sorted by their identity."""
+        parameters: dict[str, Any] = {"limit": limit}
+        if after is not None:
+            key = identity(after)
+            parts = key if isinstance(key, tuple) else (key,)
+            parameters |= {f"after_{number}": part for number, part in enumerate(parts)}
+        mapping = MAPPINGS[kind]
+        found = await self.database.fetch(page_of(mapping.table, after=after is not None), parameters)
+        return [mapping.record_from(row) for row in found]
+
+    async def write(self, records: Sequence[Record]) -> None:
+        """Store the records as they are, in one transaction."""
+        transaction = Transaction(await self.database.begin())
+        try:
+            for start in range(0, len(records), BATCH):
+                batch = records[start : start + BATCH]
+                mapping = MAPPINGS[type(batch[0])]
+                values = [mapping.row_from(record) for record in batch]
+                parameters = {f"{name}_{n}": value for n, row in enumerate(values) for name, value in row.items()}
+                await transaction.fetch(upsert(mapping.table, transaction.dialect, len(batch)), parameters)
+            await transaction.commit()
+        finally:
+            await transaction.end()

@@ -1,0 +1,133 @@
+"""Streams: the whole store is read as it is, and written elsewhere as it was."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from application.errors import KeyReused
+from application.idempotency import IdempotentRequest, Replay, idempotent
+from application.ports import Begin, Ids
+from application.store import Store
+from application.streaming import KINDS, Record, SessionToken, StoredKey, identity
+from application.transact import Transact
+from application.use_cases.items import ChangeItem, DeleteItem, TransferItem
+from domain.item import Item, Transfer
+from domain.session import LoginAttempts, Session
+from domain.user import User
+from infrastructure.persistence.memory import MemoryStore
+from tests.contracts.units import insert
+from tests.support.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item
+from tests.support.engines import NewDatabase
+
+HOUR = timedelta(hours=1)
+KEY = a_key()
+Everything = dict[type[Record], list[Any]]
+
+
+async def read_everything(store: Store, limit: int = 2) -> Everything:
+    everything: Everything = {}
+    for kind in KINDS:
+        records = everything[kind] = []
+        while page := await store.stream.read(kind, records[-1] if records else None, limit):
+            assert len(page) <= limit
+            records += page
+    return everything
+
+
+async def write_everything(store: Store, everything: Everything) -> None:
+    for kind in KINDS:
+        await store.stream.write(everything[kind])
+
+
+@pytest.fixture
+async def world(begin: Begin, ids: Ids, clock: SetClock, ada: User, grace: User) -> tuple[Item, Session]:
+    """One of everything: a chain of transfers, a deleted item with its history, a used token, attempts, a key."""
+    transact = Transact(begin, clock)
+    kept, deleted = an_item(ada), an_item(ada)
+    session = a_session(ada, expires_at=NOON + HOUR)
+    await insert(begin, a_user(), kept, deleted, a_task(ada), session, a_session(grace, revoked=True))
+    transfer = TransferItem(transact, ids, clock)
+    with idempotent(IdempotentRequest(KEY, b"request", lambda _: b"answer")):
+        await transfer(kept.id, by=ada.id, to=grace.id)
+    await transfer(kept.id, by=grace.id, to=ada.id)
+    await transfer(deleted.id, by=ada.id, to=grace.id)
+    await DeleteItem(transact)(deleted.id, by=grace.id)
+    await ChangeItem(transact)(kept.id, {"description": None}, by=ada.id)
+    async with begin() as uow:
+        rotated = await uow.sessions.get_for_update(session.id)
+        rotated.rotate(session.token_hash, b"s" * 32, NOON)
+        await uow.sessions.save(rotated)
+        attempts = await uow.attempts.get_for_update(b"subject", b"other subject")
+        for one in attempts:
+            one.admit(NOON, limit=3)
+        attempts[0].settle(NOON, failed=True)
+        await uow.attempts.save(*attempts)
+        await uow.commit()
+    return kept, session
+
+
+async def test_everything_is_read_as_it_is(store: Store, world: tuple[Item, Session], ada: User, grace: User) -> None:
+    kept, session = world
+    everything = await read_everything(store)
+    assert {kind: len(records) for kind, records in everything.items()} == {
+        User: 3,
+        Item: 1,
+        Transfer: 3,
+        **{kind: 1 for kind in KINDS if kind.__name__ == "Task"},
+        Session: 2,
+        SessionToken: 3,
+        LoginAttempts: 2,
+        StoredKey: 1,
+    }
+    for kind in KINDS:
+        keys = [identity(record) for record in everything[kind]]
+        assert len(set(keys)) == len(keys)
+    [item] = everything[Item]
+    assert (item.id, item.owner_id, item.version, item.transfers) == (kept.id, ada.id, 4, 2)
+    tokens = {token.token_hash: token for token in everything[SessionToken]}
+    assert tokens[session.token_hash].session_id == session.id
+    assert tokens[session.token_hash].expires_at == session.expires_at
+    [key] = everything[StoredKey]
+    assert (key.id, key.fingerprint, key.answer) == (KEY, b"request", b"answer")
+    assert {attempts.subject for attempts in everything[LoginAttempts]} == {b"subject", b"other subject"}
+    assert everything[User] == sorted(everything[User], key=lambda user: user.id)
+
+
+async def test_what_was_read_is_written_elsewhere(
+    store: Store, world: tuple[Item, Session], new_database: NewDatabase, clock: SetClock, ada: User
+) -> None:
+    kept, session = world
+    everything = await read_everything(store)
+    memory = MemoryStore()
+    await write_everything(memory, everything)
+    assert as_sets(await read_everything(memory)) == as_sets(everything)
+
+    async with new_database() as other:
+        await other.store.upgrade()
+        await write_everything(other.store, everything)
+        await write_everything(other.store, everything)
+        assert as_sets(await read_everything(other.store, 100)) == as_sets(everything)
+
+        owned = await other.store.items.get(kept.id)
+        assert owned == await store.items.get(kept.id)
+        assert await other.store.users.find_by_login(ada.email) == ada
+        async with other.store.begin() as uow:
+            assert await uow.sessions.find(session.token_hash) == (session.id, ada.id)
+        for fingerprint, expected in ((b"request", Replay), (b"another", KeyReused)):
+            request = IdempotentRequest(KEY, fingerprint, lambda _: b"")
+            with idempotent(request), pytest.raises(expected):
+                await Transact(other.store.begin, clock)(lambda uow: uow.users.add(a_user()))
+
+
+async def test_a_written_record_replaces_the_one_before(store: Store, begin: Begin, ada: User) -> None:
+    item = an_item(ada)
+    await insert(begin, item)
+    item.name, item.version = "Renamed", 7
+    await store.stream.write([item])
+    assert (await store.items.get(item.id)).item == item
+    await store.stream.write([])
+
+
+def as_sets(everything: Everything) -> dict[type[Record], set[str]]:
+    return {kind: {repr(record) for record in records} for kind, records in everything.items()}
