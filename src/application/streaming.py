@@ -44,8 +44,12 @@ KINDS: tuple[type[Record], ...] = (User, Item, Transfer, Task, Session, SessionT
 """All kinds of records, in an order in which they can be written: a record refers to earlier kinds only."""
 
 
-def identity(record: Record) -> UUID | bytes | tuple[UUID, str, str]:
-    """Return what no two records of a kind have in common, and by which read() sorts them."""
+Identity = UUID | bytes | tuple[UUID, str, str]
+"""What no two records of a kind have in common."""
+
+
+def identity(record: Record) -> Identity:
+    """Return the identity of a record, by which read() sorts the records of its kind."""
     match record:
         case SessionToken():
             return record.token_hash
@@ -60,11 +64,15 @@ def identity(record: Record) -> UUID | bytes | tuple[UUID, str, str]:
 class StoreStream(Protocol):
     """Reads and writes all records of a store. Readers and units of work may run meanwhile."""
 
-    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+    async def count(self, kind: type[Record]) -> int:
+        """Return the number of committed records of this kind."""
+        ...
+
+    async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
         """Return up to `limit` committed records of this kind, sorted by their identity.
 
-        They begin behind `after`, which an earlier call has returned, or at the first record if it is None. UUIDs and
-        bytes are sorted by their bytes; the order of texts depends on the engine, but is always the same.
+        They begin behind the identity `after`, or at the first record if it is None. UUIDs and bytes are sorted by
+        their bytes; the order of texts depends on the engine, but is always the same.
         """
         ...
 

@@ -29,9 +29,10 @@ async def read_everything(store: Store, limit: int = 2) -> Everything:
     everything: Everything = {}
     for kind in KINDS:
         records = everything[kind] = []
-        while page := await store.stream.read(kind, records[-1] if records else None, limit):
+        while page := await store.stream.read(kind, identity(records[-1]) if records else None, limit):
             assert len(page) <= limit
             records += page
+        assert await store.stream.count(kind) == len(records)
     return everything
 
 

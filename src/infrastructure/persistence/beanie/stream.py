@@ -9,11 +9,12 @@ from beanie import Document
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from application.streaming import R, Record, SessionToken, StoredKey
+from application.ports import KeyId
+from application.streaming import Identity, R, Record, SessionToken, StoredKey
 from domain.item import Item, Transfer
 from domain.session import LoginAttempts, Session
 from domain.task import Task
-from domain.user import User
+from domain.user import User, UserId
 from infrastructure.persistence.beanie import documents, rows
 from infrastructure.persistence.beanie.connection import Connection
 from infrastructure.persistence.beanie.errors import translate_errors
@@ -49,10 +50,16 @@ class BeanieStream:
         self._connection = connection
         self._transaction = transaction
 
-    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+    async def count(self, kind: type[Record]) -> int:
+        """Return the number of documents of this kind."""
+        async with self._connection.reading():
+            return await self._connection.collection(MAPPINGS[kind].document).count_documents({})
+
+    async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
         """Return the next records of this kind, sorted by their identity."""
         mapping = MAPPINGS[kind]
-        query = {} if after is None else {"_id": {"$gt": mapping.document_of(after).model_dump(by_alias=True)["_id"]}}
+        position = rows.key_id(KeyId(UserId(after[0]), *after[1:])) if isinstance(after, tuple) else after
+        query = {} if after is None else {"_id": {"$gt": position}}
         async with self._connection.reading():
             found = self._connection.collection(mapping.document).find(query, sort=[("_id", 1)], limit=limit)
             return [mapping.record_from(row) for row in await found.to_list()]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from application.streaming import R, Record, SessionToken, StoredKey, identity
+from application.streaming import Identity, R, Record, SessionToken, StoredKey, identity
 from domain.item import Item, Transfer
 from domain.session import LoginAttempts, Session
 from domain.task import Task
@@ -18,10 +18,14 @@ class MemoryStream:
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
-    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+    async def count(self, kind: type[Record]) -> int:
+        """Return the number of records of this kind."""
+        return len(self._all(kind))
+
+    async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
         """Return the next records of this kind, sorted by their identity."""
         records = sorted(self._all(kind), key=identity)
-        return [copy(record) for record in records if after is None or identity(record) > identity(after)][:limit]  # type: ignore[operator]
+        return [copy(record) for record in records if after is None or identity(record) > after][:limit]  # type: ignore[operator]
 
     def _all(self, kind: type[Any]) -> list[Any]:
         tables = self.tables

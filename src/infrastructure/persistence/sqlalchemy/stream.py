@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, select, tuple_
+from sqlalchemy import Select, Table, bindparam, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from application.streaming import R, Record, SessionToken, StoredKey, identity
+from application.streaming import Identity, R, Record, SessionToken, StoredKey
 from domain.item import Item, Transfer
 from domain.session import LoginAttempts, Session
 from domain.task import Task
@@ -54,6 +54,12 @@ MAPPINGS: dict[type[Any], Mapping] = {
 
 
 @cache
+def count_of(table: Table) -> Select[Any]:
+    """Return the statement that counts the rows of a table."""
+    return select(func.count().label("count")).select_from(table)
+
+
+@cache
 def page_of(table: Table, *, after: bool) -> Select[Any]:
     """Return the statement for the next rows of a table, behind the identity in `after_0`, `after_1`, and so on."""
     keys = [*table.primary_key.columns]
@@ -84,12 +90,16 @@ class SqlStream:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def read(self, kind: type[R], after: R | None, limit: int) -> list[R]:
+    async def count(self, kind: type[Record]) -> int:
+        """Return the number of records of this kind."""
+        [row] = await self.database.fetch(count_of(MAPPINGS[kind].table), {})
+        return int(row["count"])
+
+    async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
         """Return the next records of this kind, sorted by their identity."""
         parameters: dict[str, Any] = {"limit": limit}
         if after is not None:
-            key = identity(after)
-            parts = key if isinstance(key, tuple) else (key,)
+            parts = after if isinstance(after, tuple) else (after,)
             parameters |= {f"after_{number}": part for number, part in enumerate(parts)}
         mapping = MAPPINGS[kind]
         found = await self.database.fetch(page_of(mapping.table, after=after is not None), parameters)

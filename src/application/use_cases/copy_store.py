@@ -1,0 +1,163 @@
+"""Copying a whole store to another one, on any engine."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from application.ports import KeyId
+from application.store import Store
+from application.streaming import KINDS, Identity, Record, StoredKey, StoreStream, identity
+from domain.errors import Conflict
+from domain.user import UserId
+
+BATCH = 1_000
+"""Records that are in memory at once."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MARKER = KeyId(UserId(UUID(int=0)), "handover copy", "")
+"""The target has this key as long as its copy is not complete. Its answer is the Checkpoint."""
+
+Report = Callable[[str, type[Record], int, int], None]
+"""Called after each batch: with `copy`, `verify source` or `verify target`, the kind, how many are done, of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """How far a copy has come: the kind of records that is being copied, and the last one that was written."""
+
+    kind: int = 0
+    after: Identity | None = None
+
+    def encode(self) -> bytes:
+        """Return the checkpoint as JSON."""
+        match self.after:
+            case UUID():
+                after: object = {"uuid": self.after.hex}
+            case bytes():
+                after = {"bytes": self.after.hex()}
+            case tuple():
+                after = {"key": [self.after[0].hex, *self.after[1:]]}
+            case None:
+                after = None
+        return json.dumps([self.kind, after]).encode()
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> "Checkpoint":
+        """Return the checkpoint of which encode() made this JSON."""
+        match json.loads(encoded):
+            case [int(kind), {"uuid": str(text)}]:
+                return cls(kind, UUID(text))
+            case [int(kind), {"bytes": str(text)}]:
+                return cls(kind, bytes.fromhex(text))
+            case [int(kind), {"key": [str(caller), str(operation), str(key)]}]:
+                return cls(kind, (UUID(caller), operation, key))
+            case [int(kind), None]:
+                return cls(kind)
+        raise ValueError("this is not a checkpoint")
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The number of records of one kind, and the sum of their hashes, which does not depend on their order."""
+
+    count: int = 0
+    hashes: int = 0
+
+    def add(self, record: Record) -> "Digest":
+        """Return the digest with one more record."""
+        content = "\x1f".join(map(str, astuple(record)))
+        number = int.from_bytes(sha256(content.encode(errors="surrogatepass")).digest())
+        return Digest(self.count + 1, (self.hashes + number) % 2**256)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStore:
+    """Copy everything from one store to another, and verify it. Return how many records there are of each kind.
+
+    - The target is empty, or has an unfinished copy of the same source, which is then continued.
+    - Everything is copied as it is: ids, versions, history, password hashes, tokens, idempotency keys and answers.
+    - At the end all records of both stores are read and compared. If the source has changed meanwhile, the copy is not
+      complete, and the next one begins from the start.
+    """
+
+    source: Store
+    target: Store
+    report: Report = lambda phase, kind, done, total: None
+
+    async def __call__(self, source_name: str) -> dict[str, int]:
+        """`source_name` identifies the source, so that an unfinished copy is only continued from the same one."""
+        fingerprint = sha256(source_name.encode()).digest()
+        checkpoint = await self._begin_or_continue(fingerprint)
+        for number in range(checkpoint.kind, len(KINDS)):
+            await self._copy(number, checkpoint.after if number == checkpoint.kind else None, fingerprint)
+        counts = {}
+        for kind in KINDS:
+            source = await self._digest("verify source", self.source.stream, kind)
+            if source != await self._digest("verify target", self.target.stream, kind):
+                await self._save(Checkpoint(), fingerprint)
+                raise Conflict(
+                    "copy-differs",
+                    f"the {label(kind)} of the source have changed while it was copied: stop its servers, then copy"
+                    " again (into an empty target if something was deleted)",
+                )
+            counts[label(kind)] = source.count
+        await self.target.purge(EPOCH + timedelta(milliseconds=1))  # removes the marker
+        return counts
+
+    async def _begin_or_continue(self, fingerprint: bytes) -> Checkpoint:
+        """Return where to begin; raise Conflict if the target has anything but an unfinished copy of this source."""
+        marker = await self._marker()
+        if marker is None:
+            for kind in KINDS:
+                if await self.target.stream.read(kind, None, 1):
+                    raise Conflict("target-not-empty", f"the target is not empty, it has {label(kind)}: name another")
+            await self._save(Checkpoint(), fingerprint)
+            return Checkpoint()
+        if marker.fingerprint != fingerprint:
+            raise Conflict("target-not-empty", "the target has an unfinished copy of another store: name another")
+        return Checkpoint.decode(marker.answer)
+
+    async def _marker(self) -> StoredKey | None:
+        first = await self.target.stream.read(StoredKey, None, 1)  # no caller has the id 0, so it sorts first
+        return first[0] if first and first[0].id == MARKER else None
+
+    async def _save(self, checkpoint: Checkpoint, fingerprint: bytes) -> None:
+        marker = StoredKey(id=MARKER, fingerprint=fingerprint, expires_at=EPOCH, answer=checkpoint.encode())
+        await self.target.stream.write([marker])
+
+    async def _copy(self, number: int, after: Identity | None, fingerprint: bytes) -> None:
+        """Copy the records of one kind that follow `after`, and record a checkpoint after each batch."""
+        kind = KINDS[number]
+        total, done = await self.source.stream.count(kind), 0
+        async for batch in batches(self.source.stream, kind, after):
+            await self.target.stream.write(batch)
+            await self._save(Checkpoint(number, identity(batch[-1])), fingerprint)
+            done += len(batch)
+            self.report("copy", kind, done, total)
+
+    async def _digest(self, phase: str, stream: StoreStream, kind: type[Record]) -> Digest:
+        """Return the digest of all records of one kind, without the marker."""
+        digest, total = Digest(), await stream.count(kind)
+        async for batch in batches(stream, kind, None):
+            for record in batch:
+                if not (isinstance(record, StoredKey) and record.id == MARKER):
+                    digest = digest.add(record)
+            self.report(phase, kind, digest.count, total)
+        return digest
+
+
+async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:
+    """Yield all records of a kind that follow `after`, in lists of up to BATCH."""
+    while batch := await stream.read(kind, after, BATCH):
+        yield batch
+        after = identity(batch[-1])
+
+
+def label(kind: type[Record]) -> str:
+    """Return the plural name of a kind of records, for messages."""
+    return {"LoginAttempts": "log-in attempts", "SessionToken": "session tokens", "StoredKey": "idempotency keys"}.get(
+        kind.__name__, f"{kind.__name__.lower()}s"
+    )
