@@ -167,6 +167,12 @@ class Settings(BaseSettings):
         """The database URL with passwords masked."""
         return SECRET_IN_QUERY.sub(r"\1=***", PASSWORD_IN_URL.sub(r"\1:***@", self.database_url))
 
+    @property
+    def location(self) -> str:
+        """The store that the URL names, without user, password and options, to tell stores apart."""
+        parts = urlsplit(self.database_url)
+        return f"{parts.scheme}://{self.sqlite_file or parts.netloc.rpartition('@')[2] + parts.path}"
+
     def masked_values(self) -> dict[str, Any]:
         """Return the value of every setting by the name of its variable, defaults resolved and secrets masked."""
         resolved = {
@@ -182,10 +188,13 @@ class Settings(BaseSettings):
         return not self.in_production if self.migrate_on_start is None else self.migrate_on_start
 
 
-def load_settings() -> Settings:
-    """Read the settings; raise Misconfigured, which names the wrong variables but not their values."""
+def load_settings(**given: Any) -> Settings:
+    """Read the settings; those that are given count instead of the environment's.
+
+    Raise Misconfigured, which names the wrong variables but not their values.
+    """
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         faults = "; ".join(
             f"HANDOVER_{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"

@@ -21,7 +21,7 @@ MARKER = KeyId(UserId(UUID(int=0)), "handover copy", "")
 """The target has this key as long as its copy is not complete. Its answer is the Checkpoint."""
 
 Report = Callable[[str, type[Record], int, int], None]
-"""Called after each batch: with `copy`, `verify source` or `verify target`, the kind, how many are done, of how many."""
+"""Called after each batch with `copy`, `verify source` or `verify target`, the kind, how many are done, of how many."""
 
 
 @dataclass(frozen=True, slots=True)

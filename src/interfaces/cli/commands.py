@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from infrastructure.container import build_container, load_settings
-from interfaces.cli import migrate, users
+from interfaces.cli import copy, migrate, users
 from interfaces.cli.store import open_container
 
 app = typer.Typer(
@@ -41,6 +41,9 @@ def purge() -> None:
             return removed
 
     print(f"Removed {asyncio.run(remove())} keys, sessions and log-in attempts that had expired")
+
+
+app.command(epilog="Example: handover copy sqlite:///handover.db postgresql://handover@localhost/handover")(copy.copy)
 
 
 @app.command(epilog="Example: handover settings --json")

@@ -1,0 +1,122 @@
+"""The command `handover copy`, which moves a whole store to another engine."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from time import monotonic
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from application.errors import Unavailable
+from application.store import Store
+from application.streaming import Record
+from application.use_cases.copy_store import CopyStore, label
+from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+
+
+def copy(
+    source_url: Annotated[str, typer.Argument(help="The URL of the store to copy.")],
+    target_url: Annotated[str, typer.Argument(help="The URL of an empty store, or of an unfinished copy.")],
+    source_adapter: Annotated[str, typer.Option(help="The source's adapter; by default that of its URL.")] = "",
+    target_adapter: Annotated[str, typer.Option(help="The target's adapter; by default that of its URL.")] = "",
+) -> None:
+    """Copy a whole store to another one, on any engine, and verify the copy; an interrupted copy is continued.
+
+    Stop the servers of the source first: if it changes meanwhile, that is noticed at the end, and the command fails.
+    """
+    source, target = _settings(source_url, source_adapter), _settings(target_url, target_adapter)
+    if source.location == target.location:
+        raise Misconfigured(f"the source and the target are the same store, {source.masked_url}: name another target")
+    counts = asyncio.run(_copy(source, target))
+    for name, count in counts.items():
+        print(f"{name + ':':18} {count:>10,}")
+    print("Copied and verified.")
+
+
+def _settings(url: str, adapter: str) -> Settings:
+    """Return the settings of the environment with this store; raise Misconfigured for the in-memory store."""
+    settings = load_settings(database_url=url, persistence=adapter)
+    if settings.adapter == "memory":
+        raise Misconfigured("memory:// ends with this command: name a store that lasts")
+    return settings
+
+
+async def _copy(source: Settings, target: Settings) -> dict[str, int]:
+    async with _opened(source) as from_store, _opened(target) as to_store:
+        schema = await from_store.schema()
+        if not schema.is_current:
+            raise Unavailable(
+                f"the schema of {source.masked_url} is {schema.found or 'missing'}, and {schema.needed} is needed:"
+                " run `handover migrate up` on it"
+            )
+        if (await to_store.schema()).found is None:
+            await to_store.upgrade()
+        if not (schema := await to_store.schema()).is_current:
+            raise Unavailable(
+                f"the schema of {target.masked_url} is {schema.found}, not {schema.needed}: name an empty store"
+            )
+        with _progress() as report:
+            return await CopyStore(from_store, to_store, report)(source.location)
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    store = open_store(settings)
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def _progress() -> "AbstractContextManager[Bars | Lines]":
+    """Return what reports progress to stderr: bars on a terminal, else a line for each kind of records."""
+    console = Console(stderr=True)
+    return Bars(console) if console.is_terminal else nullcontext(Lines())
+
+
+class Lines:
+    """Prints a line when all records of a kind have been copied, or verified."""
+
+    def __init__(self) -> None:
+        self.began = monotonic()
+
+    def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
+        """Report that so many records have been done, of so many."""
+        if done >= total:
+            seconds = monotonic() - self.began
+            typer.echo(f"{phase}: {done:,} {label(kind)}, {seconds:.1f} s since the start", err=True)
+
+
+class Bars:
+    """Shows a bar per phase and kind of records, with the rate and the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
+        """Report that so many records have been done, of so many."""
+        name = f"{phase}: {label(kind)}"
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total, rate="")
+        task = self.tasks[name]
+        speed = self.progress.tasks[task].speed
+        self.progress.update(task, completed=done, rate=f"{speed:,.0f}/s" if speed else "")

@@ -1,0 +1,117 @@
+"""Copying a store from the command line: to each engine and back, killed on the way, and refused in one line."""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from application.store import Store
+from application.streaming import KINDS
+from infrastructure.persistence import sqlalchemy
+from tests.support.builders import a_session, a_task, a_transfer, a_user, an_item
+from tests.support.engines import NewDatabase, settings_for
+from tests.support.served import environment, handover
+
+ITEMS = 3_000
+KILLS = 4
+
+
+@pytest.fixture
+async def source(tmp_path: Path) -> AsyncIterator[Store]:
+    """A store in the SQLite file `source.db` of the test's folder."""
+    store = sqlalchemy.open_store(settings_for(f"sqlite:///{tmp_path}/source.db"))
+    await store.open()
+    await store.upgrade()
+    owners = [a_user() for _ in range(20)]
+    items = [an_item(owners[number % 20], name=f"Item {number} ✓") for number in range(ITEMS)]
+    await store.stream.write(owners)
+    await store.stream.write(items)
+    await store.stream.write([a_transfer(item, owners[0]) for item in items])
+    await store.stream.write([a_task(owner) for owner in owners])
+    await store.stream.write([a_session(owner) for owner in owners])
+    yield store
+    await store.close()
+
+
+async def everything(store: Store) -> dict[str, set[str]]:
+    return {kind.__name__: {repr(one) for one in await store.stream.read(kind, None, 10_000)} for kind in KINDS}
+
+
+async def kill_a_copy(folder: Path, seconds: float, *words: str) -> bool:
+    """Kill it after so many seconds, unless it has ended; return whether it was killed."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "interfaces.cli.main", "copy", *words),
+        cwd=folder,
+        env=environment({}),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await process.wait()
+    if process.returncode is not None:
+        return False
+    process.kill()
+    await process.wait()
+    return True
+
+
+async def test_there_and_back_killed_on_the_way(
+    engine: str, new_database: NewDatabase, source: Store, tmp_path: Path
+) -> None:
+    if engine == "memory":
+        run = await handover("copy", "sqlite:///source.db", "memory://", folder=tmp_path)
+        assert (run.exit_code, run.out) == (1, "")
+        assert run.err == "handover: memory:// ends with this command: name a store that lasts\n"
+        return
+    chance = random.Random(engine)
+    async with new_database() as there:
+        there_url = there.settings.database_url
+        for _ in range(KILLS):
+            await kill_a_copy(tmp_path, chance.uniform(0.8, 2.5), "sqlite:///source.db", there_url)
+        run = await handover("copy", "sqlite:///source.db", there_url, folder=tmp_path)
+        if run.exit_code == 1:  # one of those that were to be killed had already ended
+            assert "the target is not empty" in run.err
+        else:
+            assert run.exit_code == 0, run.err
+            assert "items:                  3,000\n" in run.out
+            assert "Copied and verified." in run.out
+            assert "verify target: 3,000 items" in run.err
+        assert await everything(there.store) == await everything(source)
+
+        back = await handover("copy", there_url, "sqlite:///back.db", folder=tmp_path)
+        assert back.exit_code == 0, back.err
+    returned = sqlalchemy.open_store(settings_for(f"sqlite:///{tmp_path}/back.db"))
+    assert await everything(returned) == await everything(source)
+    await returned.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sqlite:///source.db", "sqlite:///source.db"], "are the same store"),
+        (["sqlite:///source.db", "papyrus://roll"], "HANDOVER_DATABASE_URL: must start with"),
+        (["sqlite:///source.db", "sqlite:///none/of/them.db"], "create its folder"),
+        (["sqlite:///empty.db", "sqlite:///target.db"], "run `handover migrate up` on it"),
+        (["sqlite:///source.db", "sqlite:///target.db", "--target-adapter", "papyrus"], "there is no such adapter"),
+    ],
+)
+async def test_what_cannot_be_copied_is_refused_in_one_line(
+    words: list[str], said: str, source: Store, tmp_path: Path
+) -> None:
+    run = await handover("copy", *words, folder=tmp_path)
+    assert (run.exit_code, run.out) == (1, "")
+    assert said in run.err
+    assert run.err.count("\n") == 1
+    assert "Traceback" not in run.err
+
+
+async def test_a_target_in_use_is_refused(source: Store, tmp_path: Path) -> None:
+    assert (await handover("copy", "sqlite:///source.db", "sqlite:///target.db", folder=tmp_path)).exit_code == 0
+    run = await handover("copy", "sqlite:///source.db", "sqlite:///target.db", folder=tmp_path)
+    assert (run.exit_code, run.out) == (1, "")
+    assert run.err == "handover: the target is not empty, it has users: name another\n"
