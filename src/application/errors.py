@@ -20,7 +20,7 @@ class OutcomeUnknown(Exception):
 
 
 class Unavailable(Exception):
-    """The store cannot be used now. The message is one line that says why, without secrets."""
+    """The store, or the server itself, cannot be used now. The message is one line that says why, without secrets."""
 
 
 class NoSpace(Unavailable):
@@ -28,7 +28,7 @@ class NoSpace(Unavailable):
 
 
 class Busy(Unavailable):
-    """The store works, but did not answer within the time that this request has."""
+    """There is too much to do: the store or the password hasher is not free within the time that this request has."""
 
 
 class KeyReused(Invalid):

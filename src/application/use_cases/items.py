@@ -39,7 +39,8 @@ class CreateItem:
 class ChangeItem:
     """Change an item's name, description or price.
 
-    - Only the owner can change it. The caller may say which versions the change is meant for.
+    - Only the owner can change it, and only while their account is active. The caller may say which versions the
+      change is meant for.
     - If no field gets another value, the version stays the same.
     """
 
@@ -62,7 +63,8 @@ class ChangeItem:
 class DeleteItem:
     """Remove an item.
 
-    - Only the owner can remove it. The caller may say which versions they mean.
+    - Only the owner can remove it, and only while their account is active. The caller may say which versions they
+      mean.
     - Its transfer history stays in the store, but can no longer be queried.
     """
 

@@ -39,6 +39,7 @@ class CreateTask:
 class ChangeTask:
     """Change one of one's own tasks.
 
+    - Only while the caller's account is active.
     - Another user's task is answered like one that does not exist.
     - If no field gets another value, the version stays the same.
     """
@@ -62,6 +63,7 @@ class ChangeTask:
 class DeleteTask:
     """Remove one of one's own tasks.
 
+    - Only while the caller's account is active.
     - Another user's task is answered like one that does not exist.
     """
 

@@ -50,7 +50,7 @@ class Argon2Passwords:
         return fits and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Return whether the hash has other parameters than new ones."""
+        """Return whether the hash was made with other parameters than new hashes are."""
         return self._hasher.check_needs_rehash(password_hash)
 
     async def _run_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

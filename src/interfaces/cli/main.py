@@ -5,7 +5,11 @@ import sys
 
 
 def run() -> None:
-    """Run the command line. Expected errors are printed in one line, and the exit code is 1."""
+    """Run the command line.
+
+    Misconfigured, Unavailable, OutcomeUnknown and DomainError are printed to stderr in one line, with exit code 1.
+    Ctrl+C ends the process at once, without a traceback or cleanup, except for `serve`.
+    """
     # Python would print a traceback on Ctrl+C. The server handles it itself.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -67,9 +67,10 @@ class Connection:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """Limit the block to the pool's number of connections and to the time of one request; translate driver errors.
+        """Run the block as one of as many reads as the pool has connections, with driver errors translated.
 
-        The driver's own time limits apply to single steps, of which a read may take several.
+        Raise Busy if no place becomes free in time, Unavailable if the block takes longer than a request may. The
+        driver's own time limits apply to single steps, of which a read may take several.
         """
         try:
             async with asyncio.timeout(self._settings.request_deadline):

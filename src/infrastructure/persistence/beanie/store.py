@@ -70,7 +70,10 @@ class BeanieStore:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[AsyncClientSession]:
-        """Yield a session with a started transaction, which ends with the block."""
+        """Yield a session with a started transaction; abort it at the end of the block unless it was committed.
+
+        Raise Unavailable if no primary answers.
+        """
         client = self._connection.client
         if not client.topology_description.has_writable_server():
             with translate_errors():  # waits for a primary or fails; starting a transaction sends nothing

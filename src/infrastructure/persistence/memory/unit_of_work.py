@@ -58,7 +58,7 @@ class MemoryUsers:
         return {user_id: copy(user) for user_id in user_ids if (user := self.rows.read(user_id))}
 
     async def save(self, user: User) -> None:
-        """Store a changed user; raise TryAgain if the stored version is not the one before, or Conflict."""
+        """Store a changed user; raise TryAgain if the stored version is not `version - 1`, or Conflict."""
         await checkpoint()
         before = require(self.rows.read(user.id), "user")
         if before.version != user.version - 1:
@@ -112,7 +112,7 @@ class MemoryVersioned(Generic[K, E]):
         return copy(require(self.rows.read(id), self.kind))
 
     async def save(self, entity: E) -> None:
-        """Store a changed entity; raise TryAgain if the stored version is not the one before."""
+        """Store a changed entity; raise TryAgain if the stored version is not `version - 1`."""
         await checkpoint()
         self._check_version(entity.id, entity.version - 1)
         self.rows.write(entity.id, copy(entity))
@@ -167,7 +167,7 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
     async def save(self, session: Session) -> None:
-        """Store a changed session and its token hash; raise TryAgain if the stored version is not the one before."""
+        """Store a changed session and its token hash; raise TryAgain if the stored version is not `version - 1`."""
         await super().save(session)
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
@@ -201,12 +201,12 @@ class MemoryAttempts:
         self.rows = StagedTable(tables.attempts)
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
-        """Return the attempts of each subject, locked; empty ones if nothing is stored."""
+        """Return the attempts of each subject, empty ones if nothing is stored. commit() fails if they have changed."""
         await checkpoint()
         return [copy(self.rows.read(subject) or LoginAttempts(subject=subject)) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store changed attempts; raise TryAgain if others have been stored meanwhile."""
+        """Store changed attempts."""
         await checkpoint()
         for counter in attempts:
             self.rows.write(counter.subject, copy(counter))

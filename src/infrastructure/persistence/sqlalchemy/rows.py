@@ -14,7 +14,7 @@ from infrastructure.persistence.sqlalchemy.tables import EPOCH
 
 
 class Row(Protocol):
-    """A row of a result, whose values are read by column name."""
+    """A row of a result: `row["name"]` is the value of that column. Records of asyncpg and dicts both fit."""
 
     def __getitem__(self, column: str, /) -> Any: ...
 

@@ -97,5 +97,8 @@ class SqlStore:
 
 
 def open_store(settings: Settings) -> Store:
-    """Return the store that the settings name. This is the adapter's entry point."""
+    """Return the store that the settings name, not opened yet; raise Misconfigured if the URL is not valid.
+
+    This is the adapter's entry point.
+    """
     return SqlStore(settings)

@@ -84,7 +84,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Do not count the body towards MAX_FRAMING_BYTES."""
+        """Pass the body on, without counting it towards MAX_FRAMING_BYTES."""
         self.framing_bytes -= len(body)
         super().on_body(body)
 

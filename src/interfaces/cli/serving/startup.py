@@ -58,9 +58,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def prepare_store(settings: Settings) -> None:
-    """Check that the store can be used and its schema is current; migrate it if the settings allow.
+    """Make sure that the store can be used and its schema is current, migrating it if the settings allow.
 
-    Raise Unavailable if not. Done once, before any worker starts.
+    Otherwise raise Unavailable. Done once, before any worker starts.
     """
     store = open_store(settings)
     await store.open()

@@ -33,7 +33,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop, DRAIN, STOPPED)
         loop.add_signal_handler(signal.SIGINT, self.stop, STOP, STOPPED)
-        await asyncio.gather(*(self.run_replacements() for _ in range(self.count)))
+        await asyncio.gather(*(self.keep_worker_running() for _ in range(self.count)))
         return self.exit_code or STOPPED
 
     def stop(self, order: bytes, exit_code: int) -> None:
@@ -45,8 +45,11 @@ class Supervisor:
             with suppress(OSError):  # that worker has just ended
                 control.send(order)
 
-    async def run_replacements(self) -> None:
-        """Run a worker, and another one whenever it ends, until the server stops; stop it if the first never serves."""
+    async def keep_worker_running(self) -> None:
+        """Run a worker, and a new one a second after it ends, until the server stops.
+
+        If the first one ends without ever serving, stop the whole server.
+        """
         if not await self.run_worker() and self.exit_code is None:
             self.stop(STOP, FAILED_TO_START)  # the next one would fail, too; the log says why
         while self.exit_code is None:

@@ -39,7 +39,8 @@ class RequestLogMiddleware:
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
 
-        async def send_with_common_headers(message: Message) -> None:
+        async def send_adjusted(message: Message) -> None:
+            """Add the common headers, leave out the body if the request was HEAD, and note the status."""
             nonlocal status
             if message["type"] == "http.response.start":
                 status, headers = message["status"], message["headers"]
@@ -54,11 +55,11 @@ class RequestLogMiddleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         try:
             if has_valid_host(scope):
-                await self.app(scope, receive, send_with_common_headers)
+                await self.app(scope, receive, send_adjusted)
             else:
                 detail = "HTTP/1.1 needs the header Host, once, with a host and perhaps a port."
                 response = problem_response(scope, "bad-request", detail=detail, headers={"Connection": "close"})
-                await response(scope, receive, send_with_common_headers)
+                await response(scope, receive, send_adjusted)
         finally:
             route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
             self.observe(method, route, status, seconds)

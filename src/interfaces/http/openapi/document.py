@@ -113,7 +113,7 @@ def _add_components(schema: dict[str, Any]) -> None:
 
 
 def _complete_form(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Say of an operation's form fields that they are never null, and of required ones that they are not empty.
+    """In the schema of an operation's form, if it has one, remove null and require that required fields are not empty.
 
     An empty form field counts as a missing one (RFC 6749, section 3.2).
     """

@@ -51,15 +51,15 @@ def _checksum(payload: bytes, list_name: str) -> bytes:
     return hashlib.blake2b(list_name.encode() + b"\n" + payload, digest_size=CHECKSUM_LENGTH).digest()
 
 
-def _small_int(value: object) -> int:
-    """Return the value if it is an integer that every engine can store in 32 bits; raise ValueError."""
+def _non_negative_int32(value: object) -> int:
+    """Return the value if it is an integer from 0 to 2**31 - 1, which every engine can store; else raise ValueError."""
     if type(value) is not int or not 0 <= value < 2**31:
         raise ValueError
     return value
 
 
 _KINDS: dict[type, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    int: (int, _small_int),
+    int: (int, _non_negative_int32),
     str: (str, lambda text: checked_text("cursor", text, max_length=1000)),
     Decimal: (lambda price: int(price * 100), lambda cents: checked_price(Decimal(cents).scaleb(-2))),
     datetime: (lambda at: (at - _EPOCH) // _MILLISECOND, lambda count: _EPOCH + count * _MILLISECOND),

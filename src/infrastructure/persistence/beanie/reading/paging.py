@@ -19,7 +19,8 @@ T = TypeVar("T")
 class ListQuery:
     """The conditions and the order of a list, by names of stored fields.
 
-    `equal` has fields that must have a value, `ranges` fields with operators such as `{"$gte": 100}`.
+    `equal` gives the exact value that a field must have; `ranges` gives operators for a field, such as `{"$gte": 100}`.
+    Documents with equal values of `sort_field` are ordered by id.
     """
 
     equal: Mapping[str, object] = field(default_factory=dict)

@@ -56,7 +56,7 @@ class BeanieUsers:
         return {user.id: self._remember(user) for user in map(user_from, filter(None, rows))}
 
     async def save(self, user: User) -> None:
-        """Store a changed user; raise TryAgain if the stored version is not the one before, or Conflict."""
+        """Store a changed user; raise TryAgain if the stored version is not `version - 1`, or Conflict."""
         if not await self._users.replace(document_of_user(user), version=user.version - 1):
             raise TryAgain("the user has changed")
 
@@ -102,7 +102,7 @@ class BeanieItems:
         return item_from(row)
 
     async def save(self, item: Item) -> None:
-        """Store a changed item; raise TryAgain if the stored version is not the one before."""
+        """Store a changed item; raise TryAgain if the stored version is not `version - 1`."""
         if not await self._items.replace(await self._document_of(item), version=item.version - 1):
             raise TryAgain("the item has changed")
 
@@ -145,7 +145,7 @@ class BeanieTasks:
         return task_from(row)
 
     async def save(self, task: Task) -> None:
-        """Store a changed task; raise TryAgain if the stored version is not the one before."""
+        """Store a changed task; raise TryAgain if the stored version is not `version - 1`."""
         if not await self._tasks.replace(document_of_task(task), version=task.version - 1):
             raise TryAgain("the task has changed")
 
@@ -188,7 +188,7 @@ class BeanieSessions:
         return session
 
     async def save(self, session: Session) -> None:
-        """Store a changed session and its token hash; raise TryAgain if the stored version is not the one before."""
+        """Store a changed session and its token hash; raise TryAgain if the stored version is not `version - 1`."""
         if not await self._sessions.replace(document_of_session(session), version=session.version - 1):
             raise TryAgain("the session has changed")
         if self._token_hashes.get(session.id) != session.token_hash:
@@ -228,7 +228,7 @@ class BeanieAttempts:
         return [found[subject] for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store changed attempts; raise TryAgain if others have been stored meanwhile."""
+        """Store changed attempts; raise TryAgain if another unit of work has changed one of them meanwhile."""
         for counted in attempts:
             version = self._versions.get(counted.subject)
             if not await self._attempts.replace(document_of_attempts(counted), version=version):

@@ -26,7 +26,11 @@ class PostgresDialect(PGDialect_asyncpg):
     supports_statement_cache = True
 
     def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
-        """Tell the server to end what it does for this connection, but do not wait long for its answer."""
+        """Close the connection, whatever is running on it.
+
+        Inside SQLAlchemy's greenlet, tell the server so and wait for it for at most SECONDS_TO_CLOSE; elsewhere, close
+        the socket at once.
+        """
         driver = dbapi_connection.driver_connection
         if in_greenlet():
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is closed all the same

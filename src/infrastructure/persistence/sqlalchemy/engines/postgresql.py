@@ -163,7 +163,10 @@ class AsyncpgDriver:
         return bool(connection.is_closed())
 
     def classify(self, error: Exception) -> Exception:
-        """Return the application's error for an error of asyncpg, the network or SQLAlchemy."""
+        """Return the application's error for an error of asyncpg or the network, also one that SQLAlchemy has wrapped.
+
+        A database error without a known meaning is UnexpectedDriverError; any other error is returned unchanged.
+        """
         cause = unwrap_driver_error(error)
         if isinstance(cause, asyncpg.InvalidCachedStatementError):
             return TryAgain(f"{self.location} has changed its schema meanwhile")

@@ -30,7 +30,10 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """Parse a URL with one or several hosts, either before the slash or as parameters; raise Misconfigured."""
+    """Parse a PostgreSQL URL, whose hosts are in its authority or in the parameters `host` and `port`.
+
+    Raise Misconfigured if a host is not valid, or the ports do not fit the hosts.
+    """
     parts = urlsplit(url)
     login, _, netloc = parts.netloc.rpartition("@")
     user, _, password = login.partition(":")
@@ -56,7 +59,10 @@ def parse_address(url: str) -> Address:
 
 
 def _parse_ports(text: str, count: int) -> list[int | None]:
-    """Return a port for each of `count` hosts: one for all of them, or a list as long as theirs."""
+    """Return the port of each of `count` hosts, None where none is given.
+
+    The text is one port for all hosts, or one for each, with commas between; raise Misconfigured otherwise.
+    """
     ports = text.split(",")
     if len(ports) not in (1, count) or not all(port.isdigit() for port in ports if port):
         raise Misconfigured("HANDOVER_DATABASE_URL: the ports do not fit the hosts")

@@ -180,7 +180,10 @@ class AiosqliteDriver:
         return False
 
     def classify(self, error: Exception) -> Exception:
-        """Return the application's error for an error of sqlite3 or SQLAlchemy."""
+        """Return the application's error for an error of sqlite3, also one that SQLAlchemy has wrapped.
+
+        A database error without a known meaning is UnexpectedDriverError; any other error is returned unchanged.
+        """
         cause = unwrap_driver_error(error)
         name = getattr(cause, "sqlite_errorname", "")
         if isinstance(cause, sqlite3.IntegrityError):

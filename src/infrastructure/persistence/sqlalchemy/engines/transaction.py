@@ -26,7 +26,11 @@ class Transaction:
         self.committed = False
 
     async def fetch(self, statement: ClauseElement, parameters: Parameters, *, one_row: bool = False) -> Sequence[Row]:
-        """Execute a statement, after all deferred changes, and return its rows."""
+        """Send all deferred changes, then execute a statement and return its rows.
+
+        `one_row` says that it concerns one row by its key, and so is short. Raise TryAgain if a deferred change did not
+        find its row. After any error the transaction can only be rolled back.
+        """
         await self._send_deferred()
         try:
             return await self.connection.fetch(statement, parameters, one_row=one_row)

@@ -107,7 +107,7 @@ class SqlUsers:
         return {user.id: user for user in map(user_from, rows)}
 
     async def save(self, user: User) -> None:
-        """Store a changed user; raise TryAgain if the stored version is not the one before, or Conflict."""
+        """Store a changed user; raise TryAgain if the stored version is not `version - 1`, or Conflict."""
         expected = {"which": user.id, "expected": user.version - 1}
         await self.transaction.change(SAVE_USER, row_from_user(user) | expected)
 
@@ -137,7 +137,7 @@ class SqlItems:
         return item_from(row)
 
     async def save(self, item: Item) -> None:
-        """Store a changed item; raise TryAgain if the stored version is not the one before."""
+        """Store a changed item; raise TryAgain if the stored version is not `version - 1`."""
         expected = {"which": item.id, "expected": item.version - 1}
         await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected)
 
@@ -175,7 +175,7 @@ class SqlTasks:
         return task_from(row)
 
     async def save(self, task: Task) -> None:
-        """Store a changed task; raise TryAgain if the stored version is not the one before."""
+        """Store a changed task; raise TryAgain if the stored version is not `version - 1`."""
         expected = {"which": task.id, "expected": task.version - 1}
         await self.transaction.change(SAVE_TASK, row_from_task(task) | expected)
 

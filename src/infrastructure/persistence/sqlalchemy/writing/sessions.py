@@ -99,7 +99,7 @@ class SqlSessions:
         return session_from(row)
 
     async def save(self, session: Session) -> None:
-        """Store a changed session and its token hash; raise TryAgain if the stored version is not the one before."""
+        """Store a changed session and its token hash; raise TryAgain if the stored version is not `version - 1`."""
         expected = {"which": session.id, "expected": session.version - 1}
         await self.transaction.change(SAVE_SESSION, row_from_session(session) | expected)
         await self._add_token(session)
@@ -132,7 +132,7 @@ class SqlAttempts:
         return [attempts_from(found[subject]) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store changed attempts; raise TryAgain if others have been stored meanwhile."""
+        """Store changed attempts; raise TryAgain if another unit of work has changed one of them meanwhile."""
         changed = [row_from_attempts(counter) for counter in attempts]
         saving = save_attempts(self.transaction.dialect, len(changed))
         if len(await self.transaction.fetch(saving, _numbered(changed))) != len(changed):
