@@ -58,7 +58,7 @@ class TransactionCollection:
 
     @property
     def _collection(self) -> Collection:
-        """The driver's collection. Whoever asks for it is about to send a statement, so waiting no longer helps."""
+        """The driver's collection. Reading this marks the unit as begun, because a statement follows: waiting no longer helps."""
         self._queue.is_closed = True
         return self._raw
 
