@@ -58,7 +58,7 @@ class TransactionCollection:
 
     @property
     def _collection(self) -> Collection:
-        """The driver's collection. Reading this marks the unit as begun, because a statement follows: waiting no longer helps."""
+        """The driver's collection. Reading it closes the lock queue, because a statement follows."""
         self._queue.is_closed = True
         return self._raw
 
