@@ -8,7 +8,7 @@ from application.ports import Begin, Ids
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.store import Store
 from application.transact import Transact
-from tests.contracts.units import LIMIT
+from tests.contracts.support.units import LIMIT
 from tests.support import engines
 from tests.support.builders import SetClock, new_id
 from tests.support.engines import Database, NewDatabase, RunningEngines

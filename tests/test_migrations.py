@@ -22,7 +22,7 @@ from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy.schema import REVISION, exclusively
 from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Settings
-from tests.contracts.units import insert
+from tests.contracts.support.units import insert
 from tests.support import engines
 from tests.support.builders import a_user, an_item
 from tests.support.engines import Database, RunningEngines

@@ -67,7 +67,11 @@ class ItemRepository(Protocol):
         ...
 
     async def get_for_update(self, item_id: ItemId) -> Item:
-        """Return the item; raise NotFound `item-not-found`. Locked until the unit of work ends if the engine can."""
+        """Return the item; raise NotFound `item-not-found`.
+
+        Engines with locks lock it until the unit of work ends. With others, a concurrent change raises TryAgain, at
+        commit() at the latest.
+        """
         ...
 
     async def save(self, item: Item) -> None:
@@ -101,7 +105,7 @@ class TaskRepository(Protocol):
         ...
 
     async def get_for_update(self, task_id: TaskId) -> Task:
-        """Return the task; raise NotFound `task-not-found`. Locked until the unit of work ends if the engine can."""
+        """Return the task; raise NotFound `task-not-found`. It is locked as an item is."""
         ...
 
     async def save(self, task: Task) -> None:

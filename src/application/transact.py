@@ -59,13 +59,13 @@ class Transact:
                 if request is None:
                     return await self._retry(work, TryAgain)
                 wait_until = asyncio.get_running_loop().time() + KEY_WAIT_SECONDS
-                return await self._run_once(work, request, wait_until)
+                return await self._run_with_key(work, request, wait_until)
         except TimeoutError:
             if limit.expired():
                 raise Busy("the store was too busy to finish this in time") from None
             raise
 
-    async def _run_once(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> T:
+    async def _run_with_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> T:
         """Run the work under the request's key. One request per key at a time goes to the store.
 
         An unknown outcome is retried here, because the key tells whether the commit took effect.
@@ -75,7 +75,7 @@ class Transact:
                 await locks.enter_async_context(self.key_locks(request.key, wait_until))
             except TimeoutError:
                 raise RequestInProgress from None
-            return await self._retry(self._with_key(work, request, wait_until), TryAgain, OutcomeUnknown)
+            return await self._retry(self._claiming_key(work, request, wait_until), TryAgain, OutcomeUnknown)
 
     async def _retry(self, work: Work[T], *retried: type[Exception]) -> T:
         """Run the work in a new unit of work and commit it, again and again while that raises a retried error."""
@@ -95,7 +95,7 @@ class Transact:
                 raise
         raise AssertionError("the pauses are endless")
 
-    def _with_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> Work[T]:
+    def _claiming_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> Work[T]:
         """Return the same work, preceded by claiming the request's key and followed by storing its answer."""
 
         async def work_with_key(uow: UnitOfWork) -> T:

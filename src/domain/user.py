@@ -25,7 +25,10 @@ MAX_PASSWORD_LENGTH = 128
 
 @dataclass(slots=True, kw_only=True)
 class User:
-    """A user account. An inactive one can neither sign in nor receive items."""
+    """A user account. An inactive one can neither sign in nor receive items.
+
+    `version` grows by one with every call of change(), activate() and deactivate().
+    """
 
     id: UserId
     email: str

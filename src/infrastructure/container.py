@@ -140,6 +140,6 @@ def build_container(settings: Settings) -> Container:
 
 
 def use_cases_and_ports(container: Container) -> Mapping[type, object]:
-    """Return all use cases and ports by their class. This creates them, so call it once."""
+    """Return all use cases and ports by their class. The first call creates them; the store is not opened."""
     by_class: Mapping[type, object] = container.use_cases_and_ports()
     return by_class

@@ -10,7 +10,7 @@ import pytest
 
 from application.store import Store
 from tests.broken.faults import BROKEN_ADAPTERS, Spoil, noticing
-from tests.contracts import units
+from tests.contracts.support import units
 from tests.support.engines import ENGINES, Engine, OpenStore, selected
 
 if TYPE_CHECKING:

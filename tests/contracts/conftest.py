@@ -5,7 +5,7 @@ from application.transact import Transact
 from application.use_cases.items import TransferItem
 from domain.item import Item
 from domain.user import User
-from tests.contracts.units import insert
+from tests.contracts.support.units import insert
 from tests.support.builders import SetClock, a_user, an_item
 
 

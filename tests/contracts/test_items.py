@@ -18,7 +18,7 @@ from application.use_cases.items import TransferItem
 from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User
-from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from tests.contracts.support.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 from tests.support.builders import a_user, an_item, new_id
 
 

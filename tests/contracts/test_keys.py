@@ -20,8 +20,8 @@ from application.transact import Transact
 from application.use_cases.items import CreateItem, TransferItem
 from domain.item import Item
 from domain.user import User, UserId
-from tests.contracts import claimant
-from tests.contracts.units import COMMITTED, LIMIT, Meanwhile, attempt, overlap
+from tests.contracts.support import claimant
+from tests.contracts.support.units import COMMITTED, LIMIT, Meanwhile, attempt, overlap
 from tests.support.builders import NOON, SetClock, a_key, a_user, new_id
 from tests.support.engines import Database
 

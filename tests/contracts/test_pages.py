@@ -17,7 +17,7 @@ from application.store import Store
 from domain.item import Item
 from domain.task import Task, TaskStatus
 from domain.user import User
-from tests.contracts.units import insert
+from tests.contracts.support.units import insert
 from tests.support.builders import NOON, a_task, a_user, an_item
 from tests.support.engines import Database
 

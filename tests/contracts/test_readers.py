@@ -13,7 +13,7 @@ from application.use_cases.items import TransferItem
 from domain.errors import NotFound
 from domain.item import Item, ItemId
 from domain.user import User, UserId
-from tests.contracts.units import LIMIT, insert
+from tests.contracts.support.units import LIMIT, insert
 from tests.support.builders import a_transfer, a_user, new_id
 
 

@@ -12,7 +12,7 @@ from application.transact import Transact
 from domain.errors import NotFound
 from domain.session import Session, SessionId
 from domain.user import User
-from tests.contracts.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from tests.contracts.support.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 from tests.support.builders import NOON, a_session, new_id
 
 

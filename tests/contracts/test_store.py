@@ -9,7 +9,7 @@ from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
 from domain.errors import NotFound
-from tests.contracts.units import LIMIT
+from tests.contracts.support.units import LIMIT
 from tests.support.builders import SetClock, a_user
 from tests.support.engines import Database, NewDatabase
 

@@ -16,7 +16,7 @@ from domain.item import Item, Transfer
 from domain.session import LoginAttempts, Session
 from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
-from tests.contracts.units import insert
+from tests.contracts.support.units import insert
 from tests.support.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item
 from tests.support.engines import NewDatabase
 

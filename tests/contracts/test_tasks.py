@@ -11,7 +11,7 @@ from application.readers import TaskReader
 from domain.errors import NotFound
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, require_active
-from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from tests.contracts.support.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 from tests.support.builders import a_task, new_id
 
 

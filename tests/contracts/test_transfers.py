@@ -11,7 +11,7 @@ from application.readers import TransferReader
 from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.user import User
-from tests.contracts.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from tests.contracts.support.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 from tests.support.builders import a_transfer, an_item, new_id
 
 

@@ -19,7 +19,7 @@ from domain.user import User
 from infrastructure.persistence.beanie import open_store
 from infrastructure.persistence.beanie.store import BeanieStore
 from infrastructure.settings import Settings
-from tests.contracts.units import insert
+from tests.contracts.support.units import insert
 from tests.support import engines, servers
 from tests.support.builders import a_user, an_item
 

@@ -21,7 +21,7 @@ from domain.session import LoginAttempts
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.purge import BATCH
 from infrastructure.settings import Settings
-from tests.contracts.units import TRY_AGAIN, attempt, insert
+from tests.contracts.support.units import TRY_AGAIN, attempt, insert
 from tests.support import engines
 from tests.support.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
 from tests.support.engines import RunningEngines

@@ -17,7 +17,7 @@ from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.engines import aiosqlite_connections
 from infrastructure.persistence.sqlalchemy.engines.errors import UnexpectedDriverError
 from infrastructure.settings import Misconfigured, Settings
-from tests.contracts.units import insert
+from tests.contracts.support.units import insert
 from tests.support.builders import NOON, a_user
 
 

@@ -14,9 +14,9 @@ from domain.version import ExpectedVersions
 
 @dataclass(frozen=True, slots=True)
 class CreateItem:
-    """Register an item.
+    """Register an item and return it with its owner's username.
 
-    - It belongs to the user who registers it, whose account must be active.
+    - It belongs to the user who registers it. Unauthenticated if that account is not active or was deleted.
     """
 
     transact: Transact
@@ -24,7 +24,7 @@ class CreateItem:
     now: Clock
 
     async def __call__(self, *, by: UserId, name: str, description: str | None, price: Decimal) -> OwnedItem:
-        async def work(uow: UnitOfWork) -> OwnedItem:
+        async def register(uow: UnitOfWork) -> OwnedItem:
             owner = await hold_active_user(uow, by)
             item = Item.register(
                 id=ItemId(self.ids()), name=name, description=description, price=price, owner=owner, at=self.now()
@@ -32,7 +32,7 @@ class CreateItem:
             await uow.items.add(item)
             return OwnedItem(item, owner.username)
 
-        return await self.transact(work)
+        return await self.transact(register)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class ChangeItem:
     async def __call__(
         self, item_id: ItemId, changes: ItemChanges, *, by: UserId, expected: ExpectedVersions = None
     ) -> OwnedItem:
-        async def work(uow: UnitOfWork) -> OwnedItem:
+        async def change(uow: UnitOfWork) -> OwnedItem:
             owner = await hold_active_user(uow, by)
             item = await uow.items.get_for_update(item_id)
             if item.change(changes, by=by, expected=expected):
                 await uow.items.save(item)
             return OwnedItem(item, owner.username)
 
-        return await self.transact(work)
+        return await self.transact(change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,13 @@ class DeleteItem:
     transact: Transact
 
     async def __call__(self, item_id: ItemId, *, by: UserId, expected: ExpectedVersions = None) -> None:
-        async def work(uow: UnitOfWork) -> None:
+        async def remove(uow: UnitOfWork) -> None:
             await hold_active_user(uow, by)
             item = await uow.items.get_for_update(item_id)
             item.check_owner_and_version(by, expected)
             await uow.items.remove(item)
 
-        await self.transact(work)
+        await self.transact(remove)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class TransferItem:
     async def __call__(
         self, item_id: ItemId, *, by: UserId, to: UserId, expected: ExpectedVersions = None
     ) -> OwnedItem:
-        async def work(uow: UnitOfWork) -> OwnedItem:
+        async def hand_over(uow: UnitOfWork) -> OwnedItem:
             users = await uow.users.hold(by, to)
             require_active(users.get(by))
             item = await uow.items.get_for_update(item_id)
@@ -108,4 +108,4 @@ class TransferItem:
             await uow.transfers.add(transfer)
             return OwnedItem(item, users[to].username)
 
-        return await self.transact(work)
+        return await self.transact(hand_over)

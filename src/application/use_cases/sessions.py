@@ -93,14 +93,14 @@ class SignIn:
     async def _rehash(self, seen: User, password: str) -> None:
         """Store a new hash of the password, unless the stored hash has changed since `seen` was read."""
 
-        async def work(uow: UnitOfWork) -> None:
+        async def store_new_hash(uow: UnitOfWork) -> None:
             user = await uow.users.get_for_update(seen.id)
             if user.password_hash == seen.password_hash:
                 user.change(password_hash=new_hash)
                 await uow.users.save(user)
 
         new_hash = await self.passwords.hash(password)
-        await self.transact(work)
+        await self.transact(store_new_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class RefreshSession:
     async def __call__(self, *, refresh_token: str) -> SignedIn:
         presented, successor = hash_token(refresh_token), self.new_token()
 
-        async def work(uow: UnitOfWork) -> UserId | Unauthenticated:
+        async def rotate(uow: UnitOfWork) -> UserId | Unauthenticated:
             found = await uow.sessions.find(presented)
             if found is None:
                 return refusal
@@ -137,7 +137,7 @@ class RefreshSession:
 
         refusal = Unauthenticated("invalid-refresh-token", REFRESH_REFUSED)
         try:
-            outcome = await self.transact(work)
+            outcome = await self.transact(rotate)
         except NotFound:  # the session was removed between find() and get_for_update()
             outcome = refusal
         if isinstance(outcome, Unauthenticated):
@@ -157,7 +157,7 @@ class SignOut:
     async def __call__(self, *, refresh_token: str) -> UserId | None:
         """Return the user whose session this call has ended, or None if there was no session to end."""
 
-        async def work(uow: UnitOfWork) -> UserId | None:
+        async def revoke(uow: UnitOfWork) -> UserId | None:
             found = await uow.sessions.find(hash_token(refresh_token))
             if found is None:
                 return None
@@ -169,7 +169,7 @@ class SignOut:
             return session.user_id
 
         try:
-            return await self.transact(work)
+            return await self.transact(revoke)
         except NotFound:  # the session was removed between find() and get_for_update()
             return None
 

@@ -19,7 +19,7 @@ class CreateTask:
     now: Clock
 
     async def __call__(self, *, by: UserId, title: str, description: str | None, status: TaskStatus) -> Task:
-        async def work(uow: UnitOfWork) -> Task:
+        async def add(uow: UnitOfWork) -> Task:
             owner = await hold_active_user(uow, by)
             task = Task.create(
                 id=TaskId(self.ids()),
@@ -32,7 +32,7 @@ class CreateTask:
             await uow.tasks.add(task)
             return task
 
-        return await self.transact(work)
+        return await self.transact(add)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,14 @@ class ChangeTask:
     async def __call__(
         self, task_id: TaskId, changes: TaskChanges, *, by: UserId, expected: ExpectedVersions = None
     ) -> Task:
-        async def work(uow: UnitOfWork) -> Task:
+        async def change(uow: UnitOfWork) -> Task:
             await hold_active_user(uow, by)
             task = await uow.tasks.get_for_update(task_id)
             if task.change(changes, by=by, expected=expected):
                 await uow.tasks.save(task)
             return task
 
-        return await self.transact(work)
+        return await self.transact(change)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class DeleteTask:
     transact: Transact
 
     async def __call__(self, task_id: TaskId, *, by: UserId, expected: ExpectedVersions = None) -> None:
-        async def work(uow: UnitOfWork) -> None:
+        async def remove(uow: UnitOfWork) -> None:
             await hold_active_user(uow, by)
             task = await uow.tasks.get_for_update(task_id)
             task.check_owner_and_version(by, expected)
             await uow.tasks.remove(task)
 
-        await self.transact(work)
+        await self.transact(remove)

@@ -32,11 +32,11 @@ class CreateUser:
             id=UserId(self.ids()), email=email, username=username, password_hash=password_hash, at=self.now()
         )
 
-        async def work(uow: UnitOfWork) -> User:
+        async def add(uow: UnitOfWork) -> User:
             await uow.users.add(user)
             return user
 
-        return await self.transact(work)
+        return await self.transact(add)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ class DeleteAccount:
     transact: Transact
 
     async def __call__(self, user_id: UserId, *, by: UserId) -> None:
-        async def work(uow: UnitOfWork) -> None:
+        async def delete(uow: UnitOfWork) -> None:
             user = await lock_own_account(uow, user_id, by)
             await uow.tasks.remove_all(user.id)
             await uow.sessions.remove_all(user.id)
             await uow.users.remove(user)
 
-        await self.transact(work)
+        await self.transact(delete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +154,14 @@ class ActivateUser:
     async def __call__(self, username: str) -> User:
         found = await find_by_username(username, self.users)
 
-        async def work(uow: UnitOfWork) -> User:
+        async def activate(uow: UnitOfWork) -> User:
             user = await uow.users.get_for_update(found.id)
             if not user.is_active:
                 user.activate()
                 await uow.users.save(user)
             return user
 
-        return await self.transact(work)
+        return await self.transact(activate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class DeactivateUser:
     async def __call__(self, username: str) -> User:
         found = await find_by_username(username, self.users)
 
-        async def work(uow: UnitOfWork) -> User:
+        async def deactivate(uow: UnitOfWork) -> User:
             user = await uow.users.get_for_update(found.id)
             if user.is_active:
                 user.deactivate()
@@ -185,7 +185,7 @@ class DeactivateUser:
             await uow.sessions.revoke_all(user.id)
             return user
 
-        return await self.transact(work)
+        return await self.transact(deactivate)
 
 
 async def find_by_username(username: str, users: UserReader) -> User:

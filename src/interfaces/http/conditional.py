@@ -36,8 +36,10 @@ async def expected_versions(
 ) -> ExpectedVersions:
     """Return the versions that If-Match names; None if it is absent or `*`.
 
-    Weak and malformed tags match no version (RFC 9110, section 13.1.1), so the result may be empty, which no version
-    fits.
+    The parameter `if_match` is there for the document only: the header may be sent in several lines.
+
+    Weak and malformed tags are left out, since they match no version (RFC 9110, section 13.1.1). If nothing remains,
+    the set is empty and every version is refused.
     """
     lines = request.headers.getlist("if-match")
     tags = split_list_header(lines)

@@ -20,6 +20,7 @@ from interfaces.http.routing.auth import require_caller
 T = TypeVar("T")
 
 HEADER = "Idempotency-Key"
+# Clients cannot send a key with spaces at its ends, which HTTP removes; so the documented pattern has none.
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
 
@@ -34,23 +35,24 @@ class Idempotency:
     caller: UserId
     key: str | None
 
-    async def run(self, work: Awaitable[T], *, answer: Callable[[T], Answer], body: BaseModel) -> Response:
+    async def run(self, use_case_call: Awaitable[T], *, answer: Callable[[T], Answer], body: BaseModel) -> Response:
         """Return the response to the request, or the one that was stored with the key by an earlier request.
 
-        `work` is the call of the use case, `answer` turns its result into the answer, `body` is the request body.
+        `use_case_call` has not been awaited yet, `answer` turns its result into the answer, and `body` is the request
+        body.
         """
         if self.key is None:
-            return answer(await work).response()
-        request = IdempotentRequest(
+            return answer(await use_case_call).response()
+        idempotent_request = IdempotentRequest(
             self._key_id(self.key), self._fingerprint(body), lambda result: answer(result).encode()
         )
-        with idempotent(request):
+        with idempotent(idempotent_request):
             try:
-                await work
+                await use_case_call
             except Replay as replay:
                 return Answer.decode(replay.answer).response(replayed=True)
-        assert request.answer is not None  # noqa: S101 - the answer was stored in the committed transaction
-        return Answer.decode(request.answer).response()
+        assert idempotent_request.answer is not None  # noqa: S101 - the answer was stored in the committed transaction
+        return Answer.decode(idempotent_request.answer).response()
 
     def _key_id(self, key: str) -> KeyId:
         """Return the identity of the key: the caller, the operation and the key itself."""

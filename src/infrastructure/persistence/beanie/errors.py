@@ -30,7 +30,10 @@ class WriteConflict(TryAgain):
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
-    """Raise the application's error in place of a driver's error raised inside the block; others pass unchanged."""
+    """Turn driver errors of the block into the application's errors.
+
+    Unknown ones, and errors that are not the driver's, pass unchanged.
+    """
     try:
         yield
     except PyMongoError as error:

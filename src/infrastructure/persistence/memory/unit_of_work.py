@@ -44,7 +44,7 @@ class MemoryUsers:
         self.rows.write(user.id, copy(user))
 
     async def get_for_update(self, user_id: UserId) -> User:
-        """Return the user; raise NotFound. commit() fails if the user has been changed or held meanwhile."""
+        """Return the user; raise NotFound. commit() raises TryAgain if the user was changed or held meanwhile."""
         await checkpoint()
         self.holds.read(user_id)
         return copy(require(self.rows.read(user_id), "user"))
@@ -107,7 +107,7 @@ class MemoryVersioned(Generic[K, E]):
         self.rows.write(entity.id, copy(entity))
 
     async def get_for_update(self, id: K) -> E:
-        """Return the entity; raise NotFound. commit() fails if it has changed meanwhile."""
+        """Return the entity; raise NotFound. Not locked: commit() raises TryAgain if it has changed meanwhile."""
         await checkpoint()
         return copy(require(self.rows.read(id), self.kind))
 

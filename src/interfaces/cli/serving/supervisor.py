@@ -15,7 +15,10 @@ RESTART_PAUSE = 1.0
 
 
 class Supervisor:
-    """Runs so many workers until it gets a signal. A worker that ends is replaced."""
+    """Runs so many workers until SIGTERM or SIGINT.
+
+    A worker that ends is replaced; but if one of the first never serves, all are stopped.
+    """
 
     def __init__(self, count: int, listener: socket.socket, on_started: Callable[[], None], *, inherited: int) -> None:
         """`on_started` is called when all workers serve. `inherited` is a file descriptor that workers keep open."""

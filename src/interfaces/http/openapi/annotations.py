@@ -34,9 +34,9 @@ NEXT_PAGE = "The next page, if there is one."
 
 
 def problem_responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return `responses` for a route that can answer with these problems.
+    """Return `responses` that name these problems, by status, for build_document() to describe.
 
-    Problems that follow from the route's parameters, such as `invalid-request`, are added by build_document().
+    It also adds problems that follow from the route's parameters, such as `invalid-request`.
     """
     declared: dict[int | str, dict[str, Any]] = {}
     for slug in slugs:

@@ -92,13 +92,16 @@ class PageQuery(BaseModel):
         name = list_name(request.scope["route"].path_format, sort, filters)
         return Listing(request, name, format, sort, self._window(format.fields[sort.by], name))
 
-    def _window(self, kind: type, name: str) -> Window:
-        """Return the requested part of the list; raise Invalid for a wrong cursor, or one together with `skip`."""
+    def _window(self, sort_type: type, list_name: str) -> Window:
+        """Return the requested part of the list.
+
+        Raise Invalid if the cursor is malformed or of another list, or if `skip` is given, too.
+        """
         if self.cursor is None:
             return Window(self.limit, self.skip or 0, count=self.count)
         if self.skip is not None:
             raise Invalid("invalid-request", "is not allowed together with a cursor", "skip")
-        return Window(self.limit, after=decode_cursor(self.cursor, kind, name), count=False)
+        return Window(self.limit, after=decode_cursor(self.cursor, sort_type, list_name), count=False)
 
 
 def list_name(path: str, sort: Sort[Any], filters: Mapping[str, object]) -> str:

@@ -42,7 +42,11 @@ def require_caller(request: Request) -> UserId:
 
 
 async def authenticated_user(request: Request) -> UserId | None:
-    """Return the signed-in user; None on a public route. The whole app depends on this, so no route can forget it."""
+    """Return the signed-in user, or None on a public route; raise Unauthenticated.
+
+    Routes of our class check sign-in by themselves. The app depends on this function as well, which covers routes that
+    are added in another way.
+    """
     return None if is_public(request.scope["route"]) else require_caller(request)
 
 

@@ -24,7 +24,10 @@ _TIME = (
 
 
 def _json_number(value: object) -> Decimal:
-    """Return a JSON number as Decimal. Numbers are parsed as int and Decimal, exactly as they were written."""
+    """Return a JSON number as Decimal; raise PydanticCustomError for anything else, `true` included.
+
+    The JSON parser has made it an int or a Decimal, exactly as it was written.
+    """
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise PydanticCustomError(RULE_ERROR, "must be a number")
     return Decimal(value)

@@ -43,10 +43,10 @@ class BeanieKeys:
             raise LookupError("a key must be claimed before its answer is stored")
 
     async def _stored_answer(self, id: dict[str, UUID | str], fingerprint: bytes, at: datetime) -> bytes:
-        """Return the answer of a key that was used before; raise KeyReused or KeyInFlight.
+        """Return the answer of a key that was used before; raise KeyReused if its fingerprint differs.
 
-        Read outside the transaction, which the duplicate key has ended, and with majority read concern, so that a
-        failover cannot undo an answer that was replayed.
+        Raise KeyInFlight if its first use is not committed by the majority yet: read concern majority keeps a failover
+        from undoing a replayed answer. The duplicate key has ended the transaction, so this reads outside it.
         """
         with translate_errors():
             stored = await self._committed.find_one({"_id": id})

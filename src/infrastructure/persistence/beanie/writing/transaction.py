@@ -20,10 +20,10 @@ from infrastructure.persistence.beanie.errors import translate_errors
 
 
 class LockQueue:
-    """Makes a unit of work wait for others of this process before it locks the same documents.
+    """Lets units of work of this process queue for documents that they want to lock.
 
-    MongoDB would refuse it at once instead. Waiting only helps before the first statement: the statements of a
-    transaction see a snapshot, and if that is older than the other unit's commit, the write is refused all the same.
+    MongoDB would refuse the later one at once instead. Queueing helps only before the first statement, which fixes the
+    transaction's snapshot: a write to a document that was committed after the snapshot is refused.
     """
 
     def __init__(self, locks: KeyedLock, end_of_unit: AsyncExitStack) -> None:

@@ -80,7 +80,11 @@ class PooledConnection:
         self.limiter = limiter
 
     async def fetch(self, statement: ClauseElement, parameters: Parameters, *, one_row: bool = False) -> Sequence[Row]:
-        """Execute a statement and return its rows. `one_row` says that it concerns one row by its key."""
+        """Execute a statement and return its rows; raise ConnectionLost if the connection has ended.
+
+        `one_row` says that it concerns one row by its key, so that SQLite may run it on the event loop. Cancelling
+        closes the connection.
+        """
         compiled = self.database.compiled(statement)
         arguments, is_short = compiled.arguments(parameters), one_row or compiled.is_select
         rows = await self._run(self.driver.query(self.connection, compiled.sql, arguments, is_short=is_short))

@@ -39,7 +39,10 @@ class Transaction:
             raise
 
     async def fetch_one(self, statement: ClauseElement, parameters: Parameters) -> Row | None:
-        """Execute a statement that concerns one row by its key; return the row, or None if there is none."""
+        """Execute a statement that concerns one row by its key; return the row, or None if there is none.
+
+        On SQLite it is executed on the event loop (see `aiosqlite_connections`).
+        """
         rows = await self.fetch(statement, parameters, one_row=True)
         return rows[0] if rows else None
 
@@ -82,7 +85,8 @@ class Transaction:
     async def commit(self) -> None:
         """Send deferred changes and commit.
 
-        Raise TryAgain if the connection was lost before the commit, OutcomeUnknown if it was lost during it.
+        Raise TryAgain if the connection was found lost before anything was sent, Unavailable if it is lost while
+        deferred changes are sent, and OutcomeUnknown if it is lost during the commit itself.
         """
         if self.failed:
             raise RuntimeError("after an error a unit of work can only be left")

@@ -39,7 +39,8 @@ NEW_KEY = {
     for column in (COLUMNS.caller, COLUMNS.operation, COLUMNS.key, COLUMNS.fingerprint, COLUMNS.expires_at)
 }
 # PostgreSQL makes an insert wait for another transaction that has inserted the same key. The statement itself sets the
-# lock timeout for this wait before it inserts, and resets it afterwards, which saves two round trips.
+# lock timeout for this wait before it inserts, and resets it afterwards, which saves two round trips. If no row is
+# inserted, the timeout stays until the transaction ends, which is then the next thing to happen.
 SET_TIMEOUT = select(func.set_config("lock_timeout", bindparam("max_wait"), True).label("max_wait")).cte("max_wait")
 NEW_KEY_AFTER_TIMEOUT = select(*(value.label(name) for name, value in NEW_KEY.items())).select_from(SET_TIMEOUT)
 CLAIM = {

@@ -137,7 +137,10 @@ class SqlItems:
         return item_from(row)
 
     async def save(self, item: Item) -> None:
-        """Store a changed item; raise TryAgain if the stored version is not `version - 1`."""
+        """Store a changed item; raise TryAgain if the stored version is not `version - 1`.
+
+        On PostgreSQL both happen with the next statement or at commit() (see Transaction.defer).
+        """
         expected = {"which": item.id, "expected": item.version - 1}
         await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected)
 
@@ -153,7 +156,10 @@ class SqlTransfers:
         self.transaction = transaction
 
     async def add(self, transfer: Transfer) -> None:
-        """Store a transfer; raise TryAgain if the item has one of that number."""
+        """Store a transfer; raise TryAgain if the item has one of that number.
+
+        On PostgreSQL both happen with the next statement or at commit() (see Transaction.defer).
+        """
         await self.transaction.defer(ADD_TRANSFER, row_from_transfer(transfer))
 
 
