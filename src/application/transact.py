@@ -128,7 +128,7 @@ def _pauses() -> Iterator[float]:
 
 
 async def _commit(uow: UnitOfWork) -> None:
-    """Commit. If this task is cancelled meanwhile, let the commit go on for COMMIT_GRACE_SECONDS before ending it."""
+    """Commit. If this task is cancelled meanwhile, give the commit COMMIT_GRACE_SECONDS to finish, then cancel it."""
     committing = asyncio.ensure_future(uow.commit())
     try:
         await asyncio.shield(committing)

@@ -139,7 +139,7 @@ class CopyStore:
             self.report("copy", kind, done, total)
 
     async def _digest(self, phase: str, stream: StoreStream, kind: type[Record]) -> Digest:
-        """Return the digest of all records of one kind, without the marker."""
+        """Return the digest of all records of one kind except for MARKER; report progress as `phase`."""
         digest, total = Digest(), await stream.count(kind)
         async for batch in batches(stream, kind, None):
             for record in batch:

@@ -39,7 +39,10 @@ class _Claims(NamedTuple):
 
 
 class JwtTokens:
-    """The Tokens port. `previous` is a former key, with which tokens are verified but no longer signed."""
+    """The Tokens port. Without a `secret`, tokens are valid in this process only.
+
+    `previous` is a former key: tokens that were signed with it are still accepted, but no new ones are signed with it.
+    """
 
     def __init__(self, *, secret: SecretStr | None, previous: SecretStr | None, minutes: int) -> None:
         # Without a secret, tokens are valid for this process only. A default key might be left in production.

@@ -50,7 +50,11 @@ class MemoryUsers:
         return copy(require(self.rows.read(user_id), "user"))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        """Return those of the users that exist. Units of work that lock them meanwhile fail at commit()."""
+        """Return those of the users that exist.
+
+        If another unit of work changes or removes one of them, or has it locked, the later of the two to commit may get
+        TryAgain at commit().
+        """
         await checkpoint()
         self.holds.changed.update(
             (user_id, object()) for user_id in user_ids

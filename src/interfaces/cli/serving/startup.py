@@ -19,7 +19,7 @@ BACKLOG = 2048
 
 
 def start() -> None:
-    """Serve until a signal; raise Misconfigured or Unavailable if that is not possible."""
+    """Migrate the store if the settings allow, then serve until a signal; raise Misconfigured or Unavailable."""
     settings = load_settings()
     settings.check_serving()
     with listen(settings.host, settings.port) as listener:

@@ -21,7 +21,10 @@ RESPONSE_HEADERS = [
 
 
 class CorsMiddleware(CORSMiddleware):
-    """Starlette's middleware for these origins, without credentials: tokens are sent in a header, not in cookies."""
+    """Starlette's middleware for the `origins`, without credentials: tokens are sent in a header, not in cookies.
+
+    A preflight request is never refused.
+    """
 
     def __init__(self, app: ASGIApp, origins: Collection[str]) -> None:
         super().__init__(app, origins, METHODS, REQUEST_HEADERS, expose_headers=RESPONSE_HEADERS)

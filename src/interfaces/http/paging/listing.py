@@ -71,7 +71,10 @@ class Listing(Generic[T]):
         return encode_cursor(self.format.position(last, self.sort), self.format.fields[self.sort.by], self.name)
 
     def _next_address(self, cursor: str) -> str:
-        """Return the path and query of the next page: the same query with the cursor."""
+        """Return the path and query of the next page.
+
+        The query is the same, with the cursor in place of `skip`, `count` and the former cursor.
+        """
         query = self.request.query_params.multi_items()
         unchanged = [(key, value) for key, value in query if key not in {"skip", "cursor", "count"}]
         return f"{self.request.scope['path']}?{urlencode([*unchanged, ('cursor', cursor)])}"

@@ -232,7 +232,7 @@ class Database:
             await connection.invalidate()
 
     async def _check_out(self, engine: AsyncEngine) -> PoolProxiedConnection:
-        """Check out without a greenlet if the pool has a connection; making or pinging one needs a greenlet."""
+        """Check out a connection, without a greenlet if the pool has one; making or pinging a connection needs it."""
         if not self.pre_ping:
             try:
                 return engine.pool.connect()
