@@ -11,9 +11,8 @@ from application.store import Store
 from application.streaming import KINDS, Identity, Record, StoredKey
 from application.transact import Transact
 from application.use_cases import copy_store
-from application.use_cases.copy_store import MARKER, Checkpoint, CopyStore
+from application.use_cases.copy_store import MARKER, Checkpoint, CopyRefused, CopyStore
 from application.use_cases.items import TransferItem
-from domain.errors import Conflict
 from domain.item import Item
 from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
@@ -106,7 +105,7 @@ async def test_a_target_that_is_not_empty_is_refused(source: MemoryStore) -> Non
     target = MemoryStore()
     await CopyStore(source, target)("a")
     before = await everything(target)
-    with pytest.raises(Conflict, match="not empty, it has users"):
+    with pytest.raises(CopyRefused, match="not empty, it has users"):
         await CopyStore(source, target)("a")
     assert await everything(target) == before
 
@@ -117,7 +116,7 @@ async def test_an_unfinished_copy_of_another_store_is_refused(source: MemoryStor
     stream.writes_left = 3
     with pytest.raises(CutOff):
         await CopyStore(source, target)("a")
-    with pytest.raises(Conflict, match="unfinished copy of another store"):
+    with pytest.raises(CopyRefused, match="unfinished copy of another store"):
         await CopyStore(source, target)("another")
 
 
@@ -135,7 +134,7 @@ async def test_a_source_that_changes_meanwhile_is_noticed_and_copied_again(sourc
                 await change()
 
     stream, target.stream = target.stream, Changing(target.tables)
-    with pytest.raises(Conflict, match="the items of the source have changed"):
+    with pytest.raises(CopyRefused, match="the items of the source have changed"):
         await CopyStore(source, target)("a")
     target.stream = stream
     await CopyStore(source, target)("a")
@@ -149,7 +148,7 @@ async def test_a_record_that_is_lost_on_the_way_is_noticed(source: MemoryStore) 
 
     target = MemoryStore()
     target.stream = Losing(target.tables)
-    with pytest.raises(Conflict, match="users of the source"):
+    with pytest.raises(CopyRefused, match="users of the source"):
         await CopyStore(source, target)("a")
 
 

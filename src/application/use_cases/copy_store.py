@@ -10,7 +10,7 @@ from uuid import UUID
 from application.ports import KeyId
 from application.store import Store
 from application.streaming import KINDS, Identity, Record, StoredKey, StoreStream, identity
-from domain.errors import Conflict
+from domain.errors import DomainError
 from domain.user import UserId
 
 BATCH = 1_000
@@ -22,6 +22,10 @@ MARKER = KeyId(UserId(UUID(int=0)), "handover copy", "")
 
 Report = Callable[[str, type[Record], int, int], None]
 """Called after each batch with `copy`, `verify source` or `verify target`, the kind, how many are done, of how many."""
+
+
+class CopyRefused(DomainError):
+    """The target is in use, or the copy differs from its source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class CopyStore:
             source = await self._digest("verify source", self.source.stream, kind)
             if source != await self._digest("verify target", self.target.stream, kind):
                 await self._save(Checkpoint(), fingerprint)
-                raise Conflict(
+                raise CopyRefused(
                     "copy-differs",
                     f"the {label(kind)} of the source have changed while it was copied: stop its servers, then copy"
                     " again (into an empty target if something was deleted)",
@@ -108,16 +112,18 @@ class CopyStore:
         return counts
 
     async def _begin_or_continue(self, fingerprint: bytes) -> Checkpoint:
-        """Return where to begin; raise Conflict if the target has anything but an unfinished copy of this source."""
+        """Return where to begin; raise CopyRefused if the target has anything but an unfinished copy of this source."""
         marker = await self._marker()
         if marker is None:
             for kind in KINDS:
                 if await self.target.stream.read(kind, None, 1):
-                    raise Conflict("target-not-empty", f"the target is not empty, it has {label(kind)}: name another")
+                    raise CopyRefused(
+                        "target-not-empty", f"the target is not empty, it has {label(kind)}: name another"
+                    )
             await self._save(Checkpoint(), fingerprint)
             return Checkpoint()
         if marker.fingerprint != fingerprint:
-            raise Conflict("target-not-empty", "the target has an unfinished copy of another store: name another")
+            raise CopyRefused("target-not-empty", "the target has an unfinished copy of another store: name another")
         return Checkpoint.decode(marker.answer)
 
     async def _marker(self) -> StoredKey | None:
