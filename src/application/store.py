@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from application.ports import Begin
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
@@ -22,12 +22,34 @@ class Schema:
         return self.found == self.needed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What an engine can do, as far as engines differ. `handover certify` checks every value."""
+
+    durable: bool
+    """Whether committed data outlive the process."""
+    processes: Literal["one", "one-machine", "any"]
+    """Which processes may share the data. With "one", every other process has a store of its own."""
+    writers: Literal["one", "many"]
+    """Whether units of work that change different aggregates run at the same time."""
+    conflicts: Literal["wait", "fail"]
+    """What happens to a unit of work that is about to change what an open one has changed.
+
+    "wait": it waits until the other one ends. "fail": it raises TryAgain, at commit() at the latest, even while the
+    other one is still open.
+    """
+    seconds_to_release_locks: float | None
+    """How long after the death of a process its locks are released, at most. None: they are in its memory."""
+
+
 class Store(Protocol):
     """A storage engine and its adapter, as chosen by the settings.
 
     begin() starts changes, the readers run queries, and the stream reads and writes everything as it is.
     """
 
+    @property
+    def capabilities(self) -> Capabilities: ...
     @property
     def begin(self) -> Begin: ...
     @property

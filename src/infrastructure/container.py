@@ -1,7 +1,6 @@
 """The container: it creates and connects all objects. Interfaces import nothing else of the infrastructure."""
 
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 
 from dependency_injector import containers, providers
 
@@ -22,6 +21,7 @@ from application.use_cases.users import (
     DeleteAccount,
     ReadAccount,
 )
+from infrastructure.adapters import installed_adapters
 from infrastructure.clock_and_ids import new_id, new_token, utc_now
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
@@ -37,7 +37,7 @@ __all__ = [
     "use_cases_and_ports",
 ]
 
-EXTRAS = {"beanie": "mongodb"}
+EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
 
 
 def open_store(settings: Settings) -> Store:
@@ -45,7 +45,7 @@ def open_store(settings: Settings) -> Store:
 
     The store is not opened yet.
     """
-    adapters = {entry.name: entry for entry in entry_points(group="handover.persistence")}
+    adapters = installed_adapters()
     if settings.adapter not in adapters:
         raise Misconfigured(
             f"HANDOVER_PERSISTENCE: there is no such adapter; installed are {', '.join(sorted(adapters))}"

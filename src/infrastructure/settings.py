@@ -11,15 +11,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from infrastructure.adapters import ADAPTER_BY_SCHEME, known_schemes
 from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_create_secret, weakness
-
-PERSISTENCE_BY_SCHEME = {
-    "sqlite": "sqlalchemy",
-    "postgresql": "sqlalchemy",
-    "mongodb": "beanie",
-    "mongodb+srv": "beanie",
-    "memory": "memory",
-}
 
 # Up to the last @, so that a password that contains @ or / is masked completely.
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
@@ -89,8 +82,9 @@ class Settings(BaseSettings):
     def _known_scheme(cls, value: str) -> str:
         """Raise ValueError unless the URL has a scheme that an adapter serves."""
         scheme, separator, _ = value.partition("://")
-        if not separator or scheme not in PERSISTENCE_BY_SCHEME:
-            raise ValueError("must start with sqlite:///, postgresql://, mongodb:// or memory://")
+        known = known_schemes()
+        if not separator or scheme not in known:
+            raise ValueError(f"must start with one of {', '.join(f'{name}://' for name in known)}")
         urlsplit(value)  # which says what is wrong with square brackets
         return value
 
@@ -107,7 +101,7 @@ class Settings(BaseSettings):
     @property
     def adapter(self) -> str:
         """The name of the adapter: an entry point in the group `handover.persistence`."""
-        return self.persistence or PERSISTENCE_BY_SCHEME[self.scheme]
+        return self.persistence or ADAPTER_BY_SCHEME.get(self.scheme, self.scheme)
 
     @property
     def refresh_token_lifetime(self) -> timedelta:

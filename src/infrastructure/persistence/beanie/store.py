@@ -13,7 +13,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from application.locks import KeyedLock
-from application.store import Schema
+from application.store import Capabilities, Schema
 from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
@@ -41,6 +41,11 @@ SECONDS_TO_ABORT = 0.3
 
 class BeanieStore:
     """The Store on MongoDB."""
+
+    # The server aborts the transaction of a dead client after transactionLifetimeLimitSeconds, which is 60 by default.
+    capabilities = Capabilities(
+        durable=True, processes="any", writers="many", conflicts="fail", seconds_to_release_locks=60
+    )
 
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings)

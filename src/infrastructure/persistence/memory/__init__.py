@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from application.store import Schema
+from application.store import Capabilities, Schema
 from domain.session import ATTEMPT_WINDOW
 from infrastructure.persistence.memory.readers import (
     MemoryItemReader,
@@ -26,6 +26,10 @@ __all__ = ["MemoryStore", "open_store"]
 
 class MemoryStore:
     """The Store in memory. Its content is lost when the process ends."""
+
+    capabilities = Capabilities(
+        durable=False, processes="one", writers="many", conflicts="fail", seconds_to_release_locks=None
+    )
 
     def __init__(self) -> None:
         self.tables = Tables()

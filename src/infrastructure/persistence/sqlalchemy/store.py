@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import literal, select
 
-from application.store import Schema, Store
+from application.store import Capabilities, Schema, Store
 from infrastructure.persistence.sqlalchemy import schema
 from infrastructure.persistence.sqlalchemy.engines.postgresql import open_postgresql
 from infrastructure.persistence.sqlalchemy.engines.sqlite import open_sqlite
@@ -26,6 +26,12 @@ from infrastructure.persistence.sqlalchemy.writing.sessions import SqlAttempts, 
 from infrastructure.settings import Settings
 
 __all__ = ["SqlStore", "open_store"]
+
+
+SQLITE = Capabilities(
+    durable=True, processes="one-machine", writers="one", conflicts="wait", seconds_to_release_locks=0
+)
+POSTGRESQL = Capabilities(durable=True, processes="any", writers="many", conflicts="wait", seconds_to_release_locks=0)
 
 
 class SqlUnitOfWork:
@@ -47,6 +53,7 @@ class SqlStore:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.capabilities = SQLITE if settings.scheme == "sqlite" else POSTGRESQL
         self.database = (open_sqlite if settings.scheme == "sqlite" else open_postgresql)(settings)
         self.users = SqlUserReader(self.database)
         self.items = SqlItemReader(self.database)

@@ -1,0 +1,24 @@
+"""The storage adapters that are installed, found by their entry points in the group `handover.persistence`."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+ADAPTER_BY_SCHEME = {
+    "sqlite": "sqlalchemy",
+    "postgresql": "sqlalchemy",
+    "mongodb": "beanie",
+    "mongodb+srv": "beanie",
+}
+"""The adapters of URL schemes that are not called like their adapter."""
+
+OUR_SQL_AND_MONGODB_ADAPTERS = {"sqlalchemy", "sqlmodel", "beanie"}
+"""Adapters whose name is not a URL scheme."""
+
+
+def installed_adapters() -> dict[str, EntryPoint]:
+    """Return the entry point of each installed adapter by its name."""
+    return {entry.name: entry for entry in entry_points(group="handover.persistence")}
+
+
+def known_schemes() -> list[str]:
+    """Return the schemes that a database URL may have: those above, and the name of every other installed adapter."""
+    return [*ADAPTER_BY_SCHEME, *sorted(installed_adapters().keys() - OUR_SQL_AND_MONGODB_ADAPTERS)]
