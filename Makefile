@@ -57,7 +57,7 @@ test: $(VENV)/dev.installed ## run all tests on all engines; ENGINES="memory sql
 test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED repeats a run, ENGINES as for test
 	@echo "Random inputs from seed $(SEED); to repeat this run: make test-long SEED=$(SEED)"
 	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=100 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
-		tests/differential tests/http/resources/test_pages.py tests/http/documentation/test_fuzzing.py tests/cli/test_killed_parents.py
+		tests/contracts/comparison tests/http/resources/test_pages.py tests/http/documentation/test_fuzzing.py tests/cli/test_killed_parents.py
 
 test-clients: $(VENV)/runtime.installed ## generate clients from openapi.json, compile and use them (needs node and npm)
 	@$(BIN)/python tests/clients/run.py

@@ -8,10 +8,11 @@ from application.ports import Begin, Ids
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.store import Store
 from application.transact import Transact
-from tests.contracts.support.units import LIMIT
+from interfaces.certification.database import Database, NewDatabase
+from interfaces.certification.overlapping import LIMIT
+from interfaces.testing.builders import SetClock, new_id
 from tests.support import engines
-from tests.support.builders import SetClock, new_id
-from tests.support.engines import Database, NewDatabase, RunningEngines
+from tests.support.engines import RunningEngines
 
 
 def pytest_configure() -> None:

@@ -22,10 +22,11 @@ from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy.schema import REVISION, exclusively
 from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Settings
-from tests.contracts.support.units import insert
+from interfaces.certification.database import Database
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import a_user, an_item
 from tests.support import engines
-from tests.support.builders import a_user, an_item
-from tests.support.engines import Database, RunningEngines
+from tests.support.engines import RunningEngines
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]

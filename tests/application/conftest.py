@@ -4,7 +4,7 @@ import pytest
 
 from application.store import Store
 from infrastructure.persistence.memory import MemoryStore
-from tests.application.fakes import FakePasswords
+from interfaces.testing.fakes import FakePasswords
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from domain.errors import Conflict, Forbidden, Invalid, NotFound, Stale, Unauthe
 from domain.session import TooManyAttempts
 from domain.task import TaskStatus
 from domain.user import User, UserId
-from tests.application.fakes import FakePasswords
-from tests.support.builders import SetClock, a_session, a_user, new_id
+from interfaces.testing.builders import SetClock, a_session, a_user, new_id
+from interfaces.testing.fakes import FakePasswords
 
 TOKEN = hash_token("token")
 

@@ -17,7 +17,7 @@ from domain.item import Item
 from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
 from infrastructure.persistence.memory.stream import MemoryStream
-from tests.support.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item, new_id
+from interfaces.testing.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item, new_id
 
 KEY = a_key()
 

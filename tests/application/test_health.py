@@ -7,8 +7,8 @@ from application.ports import Begin, UnitOfWork
 from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
+from interfaces.testing.builders import SetClock, a_user, new_id
 from tests.application.test_transact import committing, failing
-from tests.support.builders import SetClock, a_user, new_id
 
 
 async def sign_up(uow: UnitOfWork) -> None:

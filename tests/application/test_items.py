@@ -12,7 +12,7 @@ from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, S
 from domain.item import ItemId
 from domain.user import User, UserId
 from domain.version import ExpectedVersions
-from tests.support.builders import NOON, SetClock, a_user, an_item, new_id
+from interfaces.testing.builders import NOON, SetClock, a_user, an_item, new_id
 
 
 @pytest.fixture

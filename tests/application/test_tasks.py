@@ -7,7 +7,7 @@ from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
 from domain.errors import NotFound, Stale, Unauthenticated
 from domain.task import Task, TaskStatus
 from domain.user import User
-from tests.support.builders import NOON, SetClock, a_task, a_user
+from interfaces.testing.builders import NOON, SetClock, a_task, a_user
 
 
 @pytest.fixture

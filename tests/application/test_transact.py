@@ -17,7 +17,7 @@ from application.store import Store
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.user import User
-from tests.support.builders import SetClock, a_key, a_user, new_id
+from interfaces.testing.builders import SetClock, a_key, a_user, new_id
 
 SOON = 0.05
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from application.store import Store
+from interfaces.certification import overlapping
 from tests.broken.faults import BROKEN_ADAPTERS, Spoil, noticing
-from tests.contracts.support import units
 from tests.support.engines import ENGINES, Engine, OpenStore, selected
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
 
-units.LIMIT = 5.0  # some faults make a unit of work hang, which takes this long to notice
+overlapping.LIMIT = 5.0  # some faults make a unit of work hang, which takes this long to notice
 
 outcomes: dict[str, dict[str, list[str]]] = {}
 

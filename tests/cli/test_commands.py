@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from infrastructure.settings import Settings
+from interfaces.certification.database import NewDatabase
 from interfaces.cli.commands import app
-from tests.support.engines import NewDatabase
 from tests.support.served import Run, environment, handover
 
 COMMANDS = ["serve", "settings", "openapi", "migrate up", "migrate down", "migrate status", "purge", "copy"]

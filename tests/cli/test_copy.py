@@ -12,8 +12,9 @@ import pytest
 from application.store import Store
 from application.streaming import KINDS
 from infrastructure.persistence import sqlalchemy
-from tests.support.builders import a_session, a_task, a_transfer, a_user, an_item
-from tests.support.engines import NewDatabase, settings_for
+from interfaces.certification.database import NewDatabase
+from interfaces.testing.builders import a_session, a_task, a_transfer, a_user, an_item
+from tests.support.engines import settings_for
 from tests.support.served import environment, handover
 
 ITEMS = 3_000

@@ -11,8 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from interfaces.certification.database import NewDatabase
 from tests.support import engines
-from tests.support.engines import NewDatabase
 from tests.support.served import Served, served
 
 CLIENTS = 6

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from interfaces.certification.database import Database
+from interfaces.testing.builders import NOON, a_user
 from tests.support import engines
-from tests.support.builders import NOON, a_user
-from tests.support.engines import Database
 from tests.support.served import Run, environment, handover, served
 
 LONG_AGO = NOON - timedelta(days=1000)

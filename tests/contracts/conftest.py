@@ -5,8 +5,8 @@ from application.transact import Transact
 from application.use_cases.items import TransferItem
 from domain.item import Item
 from domain.user import User
-from tests.contracts.support.units import insert
-from tests.support.builders import SetClock, a_user, an_item
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import SetClock, a_user, an_item
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from datetime import timedelta
 from application.ports import Begin, UnitOfWork
 from application.transact import Transact
 from domain.session import LoginAttempts
-from tests.contracts.support.units import LIMIT
-from tests.support.builders import NOON
+from interfaces.certification.overlapping import LIMIT
+from interfaces.testing.builders import NOON
 
 ACCOUNT, ADDRESS = b"\xffaccount" * 4, b"\x00address" * 4
 

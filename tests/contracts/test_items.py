@@ -18,8 +18,8 @@ from application.use_cases.items import TransferItem
 from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User
-from tests.contracts.support.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
-from tests.support.builders import a_user, an_item, new_id
+from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from interfaces.testing.builders import a_user, an_item, new_id
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from datetime import timedelta
 from application.ports import Begin
 from application.store import Store
 from domain.user import User
-from tests.contracts.support.units import insert
-from tests.support.builders import NOON, a_key, a_session
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import NOON, a_key, a_session
 
 HOUR = timedelta(hours=1)
 

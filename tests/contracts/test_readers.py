@@ -13,8 +13,8 @@ from application.use_cases.items import TransferItem
 from domain.errors import NotFound
 from domain.item import Item, ItemId
 from domain.user import User, UserId
-from tests.contracts.support.units import LIMIT, insert
-from tests.support.builders import a_transfer, a_user, new_id
+from interfaces.certification.overlapping import LIMIT, insert
+from interfaces.testing.builders import a_transfer, a_user, new_id
 
 
 async def test_no_such_user(users: UserReader) -> None:

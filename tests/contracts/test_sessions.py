@@ -12,8 +12,8 @@ from application.transact import Transact
 from domain.errors import NotFound
 from domain.session import Session, SessionId
 from domain.user import User
-from tests.contracts.support.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
-from tests.support.builders import NOON, a_session, new_id
+from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from interfaces.testing.builders import NOON, a_session, new_id
 
 
 @pytest.fixture

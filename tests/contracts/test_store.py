@@ -2,16 +2,13 @@
 
 import asyncio
 
-import pytest
-
 from application.ports import Begin, Ids
 from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
-from domain.errors import NotFound
-from tests.contracts.support.units import LIMIT
-from tests.support.builders import SetClock, a_user
-from tests.support.engines import Database, NewDatabase
+from interfaces.certification.database import NewDatabase
+from interfaces.certification.overlapping import LIMIT
+from interfaces.testing.builders import SetClock, a_user
 
 
 async def test_an_upgraded_store_is_current(store: Store) -> None:
@@ -35,22 +32,6 @@ async def test_two_may_upgrade_at_once(new_database: NewDatabase) -> None:
     async with new_database() as database, asyncio.timeout(LIMIT):
         await asyncio.gather(database.store.upgrade(), database.store.upgrade())
         assert (await database.store.schema()).is_current
-
-
-async def test_two_stores_share_nothing(database: Database, new_database: NewDatabase) -> None:
-    user = a_user()
-    async with new_database() as other:
-        await other.store.upgrade()
-        async with database.store.begin() as uow:
-            await uow.users.add(user)
-            await uow.commit()
-
-        with pytest.raises(NotFound):
-            await other.store.users.get(user.id)
-        async with other.store.begin() as uow:
-            assert await uow.users.hold(user.id) == {}
-            await uow.users.add(user)
-            await uow.commit()
 
 
 async def test_the_write_that_looks_for_disk_space_succeeds_and_is_purged(

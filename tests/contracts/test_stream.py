@@ -16,9 +16,9 @@ from domain.item import Item, Transfer
 from domain.session import LoginAttempts, Session
 from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
-from tests.contracts.support.units import insert
-from tests.support.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item
-from tests.support.engines import NewDatabase
+from interfaces.certification.database import Database
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item
 
 HOUR = timedelta(hours=1)
 KEY = a_key()
@@ -96,29 +96,29 @@ async def test_everything_is_read_as_it_is(store: Store, world: tuple[Item, Sess
 
 
 async def test_what_was_read_is_written_elsewhere(
-    store: Store, world: tuple[Item, Session], new_database: NewDatabase, clock: SetClock, ada: User
+    database: Database, world: tuple[Item, Session], clock: SetClock, ada: User
 ) -> None:
     kept, session = world
-    everything = await read_everything(store)
+    owned = await database.store.items.get(kept.id)
+    everything = await read_everything(database.store)
     memory = MemoryStore()
     await write_everything(memory, everything)
     assert as_sets(await read_everything(memory)) == as_sets(everything)
 
-    async with new_database() as other:
-        await other.store.upgrade()
-        await write_everything(other.store, everything)
-        await write_everything(other.store, everything)
-        assert as_sets(await read_everything(other.store, 100)) == as_sets(everything)
+    await database.empty()
+    store = database.store
+    await write_everything(store, everything)
+    await write_everything(store, everything)
+    assert as_sets(await read_everything(store, 100)) == as_sets(everything)
 
-        owned = await other.store.items.get(kept.id)
-        assert owned == await store.items.get(kept.id)
-        assert await other.store.users.find_by_login(ada.email) == ada
-        async with other.store.begin() as uow:
-            assert await uow.sessions.find(session.token_hash) == (session.id, ada.id)
-        for fingerprint, expected in ((b"request", Replay), (b"another", KeyReused)):
-            request = IdempotentRequest(KEY, fingerprint, lambda _: b"")
-            with idempotent(request), pytest.raises(expected):
-                await Transact(other.store.begin, clock)(lambda uow: uow.users.add(a_user()))
+    assert await store.items.get(kept.id) == owned
+    assert await store.users.find_by_login(ada.email) == ada
+    async with store.begin() as uow:
+        assert await uow.sessions.find(session.token_hash) == (session.id, ada.id)
+    for fingerprint, expected in ((b"request", Replay), (b"another", KeyReused)):
+        request = IdempotentRequest(KEY, fingerprint, lambda _: b"")
+        with idempotent(request), pytest.raises(expected):
+            await Transact(store.begin, clock)(lambda uow: uow.users.add(a_user()))
 
 
 async def test_a_written_record_replaces_the_one_before(store: Store, begin: Begin, ada: User) -> None:

@@ -11,8 +11,8 @@ from application.readers import TaskReader
 from domain.errors import NotFound
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, require_active
-from tests.contracts.support.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
-from tests.support.builders import a_task, new_id
+from interfaces.certification.overlapping import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from interfaces.testing.builders import a_task, new_id
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from application.readers import TransferReader
 from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.user import User
-from tests.contracts.support.units import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
-from tests.support.builders import a_transfer, an_item, new_id
+from interfaces.certification.overlapping import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from interfaces.testing.builders import a_transfer, an_item, new_id
 
 
 async def handed_over(begin: Begin, item: Item, *people: User) -> list[Transfer]:

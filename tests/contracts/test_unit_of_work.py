@@ -20,8 +20,8 @@ from domain.item import Item, Transfer
 from domain.session import Session
 from domain.task import Task
 from domain.user import User
-from tests.contracts.support.units import COMMITTED, LIMIT, TRY_AGAIN, attempt, insert
-from tests.support.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
+from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, attempt, insert
+from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
 
 
 @dataclass

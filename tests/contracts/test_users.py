@@ -16,8 +16,8 @@ from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.item import Item
 from domain.user import User, UserId, require_active
-from tests.contracts.support.units import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
-from tests.support.builders import NOON, a_transfer, a_user, an_item, new_id
+from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from interfaces.testing.builders import NOON, a_transfer, a_user, an_item, new_id
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from domain.errors import Forbidden, Invalid, Stale
 from domain.item import ItemChanges
-from tests.support.builders import a_user, an_item
+from interfaces.testing.builders import a_user, an_item
 
 ADA, GRACE = a_user(), a_user()
 

@@ -8,7 +8,7 @@ from domain.errors import Conflict, DomainError, Forbidden, Invalid, Stale
 from domain.item import Item, ItemId, Transfer, TransferId, checked_price
 from domain.user import User
 from domain.version import ExpectedVersions
-from tests.support.builders import NOON, a_user, an_item, new_id
+from interfaces.testing.builders import NOON, a_user, an_item, new_id
 
 ADA, GRACE = a_user(), a_user()
 

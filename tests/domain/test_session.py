@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from domain.session import LoginAttempts, TooManyAttempts
-from tests.support.builders import NOON, a_session, a_user
+from interfaces.testing.builders import NOON, a_session, a_user
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)

@@ -4,7 +4,7 @@ from domain.errors import DomainError, Invalid, NotFound, Stale
 from domain.task import Task, TaskChanges, TaskId, TaskStatus
 from domain.user import UserId
 from domain.version import ExpectedVersions
-from tests.support.builders import NOON, a_task, a_user, new_id
+from interfaces.testing.builders import NOON, a_task, a_user, new_id
 
 ADA, GRACE = a_user(), a_user()
 

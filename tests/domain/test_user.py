@@ -2,7 +2,7 @@ import pytest
 
 from domain.errors import Invalid, Unauthenticated
 from domain.user import User, UserId, checked_email, checked_password, checked_username, require_active
-from tests.support.builders import NOON, a_user, new_id
+from interfaces.testing.builders import NOON, a_user, new_id
 
 
 def test_who_signs_up_is_active_and_known_by_one_spelling() -> None:

@@ -11,12 +11,13 @@ from httpx2 import AsyncClient
 from application.store import Store
 from infrastructure.container import Container
 from infrastructure.security.passwords import Argon2Passwords
+from interfaces.certification.comparison import effort  # noqa: F401 - importing it fixes the seeds
+from interfaces.certification.database import Database
+from interfaces.certification.parity.recorder import Recorder
+from interfaces.testing.builders import SetClock, a_user
 from tests.http.support.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on
-from tests.http.support.recorder import Recorder
 from tests.http.support.secrets import Secrets, watched
-from tests.support import profiles  # noqa: F401 - importing it fixes the seeds
-from tests.support.builders import SetClock, a_user
-from tests.support.engines import ENGINES, Database
+from tests.support.engines import ENGINES
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,9 +19,9 @@ from domain.user import User
 from infrastructure.persistence.beanie import open_store
 from infrastructure.persistence.beanie.store import BeanieStore
 from infrastructure.settings import Settings
-from tests.contracts.support.units import insert
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import a_user, an_item
 from tests.support import engines, servers
-from tests.support.builders import a_user, an_item
 
 pytestmark = pytest.mark.skipif("mongodb" not in engines.selected(), reason="ENGINES leaves MongoDB out")
 

@@ -12,9 +12,9 @@ from application.errors import Unavailable
 from application.paging import Window
 from application.store import Store
 from infrastructure.persistence.beanie.documents import DOCUMENTS
-from tests.contracts.support.units import insert
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import a_session, a_task, a_transfer, a_user, an_item
 from tests.support import engines
-from tests.support.builders import a_session, a_task, a_transfer, a_user, an_item
 from tests.support.engines import RunningEngines
 
 SELECTED = [name for name in ("mongodb",) if name in engines.selected()]

@@ -18,8 +18,8 @@ from application.readers import ItemFilter, TaskFilter
 from application.store import Store
 from domain.task import TaskStatus
 from infrastructure.persistence.beanie.rows import document_of_item, document_of_task, document_of_user
+from interfaces.testing.builders import NOON, a_task, a_user, an_item
 from tests.support import engines
-from tests.support.builders import NOON, a_task, a_user, an_item
 from tests.support.engines import RunningEngines
 
 SELECTED = [name for name in ("mongodb",) if name in engines.selected()]

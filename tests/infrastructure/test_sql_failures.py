@@ -16,9 +16,9 @@ from application.transact import Transact
 from domain.user import User
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Misconfigured, Settings
-from tests.contracts.support.units import insert
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import SetClock, a_user
 from tests.support import engines
-from tests.support.builders import SetClock, a_user
 from tests.support.servers import Postgres, postgres
 
 POOL_SIZE = 3

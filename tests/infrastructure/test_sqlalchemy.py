@@ -21,9 +21,9 @@ from domain.session import LoginAttempts
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.purge import BATCH
 from infrastructure.settings import Settings
-from tests.contracts.support.units import TRY_AGAIN, attempt, insert
+from interfaces.certification.overlapping import TRY_AGAIN, attempt, insert
+from interfaces.testing.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
 from tests.support import engines
-from tests.support.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
 from tests.support.engines import RunningEngines
 
 SELECTED = [name for name in ("sqlite", "postgresql") if name in engines.selected()]

@@ -17,8 +17,8 @@ from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.engines import aiosqlite_connections
 from infrastructure.persistence.sqlalchemy.engines.errors import UnexpectedDriverError
 from infrastructure.settings import Misconfigured, Settings
-from tests.contracts.support.units import insert
-from tests.support.builders import NOON, a_user
+from interfaces.certification.overlapping import insert
+from interfaces.testing.builders import NOON, a_user
 
 
 @pytest.fixture

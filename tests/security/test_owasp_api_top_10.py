@@ -16,9 +16,10 @@ from fastapi.routing import APIRoute
 from httpx2 import AsyncClient
 
 from application.store import Store
-from tests.http.support.client import PASSWORD, Person, assert_faults, assert_problem, refresh, sign_in
-from tests.http.support.document import operations
-from tests.support.builders import SetClock
+from interfaces.certification.parity.document import operations
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.testing.builders import SetClock
+from tests.http.support.client import PASSWORD, Person, assert_faults, refresh, sign_in
 
 SRC = Path(__file__).parents[2] / "src"
 NOBODY = "00000000-0000-7000-8000-000000000000"

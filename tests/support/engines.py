@@ -7,38 +7,22 @@ What an engine needs is imported when it is started: the tests of the core run w
 import os
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
 
-from application.paging import Sort, Window
-from application.readers import ItemFilter
 from application.store import Store
-from domain.item import ItemId
+from interfaces.certification.database import Database, NewDatabase
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
 
 
-@dataclass(slots=True)
-class Database:
-    """A database of its own, with an open store on it, whose schema is still to be made."""
-
-    settings: "Settings"
-    store: Store
-    empty: Callable[[], Awaitable[None]]
-    """Forget everything but the schema, past the store."""
-    copy_item: Callable[[int], Awaitable[None]]
-    """Make so many copies of the only item, past the store, where that is much faster."""
-
-
-NewDatabase = Callable[[], AbstractAsyncContextManager[Database]]
 OpenStore = Callable[["Settings"], Store]
 
 
@@ -87,16 +71,8 @@ async def memory(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
         async def empty() -> None:
             database.store = adapter(settings)
 
-        async def copy_item(times: int) -> None:
-            page = await database.store.items.page(ItemFilter(), Sort("id"), Window())
-            [owned] = page.items
-            async with database.store.begin() as uow:
-                for _ in range(times):
-                    await uow.items.add(replace(owned.item, id=ItemId(uuid4())))
-                await uow.commit()
-
         settings = settings_for("memory://")
-        database = Database(settings, adapter(settings), empty, copy_item)
+        database = Database(settings, adapter(settings), empty)
         yield database
 
     yield new_database
@@ -113,20 +89,10 @@ async def sqlite(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
                     for (table,) in connection.execute(_SQLITE_TABLES).fetchall():
                         connection.execute(f'DELETE FROM "{table}"')
 
-            async def copy_item(times: int) -> None:
-                with _transaction(file) as connection:
-                    columns = [column for _, column, *_ in connection.execute("PRAGMA table_info(items)")]
-                    copied = _columns(columns, id="lower(hex(randomblob(16)))")
-                    connection.execute(
-                        "WITH RECURSIVE copies(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM copies WHERE n < ?)"
-                        f" INSERT INTO items SELECT {copied} FROM items, copies",
-                        [times],
-                    )
-
             file = Path(folder, _new_name())
             settings = settings_for(f"sqlite:///{file}")
             async with _opened(adapter(settings)) as store:
-                yield Database(settings, store, empty, copy_item)
+                yield Database(settings, store, empty)
 
         yield new_database
 
@@ -161,13 +127,6 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
                 deletions = (f'_{number} AS (DELETE FROM "{table}")' for number, table in enumerate(tables))
                 await inside.execute(f"WITH {', '.join(deletions)} SELECT")
 
-            async def copy_item(times: int) -> None:
-                rows = await inside.fetch(
-                    "SELECT attname FROM pg_attribute WHERE attrelid = 'items'::regclass AND attnum > 0"
-                )
-                copied = _columns([row["attname"] for row in rows], id="gen_random_uuid()")
-                await inside.execute(f"INSERT INTO items SELECT {copied} FROM items, generate_series(1, {times})")
-
             name = _new_name()
             settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}")
             outside = await asyncpg.connect(server.url)
@@ -176,7 +135,7 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
             inside = await asyncpg.connect(settings.database_url, server_settings=patience)
             try:
                 async with _opened(adapter(settings)) as store:
-                    yield Database(settings, store, empty, copy_item)
+                    yield Database(settings, store, empty)
             finally:
                 await inside.close()
                 await outside.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -202,11 +161,6 @@ async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
                 for collection in await client[name].list_collection_names(filter={"name": {"$ne": "schema"}}):
                     await client[name][collection].delete_many({})
 
-            async def copy_item(times: int) -> None:
-                item = await client[name]["items"].find_one()
-                assert item
-                await client[name]["items"].insert_many([item | {"_id": uuid4()} for _ in range(times)])
-
             name = _new_name()
             address, _, options = server.url.partition("?")
             settings = settings_for(f"{address.rstrip('/')}/{name}?{options}")
@@ -214,15 +168,11 @@ async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
             async with AsyncMongoClient(server.url, uuidRepresentation="standard") as client:
                 try:
                     async with _opened(adapter(settings)) as store:
-                        yield Database(settings, store, empty, copy_item)
+                        yield Database(settings, store, empty)
                 finally:
                     await client.drop_database(name)
 
         yield new_database
-
-
-def _columns(columns: list[str], **changed: str) -> str:
-    return ", ".join(changed.get(column, f'"{column}"') for column in columns)
 
 
 ENGINES = {

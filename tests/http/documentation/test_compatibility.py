@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from interfaces.certification.parity.document import document
 from tests.http.support.compatibility import breaking_changes
-from tests.http.support.document import document
 
 COMMITTED = Path(__file__).parents[3] / "openapi.json"
 

@@ -14,6 +14,8 @@ import application
 import domain
 from application.store import Store
 from domain import errors
+from interfaces.certification.database import NewDatabase
+from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.error_handling import KINDS
 from interfaces.http.openapi.annotations import PageOut
 from interfaces.http.responses.problems import PROBLEMS
@@ -21,8 +23,7 @@ from interfaces.http.routes.items import ItemOut
 from interfaces.http.routes.sessions import TokensOut
 from interfaces.http.routes.transfers import TransferOut
 from interfaces.http.routes.users import AccountOut
-from tests.http.support.client import Person, assert_problem
-from tests.support.engines import NewDatabase
+from tests.http.support.client import Person
 
 
 def raised_codes() -> dict[str, str]:

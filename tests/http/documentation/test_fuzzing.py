@@ -15,9 +15,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from interfaces.certification.database import NewDatabase
 from tests.http.support.fuzzing import PASSWORD, RECIPIENT
 from tests.support import engines
-from tests.support.engines import NewDatabase
 from tests.support.served import Served, served
 
 EXAMPLES = int(os.environ.get("EXAMPLES") or 25)

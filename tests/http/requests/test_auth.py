@@ -16,9 +16,10 @@ from pydantic import SecretStr
 from application.ports import Tokens
 from domain.errors import Unauthenticated
 from infrastructure.security.tokens import JwtTokens
+from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.routing.route import add_routes
-from tests.http.support.client import Person, assert_problem
-from tests.support.builders import SetClock
+from interfaces.testing.builders import SetClock
+from tests.http.support.client import Person
 
 PUBLIC = {
     ("GET", "/"),

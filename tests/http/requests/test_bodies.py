@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 from httpx2 import AsyncClient, Response
 
-from tests.http.support.client import Person, assert_faults, assert_problem
-from tests.http.support.document import document
+from interfaces.certification.parity.document import document
+from interfaces.certification.parity.problems import assert_problem
+from tests.http.support.client import Person, assert_faults
 
 JSON = {"Content-Type": "application/json"}
 LIMIT = 64 * 1024

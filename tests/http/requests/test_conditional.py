@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.http.support.client import Person, assert_problem
+from interfaces.certification.parity.problems import assert_problem
+from tests.http.support.client import Person
 
 
 @pytest.mark.parametrize(

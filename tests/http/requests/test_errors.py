@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from httpx2 import AsyncClient
 
-from tests.http.support.client import Person, assert_faults, assert_problem
-from tests.support.builders import new_id
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.testing.builders import new_id
+from tests.http.support.client import Person, assert_faults
 
 Deactivate = Callable[[Person], Awaitable[None]]
 

@@ -10,7 +10,8 @@ from httpx2 import AsyncClient
 
 from application.store import Store
 from infrastructure.persistence.sqlalchemy import SqlStore
-from tests.http.support.client import Person, assert_problem
+from interfaces.certification.parity.problems import assert_problem
+from tests.http.support.client import Person
 from tests.support.engines import selected
 
 pytestmark = pytest.mark.parametrize("engine", [name for name in ("sqlite",) if name in selected()], indirect=True)

@@ -9,9 +9,10 @@ from httpx2 import Response
 
 import application
 from infrastructure.container import Container
-from tests.http.support.client import Person, assert_faults, assert_problem
-from tests.http.support.document import document
-from tests.support.builders import SetClock
+from interfaces.certification.parity.document import document
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.testing.builders import SetClock
+from tests.http.support.client import Person, assert_faults
 
 LAMP = {"name": "Lamp", "price": 19.99}
 

@@ -10,8 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from infrastructure.container import Container, Settings
+from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.app import attach_container, create_app
-from tests.http.support.client import Person, assert_problem
+from tests.http.support.client import Person
 from tests.support.served import served
 
 REQUESTS, SECONDS = "http_requests_total", "http_request_duration_seconds_count"

@@ -15,6 +15,7 @@ from starlette.types import Message
 
 from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from infrastructure.container import Settings
+from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.error_handling import NotReady
 from interfaces.http.middleware import deadline
 from interfaces.http.middleware.deadline import DeadlineMiddleware
@@ -22,7 +23,7 @@ from interfaces.http.middleware.request_log import RequestLogMiddleware
 from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
 from interfaces.http.routing.auth import PUBLIC
 from interfaces.logs import configure_logs
-from tests.http.support.client import Person, assert_problem, refresh, sign_in
+from tests.http.support.client import Person, refresh, sign_in
 
 SECRET = "xSUBMITTEDx"
 PLACE = "PostgreSQL at 10.0.0.7:5432"

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.support.client import Person, assert_faults, assert_problem
-from tests.support.builders import SetClock, new_id
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.testing.builders import SetClock, new_id
+from tests.http.support.client import Person, assert_faults
 
 
 async def test_changing_an_item(ada: Person) -> None:

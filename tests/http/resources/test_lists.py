@@ -8,9 +8,9 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from infrastructure.persistence.sqlalchemy.engines.database import Database as SqlDatabase
+from interfaces.certification.database import Database
+from interfaces.testing.builders import SetClock
 from tests.http.support.client import Person, assert_faults
-from tests.support.builders import SetClock
-from tests.support.engines import Database
 
 ORDERS = ["created_at", "-created_at", "price", "-price", "name", "-name"]
 

@@ -1,29 +1,7 @@
-"""One story, told in the same bytes on every engine; and it leaves out no operation and no problem of the document."""
+"""The story that is told on every engine leaves out no operation and no problem of the document."""
 
-import pytest
-
-from application.store import Store
-from infrastructure.persistence import memory
-from tests.http.support.document import declared_problems, operations
-from tests.http.support.recorder import Told
-from tests.http.support.story import Story
-from tests.support.engines import Database, settings_for
-
-IN_MEMORY = settings_for("memory://")
-
-
-async def told_in_memory() -> list[Told]:
-    with pytest.MonkeyPatch.context() as patch:
-        return await Story(IN_MEMORY, memory.open_store(IN_MEMORY), patch).tell()
-
-
-async def test_the_same_bytes_on_every_engine(
-    database: Database, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = await Story(database.settings, store, monkeypatch).tell()
-    there = await told_in_memory()
-    for mine, other in zip(here, there, strict=True):
-        assert mine == other
+from interfaces.certification.parity.document import declared_problems, operations
+from interfaces.certification.parity.story import told_in_memory
 
 
 async def test_every_operation_succeeds_in_it() -> None:

@@ -17,19 +17,10 @@ from application.ports import Begin
 from application.store import Store
 from infrastructure.container import Container
 from infrastructure.security.passwords import Argon2Passwords
-from tests.http.support.client import (
-    PASSWORD,
-    NewPerson,
-    Person,
-    app_of,
-    assert_problem,
-    client_of,
-    container_on,
-    refresh,
-    sign_in,
-)
-from tests.support.builders import SetClock
-from tests.support.engines import Database
+from interfaces.certification.database import Database
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.testing.builders import SetClock
+from tests.http.support.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on, refresh, sign_in
 
 WRONG = "battery horse correct"
 LIMIT = 10

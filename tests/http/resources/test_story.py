@@ -4,7 +4,8 @@ import re
 
 from httpx2 import AsyncClient
 
-from tests.http.support.client import Person, assert_problem
+from interfaces.certification.parity.problems import assert_problem
+from tests.http.support.client import Person
 
 PASSWORD = "correct horse battery staple"
 

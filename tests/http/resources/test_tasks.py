@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from infrastructure.container import Container
-from tests.http.support.client import Person, assert_faults, assert_problem
-from tests.support.builders import NOON, SetClock
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.testing.builders import NOON, SetClock
+from tests.http.support.client import Person, assert_faults
 
 
 async def plans(person: Person, title: str = "Dust", **fields: Any) -> dict[str, Any]:

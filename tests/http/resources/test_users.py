@@ -8,8 +8,9 @@ import pytest
 from httpx2 import AsyncClient, Response
 
 from domain.user import UserId
-from tests.http.support.client import NewPerson, Person, assert_faults, assert_problem
-from tests.support.builders import a_user, new_id
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.testing.builders import a_user, new_id
+from tests.http.support.client import NewPerson, Person, assert_faults
 
 PASSWORD = "correct horse battery staple"
 NOBODY = f"/users/{new_id()}"

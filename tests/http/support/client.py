@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 from dependency_injector import providers
 from fastapi import FastAPI
@@ -14,6 +13,7 @@ from application.ports import Clock
 from application.store import Store
 from domain.user import User
 from infrastructure.container import Container, Settings, build_container
+from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.app import attach_container, create_app
 
 PASSWORD = "correct horse battery"
@@ -79,21 +79,6 @@ class Person:
 
 
 NewPerson = Callable[..., Awaitable[Person]]
-
-
-def assert_problem(response: Response, status: int, slug: str) -> None:
-    """It is this problem, and in every way as a problem has to be."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    problem = response.json()
-    assert problem.keys() - {"errors"} == {"type", "title", "status", "detail", "instance", "request_id"}
-    assert problem["type"] == f"/problems/{slug}", response.text
-    assert problem["status"] == status
-    assert unquote(problem["instance"]) == unquote(response.request.url.raw_path.partition(b"?")[0])
-    assert problem["request_id"] == response.headers["x-request-id"]
-    assert ("errors" in problem) == (status == 422)
-    assert ("retry-after" in response.headers) == (status in {429, 503} or slug == "request-in-progress")
-    assert response.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
 
 
 def assert_faults(response: Response, *pointers: str) -> None:

@@ -30,8 +30,8 @@ from application.use_cases.users import (
 )
 from domain.errors import Conflict, DomainError, NotFound
 from domain.item import Transfer
-from tests.application.fakes import FakePasswords, FakeTokens
-from tests.support.builders import SetClock
+from interfaces.testing.builders import SetClock
+from interfaces.testing.fakes import FakePasswords, FakeTokens
 
 T = TypeVar("T")
 

@@ -23,13 +23,14 @@ from application.ports import KeyId, Tokens
 from application.store import Store
 from application.use_cases.users import DeactivateUser
 from domain.user import UserId
-from infrastructure.container import Settings, build_container
+from infrastructure.container import Settings, build_container, open_store
+from interfaces.certification.parity.document import IN_MEMORY
+from interfaces.certification.parity.problems import assert_problem
+from interfaces.certification.parity.recorder import Recorder, Told
 from interfaces.http.app import attach_container, create_app
 from interfaces.http.middleware import deadline
-from tests.application.fakes import FakePasswords, FakeTokens
-from tests.http.support.client import assert_problem
-from tests.http.support.recorder import Recorder, Told
-from tests.support.builders import SetClock
+from interfaces.testing.builders import SetClock
+from interfaces.testing.fakes import FakePasswords, FakeTokens
 
 PASSWORD = "correct horse battery staple"
 NOBODY = "00000000-0000-7000-8000-0000000000ff"
@@ -445,3 +446,9 @@ class Story:
         await self.ask("account-inactive", ask["delete_account"])
         await self.ask("user-not-found", ask["list_items_of_user"])
         await self.walk("/users")
+
+
+async def told_in_memory() -> list[Told]:
+    """Return the answers of the in-memory engine."""
+    with pytest.MonkeyPatch.context() as patch:
+        return await Story(IN_MEMORY, open_store(IN_MEMORY), patch).tell()

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import settings
 
 from application.store import Store
-from tests.support import profiles
-from tests.support.engines import Database
+from interfaces.certification.comparison import effort as efforts
+from interfaces.certification.database import Database
 
 
 @pytest.fixture
 def effort() -> settings:
     """How many examples are tried; `make test-long` chooses more."""
-    return profiles.on_a_store()
+    return efforts.on_a_store()
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from application.store import Store
 from domain.errors import DomainError
 from domain.item import ItemId
 from domain.user import User, UserId
-from tests.differential.sides import Side, check_histories
-from tests.support.builders import SetClock
+from interfaces.certification.comparison.sides import Side, check_histories
+from interfaces.testing.builders import SetClock
 
 WRITERS, DEEDS, KEYS = 6, 12, 8
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tests.http.support.document import operations
+from interfaces.certification.parity.document import operations
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from application.store import Store
 from domain.item import Item, ItemId
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
-from tests.differential.sides import scattered_ids
-from tests.differential.values import ITEM_SORTS, TASK_SORTS, names
-from tests.support.builders import NOON, a_user
+from interfaces.certification.comparison.sides import scattered_ids
+from interfaces.certification.comparison.values import ITEM_SORTS, TASK_SORTS, names
+from interfaces.testing.builders import NOON, a_user
 
 Place = tuple[Any, UUID]
 Kind = tuple[str, Decimal, int]

@@ -12,8 +12,18 @@ from decimal import Decimal
 from itertools import cycle, product
 from typing import Any, TypeVar
 
+from hypothesis import seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, initialize, multiple, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from application.paging import Position, Sort, Window
 from application.ports import KeyId, UnitOfWork
@@ -26,8 +36,8 @@ from domain.session import Session, SessionId
 from domain.task import Task, TaskChanges, TaskId, TaskStatus
 from domain.user import User, UserId
 from infrastructure.persistence.memory import MemoryStore
-from tests.differential import values
-from tests.differential.sides import (
+from interfaces.certification.comparison import values
+from interfaces.certification.comparison.sides import (
     LIFETIME,
     OpenUnit,
     Outcome,
@@ -38,8 +48,8 @@ from tests.differential.sides import (
     outcome,
     scattered_ids,
 )
-from tests.differential.values import mostly, one_of
-from tests.support.builders import SetClock
+from interfaces.certification.comparison.values import mostly, one_of
+from interfaces.testing.builders import SetClock
 
 T = TypeVar("T")
 Step = Callable[[UnitOfWork], Awaitable[T]]
@@ -888,3 +898,23 @@ async def run(store: Store, step: Step[None]) -> None:
     async with store.begin() as uow:
         await step(uow)
         await uow.commit()
+
+
+def compare_with_memory(
+    fresh: Callable[[], Awaitable[Store]],
+    loop: asyncio.AbstractEventLoop,
+    effort: settings,
+    random_seed: int | None = None,
+) -> None:
+    """Run random operations on an empty store from `fresh()` and in memory; raise Different at the first difference.
+
+    Hypothesis then shortens the operations and prints them as a program. Runs on `loop`, which must not be running.
+    """
+
+    def machine() -> Differential:
+        return Differential(loop, fresh)
+
+    run_state_machine_as_test(  # it accepts functions, too
+        machine if random_seed is None else seed(random_seed)(machine),  # type: ignore[arg-type]
+        settings=effort,
+    )

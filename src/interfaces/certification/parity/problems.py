@@ -1,0 +1,20 @@
+"""What every problem answer has in common (RFC 9457)."""
+
+from urllib.parse import unquote
+
+from httpx2 import Response
+
+
+def assert_problem(response: Response, status: int, slug: str) -> None:
+    """It is this problem, and in every way as a problem has to be."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
+    assert problem.keys() - {"errors"} == {"type", "title", "status", "detail", "instance", "request_id"}
+    assert problem["type"] == f"/problems/{slug}", response.text
+    assert problem["status"] == status
+    assert unquote(problem["instance"]) == unquote(response.request.url.raw_path.partition(b"?")[0])
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert ("errors" in problem) == (status == 422)
+    assert ("retry-after" in response.headers) == (status in {429, 503} or slug == "request-in-progress")
+    assert response.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)

@@ -1,0 +1,12 @@
+"""The same requests get the same bytes in the answer as from the in-memory engine, including cursors and problems."""
+
+import pytest
+
+from interfaces.certification.database import Database
+from interfaces.certification.parity.story import Story, told_in_memory
+
+
+async def test_the_same_bytes_as_in_memory(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = await Story(database.settings, database.store, monkeypatch).tell()
+    for mine, other in zip(here, await told_in_memory(), strict=True):
+        assert mine == other
