@@ -10,8 +10,9 @@ import pytest
 
 from application.store import Store
 from interfaces.certification import overlapping
+from interfaces.certification.database import OpenStore
 from tests.broken.faults import BROKEN_ADAPTERS, Spoil, noticing
-from tests.support.engines import ENGINES, Engine, OpenStore, selected
+from tests.support.engines import ENGINES, Engine, selected
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings

@@ -329,13 +329,8 @@ async def test_a_crash_before_the_commit_frees_the_key(database: Database, clock
 
 
 async def killed_with(database: Database, key: KeyId) -> None:
-    process = await another_process.start(database.settings, "claim", key.key, str(key.caller))
-    assert process.stdout
-    async with asyncio.timeout(LIMIT):
-        said = await process.stdout.readline()
-    process.kill()
-    await process.wait()
-    assert said == b"claimed\n"
+    async with another_process.started(database.settings, "claim", key.key, str(key.caller)) as process:
+        assert await another_process.says(process) == "claimed"
 
 
 async def cancelled_with(begin: Begin, key: KeyId) -> None:

@@ -17,13 +17,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from application.store import Store
-from interfaces.certification.database import Database, NewDatabase
+from interfaces.certification.database import Database, NewDatabase, OpenStore, opened
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
-
-
-OpenStore = Callable[["Settings"], Store]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +63,8 @@ def beanie_adapter(settings: "Settings") -> Store:
 
 @asynccontextmanager
 async def memory(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
-    @asynccontextmanager
-    async def new_database() -> AsyncIterator[Database]:
-        async def empty() -> None:
-            database.store = adapter(settings)
-
-        settings = settings_for("memory://")
-        database = Database(settings, adapter(settings), empty)
-        yield database
+    def new_database() -> AbstractAsyncContextManager[Database]:
+        return opened(settings_for("memory://"), adapter, Database.reopen)
 
     yield new_database
 
@@ -84,15 +75,15 @@ async def sqlite(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
 
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
-            async def empty() -> None:
+            async def empty(_: Database) -> None:
                 with _transaction(file) as connection:
                     for (table,) in connection.execute(_SQLITE_TABLES).fetchall():
                         connection.execute(f'DELETE FROM "{table}"')
 
             file = Path(folder, _new_name())
             settings = settings_for(f"sqlite:///{file}")
-            async with _opened(adapter(settings)) as store:
-                yield Database(settings, store, empty)
+            async with opened(settings, adapter, empty) as database:
+                yield database
 
         yield new_database
 
@@ -121,7 +112,7 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
 
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
-            async def empty() -> None:
+            async def empty(_: Database) -> None:
                 """All in one statement, after which foreign keys are looked at; TRUNCATE takes fifty times as long."""
                 tables = [row["tablename"] for row in await inside.fetch(_POSTGRESQL_TABLES)]
                 deletions = (f'_{number} AS (DELETE FROM "{table}")' for number, table in enumerate(tables))
@@ -134,8 +125,8 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
             patience = {"lock_timeout": "5s"}  # with a unit of work that a test has left open
             inside = await asyncpg.connect(settings.database_url, server_settings=patience)
             try:
-                async with _opened(adapter(settings)) as store:
-                    yield Database(settings, store, empty)
+                async with opened(settings, adapter, empty) as database:
+                    yield database
             finally:
                 await inside.close()
                 await outside.execute(f"DROP DATABASE {name} WITH (FORCE)")
@@ -157,7 +148,7 @@ async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
 
         @asynccontextmanager
         async def new_database() -> AsyncIterator[Database]:
-            async def empty() -> None:
+            async def empty(_: Database) -> None:
                 for collection in await client[name].list_collection_names(filter={"name": {"$ne": "schema"}}):
                     await client[name][collection].delete_many({})
 
@@ -167,8 +158,8 @@ async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
             client: AsyncMongoClient[dict[str, Any]]
             async with AsyncMongoClient(server.url, uuidRepresentation="standard") as client:
                 try:
-                    async with _opened(adapter(settings)) as store:
-                        yield Database(settings, store, empty)
+                    async with opened(settings, adapter, empty) as database:
+                        yield database
                 finally:
                     await client.drop_database(name)
 
@@ -214,15 +205,6 @@ class RunningEngines:
 
     async def stop(self) -> None:
         await self._ends.aclose()
-
-
-@asynccontextmanager
-async def _opened(store: Store) -> AsyncIterator[Store]:
-    await store.open()
-    try:
-        yield store
-    finally:
-        await store.close()
 
 
 def _new_name() -> str:

@@ -1,22 +1,26 @@
 """Another process that uses the store that HANDOVER_DATABASE_URL and HANDOVER_PERSISTENCE name.
 
-`claim KEY CALLER` claims an idempotency key, changes something, and then neither commits nor ends. `find USER` prints
-whether a user exists.
+`claim KEY CALLER` claims an idempotency key and adds a user, and `rename ITEM` renames an item; then neither commits
+nor ends. `find USER` prints whether a user exists.
 """
 
 import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from application.errors import Unavailable
-from application.ports import KeyId
+from application.ports import KeyId, UnitOfWork
 from application.store import Store
 from domain.errors import NotFound
+from domain.item import ItemId
 from domain.user import UserId
+from interfaces.certification.overlapping import LIMIT
 from interfaces.testing.builders import NOON, a_user
 
 if TYPE_CHECKING:
@@ -26,12 +30,41 @@ OPERATION = "POST /users"
 EMAIL = "claimant@example.org"
 
 
-async def start(settings: "Settings", *arguments: str) -> Process:
-    """Start this module as another process, with these settings' store."""
+@asynccontextmanager
+async def started(settings: "Settings", *arguments: str) -> AsyncIterator[Process]:
+    """Start this module as another process, with these settings' store; kill it at the end of the block."""
     store = {"HANDOVER_DATABASE_URL": settings.database_url, "HANDOVER_PERSISTENCE": settings.adapter}
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "interfaces.certification.another_process", *arguments]
-    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, env=os.environ | path | store)
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, env=os.environ | path | store)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def says(process: Process) -> str:
+    """Return the next line that the process prints, and an empty text if it ends without one."""
+    assert process.stdout
+    async with asyncio.timeout(LIMIT):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def rename(uow: UnitOfWork, item_id: ItemId) -> None:
+    """Change the item's name, without the rules of the use case."""
+    item = await uow.items.get_for_update(item_id)
+    item.name, item.version = "Renamed", item.version + 1
+    await uow.items.save(item)
+
+
+async def rename_and_stay(store: Store, item_id: str) -> None:
+    """Rename the item, print `renamed`, and stay in the unit of work for a minute."""
+    async with store.begin() as uow:
+        await rename(uow, ItemId(UUID(item_id)))
+        print("renamed", flush=True)
+        await asyncio.sleep(60)
 
 
 async def claim_and_stay(store: Store, key: str, caller: str) -> None:
@@ -65,10 +98,12 @@ async def run(command: str, *arguments: str) -> None:
         print("refused:", error)
         return
     try:
-        await (claim_and_stay if command == "claim" else find)(store, *arguments)
+        await COMMANDS[command](store, *arguments)
     finally:
         await store.close()
 
+
+COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {"claim": claim_and_stay, "rename": rename_and_stay, "find": find}
 
 if __name__ == "__main__":
     asyncio.run(run(*sys.argv[1:]))

@@ -1,7 +1,7 @@
 """A database that contract tests use."""
 
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,42 @@ if TYPE_CHECKING:  # tests of the use cases run where pydantic is not installed
     from infrastructure.container import Settings
 
 
+OpenStore = Callable[["Settings"], Store]
+"""The entry point of an adapter."""
+
+
 @dataclass(slots=True)
 class Database:
-    """A database and an open store on it."""
+    """A database and an open store on it, which empty() and reopen() may replace by another one."""
 
     settings: "Settings"
     store: Store
-    empty: Callable[[], Awaitable[None]]
-    """Removes all records. Afterwards `store` may be another object."""
+    adapter: OpenStore
+    remove_all: Callable[["Database"], Awaitable[None]]
+
+    async def empty(self) -> None:
+        """Remove all records."""
+        await self.remove_all(self)
+
+    async def reopen(self) -> None:
+        """Close the store and open another one with the same settings."""
+        await self.store.close()
+        self.store = self.adapter(self.settings)
+        await self.store.open()
+
+
+@asynccontextmanager
+async def opened(
+    settings: "Settings", adapter: OpenStore, remove_all: Callable[[Database], Awaitable[None]]
+) -> AsyncIterator[Database]:
+    """Open a database; close it at the end of the block."""
+    store = adapter(settings)
+    await store.open()
+    database = Database(settings, store, adapter, remove_all)
+    try:
+        yield database
+    finally:
+        await database.store.close()
 
 
 NewDatabase = Callable[[], AbstractAsyncContextManager[Database]]

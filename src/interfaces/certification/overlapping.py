@@ -68,7 +68,10 @@ class Overlap:
 
 
 async def overlap(begin: Begin, first: Callable[[UnitOfWork, Meanwhile], Awaitable[object]], second: Work) -> Overlap:
-    """Run the second while the first is in `meanwhile()`, which is over when the second has ended or has to wait."""
+    """Run the second unit of work while the first one is in `meanwhile()`.
+
+    That returns when the second one has ended, or after PAUSE, when it seems to be waiting for the first.
+    """
     ended = WAITING
 
     async def meanwhile() -> None:
