@@ -4,15 +4,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from application.ports import Begin, Ids
-from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.store import Store
-from application.transact import Transact
 from interfaces.certification.database import Database, NewDatabase
-from interfaces.certification.overlapping import LIMIT
-from interfaces.testing.builders import SetClock, new_id
 from tests.support import engines
 from tests.support.engines import RunningEngines
+
+pytest_plugins = ["interfaces.testing.plugin"]
 
 
 def pytest_configure() -> None:
@@ -53,43 +50,3 @@ async def database(running_engines: RunningEngines, engine: str) -> AsyncIterato
 @pytest.fixture
 def store(database: Database) -> Store:
     return database.store
-
-
-@pytest.fixture
-def begin(store: Store) -> Begin:
-    return store.begin
-
-
-@pytest.fixture
-def users(store: Store) -> UserReader:
-    return store.users
-
-
-@pytest.fixture
-def items(store: Store) -> ItemReader:
-    return store.items
-
-
-@pytest.fixture
-def transfers(store: Store) -> TransferReader:
-    return store.transfers
-
-
-@pytest.fixture
-def tasks(store: Store) -> TaskReader:
-    return store.tasks
-
-
-@pytest.fixture
-def clock() -> SetClock:
-    return SetClock()
-
-
-@pytest.fixture
-def ids() -> Ids:
-    return new_id
-
-
-@pytest.fixture
-def transact(begin: Begin, clock: SetClock) -> Transact:
-    return Transact(begin, clock, deadline=LIMIT)

@@ -15,7 +15,8 @@ from bench import tables
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Settings
 from interfaces.cli.commands import app
-from interfaces.testing.builders import SetClock, a_key, a_user, an_item, new_id
+from interfaces.testing.builders import a_key, a_user, an_item, new_id
+from interfaces.testing.clock_and_ids import SetClock
 from tests.support.served import environment, served
 
 ROOT = Path(__file__).parent.parent

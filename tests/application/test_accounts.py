@@ -15,7 +15,8 @@ from domain.errors import Conflict, Forbidden, Invalid, NotFound, Stale, Unauthe
 from domain.session import TooManyAttempts
 from domain.task import TaskStatus
 from domain.user import User, UserId
-from interfaces.testing.builders import SetClock, a_session, a_user, new_id
+from interfaces.testing.builders import a_session, a_user, new_id
+from interfaces.testing.clock_and_ids import SetClock
 from interfaces.testing.fakes import FakePasswords
 
 TOKEN = hash_token("token")

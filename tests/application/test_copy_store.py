@@ -17,7 +17,8 @@ from domain.item import Item
 from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
 from infrastructure.persistence.memory.stream import MemoryStream
-from interfaces.testing.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item, new_id
+from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_user, an_item, new_id
+from interfaces.testing.clock_and_ids import SetClock
 
 KEY = a_key()
 

@@ -7,7 +7,8 @@ from application.ports import Begin, UnitOfWork
 from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
-from interfaces.testing.builders import SetClock, a_user, new_id
+from interfaces.testing.builders import a_user, new_id
+from interfaces.testing.clock_and_ids import SetClock
 from tests.application.test_transact import committing, failing
 
 

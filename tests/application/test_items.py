@@ -12,7 +12,8 @@ from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, S
 from domain.item import ItemId
 from domain.user import User, UserId
 from domain.version import ExpectedVersions
-from interfaces.testing.builders import NOON, SetClock, a_user, an_item, new_id
+from interfaces.testing.builders import NOON, a_user, an_item, new_id
+from interfaces.testing.clock_and_ids import SetClock
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from domain.errors import Unauthenticated
 from domain.session import SessionId, TokenReused, TooManyAttempts
 from domain.user import User, UserId
 from infrastructure.persistence.memory import unit_of_work as memory_unit
-from interfaces.testing.builders import SetClock, a_user, new_id
+from interfaces.testing.builders import a_user, new_id
+from interfaces.testing.clock_and_ids import SetClock
 from interfaces.testing.fakes import FakePasswords, FakeTokens
 
 

@@ -7,7 +7,8 @@ from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
 from domain.errors import NotFound, Stale, Unauthenticated
 from domain.task import Task, TaskStatus
 from domain.user import User
-from interfaces.testing.builders import NOON, SetClock, a_task, a_user
+from interfaces.testing.builders import NOON, a_task, a_user
+from interfaces.testing.clock_and_ids import SetClock
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from application.store import Store
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
 from domain.user import User
-from interfaces.testing.builders import SetClock, a_key, a_user, new_id
+from interfaces.testing.builders import a_key, a_user, new_id
+from interfaces.testing.clock_and_ids import SetClock
 
 SOON = 0.05
 

@@ -6,7 +6,8 @@ from application.transact import Transact
 from application.use_cases.users import CreateUser, ReadAccount
 from domain.errors import Conflict, DomainError, Invalid, Unauthenticated
 from domain.user import UserId
-from interfaces.testing.builders import NOON, SetClock, a_user, new_id
+from interfaces.testing.builders import NOON, a_user, new_id
+from interfaces.testing.clock_and_ids import SetClock
 from interfaces.testing.fakes import FakePasswords
 
 

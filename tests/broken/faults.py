@@ -466,7 +466,7 @@ def dead_units_keep_their_claims(uow: Any) -> None:
 SHARED = MemoryStore()
 
 
-@fault("test_store.py::test_two_stores_share_nothing")
+@fault("test_capabilities.py::test_data_outlive_the_process_as_stated")
 def stores_share_their_state(store: Any) -> None:
     store.begin, store.users, store.items = SHARED.begin, SHARED.users, SHARED.items
 
@@ -503,6 +503,43 @@ def readers_wait_for_units(store: Any) -> None:
             return await get(item_id)
 
     store.begin, store.items.get = begin_alone, get_later
+
+
+def claim(store: Any, **claimed: Any) -> None:
+    store.capabilities = replace(store.capabilities, **claimed)
+
+
+@fault("test_capabilities.py::test_data_outlive_the_process_as_stated", through_the_ports=True)
+def claims_another_durability(store: Any) -> None:
+    claim(store, durable=not store.capabilities.durable)
+
+
+@fault("test_capabilities.py::test_processes_share_the_data_as_stated", through_the_ports=True)
+def claims_other_processes(store: Any) -> None:
+    claim(store, processes="one-machine" if store.capabilities.processes == "one" else "one")
+
+
+@fault(
+    "test_capabilities.py::test_units_of_work_that_change_different_aggregates_run_at_once_as_stated",
+    through_the_ports=True,
+)
+def claims_another_number_of_writers(store: Any) -> None:
+    claim(store, writers="many" if store.capabilities.writers == "one" else "one")
+
+
+@fault(
+    "test_capabilities.py::test_units_of_work_that_change_one_aggregate_wait_or_fail_as_stated", through_the_ports=True
+)
+def claims_another_end_of_conflicts(store: Any) -> None:
+    claim(store, conflicts="wait" if store.capabilities.conflicts == "fail" else "fail")
+
+
+@fault(
+    "test_capabilities.py::test_locks_are_in_the_memory_of_a_process_only_if_no_other_shares_them",
+    through_the_ports=True,
+)
+def claims_other_locks(store: Any) -> None:
+    claim(store, seconds_to_release_locks=None if store.capabilities.processes != "one" else 0)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from application.use_cases.items import TransferItem
 from domain.item import Item
 from domain.user import User
 from interfaces.certification.overlapping import insert
-from interfaces.testing.builders import SetClock, a_user, an_item
+from interfaces.testing.builders import a_user, an_item
+from interfaces.testing.clock_and_ids import SetClock
 
 
 @pytest.fixture

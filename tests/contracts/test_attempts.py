@@ -1,4 +1,4 @@
-"""Log-in attempts: counted in the store, right with any number of units at once."""
+"""Log-in attempts are counted in the store, and no concurrent attempt escapes the count."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Items inside a unit of work, and the race for one."""
+"""Of concurrent transfers or changes of one item exactly one succeeds, and items are stored as they are given."""
 
 import asyncio
 from collections import Counter

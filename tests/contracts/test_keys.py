@@ -1,4 +1,4 @@
-"""Idempotency keys: claimed atomically, kept with the effect, free again without it."""
+"""A request with an idempotency key takes effect once, and its answer is stored in the same transaction."""
 
 import asyncio
 from datetime import timedelta
@@ -20,7 +20,8 @@ from domain.user import User, UserId
 from interfaces.certification import another_process
 from interfaces.certification.database import Database
 from interfaces.certification.overlapping import COMMITTED, LIMIT, Meanwhile, attempt, overlap
-from interfaces.testing.builders import NOON, SetClock, a_key, a_user, new_id
+from interfaces.testing.builders import NOON, a_key, a_user, new_id
+from interfaces.testing.clock_and_ids import SetClock
 
 NOW, DAY = timedelta(), timedelta(hours=24)
 
@@ -305,6 +306,7 @@ async def test_a_request_that_takes_too_long_lets_its_copies_know(
 # Crashes
 
 
+@pytest.mark.capability("seconds_to_release_locks")
 async def test_a_crash_before_the_commit_frees_the_key(database: Database, clock: SetClock) -> None:
     key = KeyId(UserId(new_id()), another_process.OPERATION, "a key")
     begin = database.store.begin

@@ -1,4 +1,4 @@
-"""Pages of lists: the same rows in the same order on every engine."""
+"""Pages have the same rows in the same order on every engine."""
 
 import random
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Purging: what has had its time goes, and nothing else."""
+"""Purging removes what has expired, and nothing else."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""Readers: what is committed, and nothing else; at once, whoever is at work."""
+"""Readers return committed data only, and do not wait for units of work."""
 
 import asyncio
 from dataclasses import replace

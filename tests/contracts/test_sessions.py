@@ -1,4 +1,4 @@
-"""Sessions inside a unit of work: each token is found for ever, and rotating is safe against everything else."""
+"""A refresh token works once, and every token that a session ever had can be found."""
 
 import asyncio
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The store as a whole: its schema, and that it is one of its own."""
+"""Migrating a store several times, or several times at once, has the same result as once."""
 
 import asyncio
 
@@ -8,7 +8,8 @@ from application.transact import Transact
 from application.use_cases.health import CheckWritable
 from interfaces.certification.database import NewDatabase
 from interfaces.certification.overlapping import LIMIT
-from interfaces.testing.builders import SetClock, a_user
+from interfaces.testing.builders import a_user
+from interfaces.testing.clock_and_ids import SetClock
 
 
 async def test_an_upgraded_store_is_current(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Streams: the whole store is read as it is, and written elsewhere as it was."""
+"""A whole store can be read as it is, and written to another store as it was."""
 
 from datetime import timedelta
 from typing import Any
@@ -18,7 +18,8 @@ from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.certification.database import Database
 from interfaces.certification.overlapping import insert
-from interfaces.testing.builders import NOON, SetClock, a_key, a_session, a_task, a_user, an_item
+from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_user, an_item
+from interfaces.testing.clock_and_ids import SetClock
 
 HOUR = timedelta(hours=1)
 KEY = a_key()

@@ -1,4 +1,4 @@
-"""Tasks inside a unit of work, and as their owner reads them."""
+"""Tasks are stored as they are given, and only their owner can read them."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The history: what goes in, and how it is read in pages."""
+"""The history of transfers has no gaps, and it can be read in pages."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

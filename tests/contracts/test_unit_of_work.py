@@ -1,4 +1,4 @@
-"""A unit of work as a whole: all or nothing, seen by nobody before, and never in the way once it is left."""
+"""A unit of work takes effect as a whole or not at all, and leaving it releases everything."""
 
 import asyncio
 import gc

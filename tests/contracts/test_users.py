@@ -1,4 +1,4 @@
-"""Users inside a unit of work."""
+"""E-mail addresses and usernames are unique, and a user that is held does not change."""
 
 import asyncio
 from dataclasses import replace

@@ -14,7 +14,8 @@ from infrastructure.security.passwords import Argon2Passwords
 from interfaces.certification.comparison import effort  # noqa: F401 - importing it fixes the seeds
 from interfaces.certification.database import Database
 from interfaces.certification.parity.recorder import Recorder
-from interfaces.testing.builders import SetClock, a_user
+from interfaces.testing.builders import a_user
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on
 from tests.http.support.secrets import Secrets, watched
 from tests.support.engines import ENGINES

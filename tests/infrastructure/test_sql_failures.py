@@ -17,7 +17,8 @@ from domain.user import User
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Misconfigured, Settings
 from interfaces.certification.overlapping import insert
-from interfaces.testing.builders import SetClock, a_user
+from interfaces.testing.builders import a_user
+from interfaces.testing.clock_and_ids import SetClock
 from tests.support import engines
 from tests.support.servers import Postgres, postgres
 

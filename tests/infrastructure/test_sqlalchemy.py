@@ -22,7 +22,8 @@ from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.purge import BATCH
 from infrastructure.settings import Settings
 from interfaces.certification.overlapping import TRY_AGAIN, attempt, insert
-from interfaces.testing.builders import NOON, SetClock, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
+from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
+from interfaces.testing.clock_and_ids import SetClock
 from tests.support import engines
 from tests.support.engines import RunningEngines
 

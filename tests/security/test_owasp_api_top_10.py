@@ -18,7 +18,7 @@ from httpx2 import AsyncClient
 from application.store import Store
 from interfaces.certification.parity.document import operations
 from interfaces.certification.parity.problems import assert_problem
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import PASSWORD, Person, assert_faults, refresh, sign_in
 
 SRC = Path(__file__).parents[2] / "src"

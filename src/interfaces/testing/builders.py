@@ -1,7 +1,11 @@
-"""Users, items and transfers for tests, every field set; what a test is about, it says."""
+"""Builders of entities for tests, with every field set; a test names the fields that matter to it.
+
+Each builder takes the entity's fields as keyword arguments. Ids, e-mail addresses and usernames are different in every
+entity of a test run.
+"""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
@@ -15,29 +19,23 @@ from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123_000, tzinfo=UTC)
+"""The time of everything that the builders make, and the first time of SetClock."""
 
 _numbers: Iterator[int] = count(1)
 
 
+def uuid7(milliseconds: int) -> UUID:
+    """Return the UUIDv7 of this Unix time, with zeros where others have random bits."""
+    return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62)
+
+
 def new_id() -> UUID:
-    """Of version 7, each greater than the one before."""
-    return UUID(int=next(_numbers) << 80 | 7 << 76 | 2 << 62)
-
-
-@dataclass
-class SetClock:
-    """A clock that stands still until it is moved."""
-
-    time: datetime = NOON
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def move(self, **by: float) -> None:
-        self.time += timedelta(**by)
+    """Return a UUIDv7 that is greater than all that this function has returned before."""
+    return uuid7(next(_numbers))
 
 
 def a_user(**fields: Any) -> User:
+    """Return an active user."""
     number = next(_numbers)
     user = User(
         id=UserId(new_id()),
@@ -52,6 +50,7 @@ def a_user(**fields: Any) -> User:
 
 
 def an_item(owner: User, **fields: Any) -> Item:
+    """Return an item of this user."""
     item = Item(
         id=ItemId(new_id()),
         name="Lamp",
@@ -66,7 +65,7 @@ def an_item(owner: User, **fields: Any) -> Item:
 
 
 def a_transfer(item: Item, to: User, **fields: Any) -> Transfer:
-    """The item's next one."""
+    """Return the next transfer of the item."""
     transfer = Transfer(
         id=TransferId(new_id()),
         item_id=item.id,
@@ -80,6 +79,7 @@ def a_transfer(item: Item, to: User, **fields: Any) -> Transfer:
 
 
 def a_task(owner: User, **fields: Any) -> Task:
+    """Return a task of this user, in progress."""
     task = Task(
         id=TaskId(new_id()),
         owner_id=owner.id,
@@ -93,6 +93,7 @@ def a_task(owner: User, **fields: Any) -> Task:
 
 
 def a_session(user: User, **fields: Any) -> Session:
+    """Return a session of this user, for 30 days."""
     session = Session(
         id=SessionId(new_id()),
         user_id=user.id,
@@ -105,5 +106,6 @@ def a_session(user: User, **fields: Any) -> Session:
 
 
 def a_key(**fields: Any) -> KeyId:
+    """Return an idempotency key of some caller."""
     key = KeyId(caller=UserId(new_id()), operation="POST /items/{id}/transfer", key="a key of 1 to 255 characters")
     return replace(key, **fields)

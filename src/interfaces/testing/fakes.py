@@ -1,4 +1,4 @@
-"""Passwords and tokens that cost nothing: the real ones need what the core does without."""
+"""Fakes of the ports for passwords and access tokens, which take no time and are the same in every run."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,19 +14,25 @@ from domain.user import UserId
 
 @dataclass
 class FakePasswords:
+    """A PasswordHasher whose hash of `secret` is `hash of secret`; `old hash of secret` needs to be made anew."""
+
     verified: list[str | None] = field(default_factory=list)
-    """The hashes that passwords were compared to: whoever compares none tells by the time that it takes."""
+    """The hashes with which verify() was called, in order."""
     busy: bool = False
+    """Whether verify() raises Busy."""
     hashing_busy: bool = False
+    """Whether hash() raises Busy."""
     meanwhile: Callable[[], Awaitable[None]] | None = None
-    """What happens while a password is compared."""
+    """Is awaited during verify(), to let something happen at that time."""
 
     async def hash(self, password: str) -> str:
+        """Return `hash of` and the password."""
         if self.hashing_busy:
             raise Busy("too many passwords are waiting")
         return f"hash of {password}"
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
+        """Return whether the hash was made of this password."""
         if self.busy:
             raise Busy("too many passwords are waiting")
         self.verified.append(password_hash)
@@ -36,14 +42,19 @@ class FakePasswords:
         return (password_hash or "").removeprefix("old ") == f"hash of {password}"
 
     def needs_rehash(self, password_hash: str) -> bool:
+        """Return whether the hash begins with `old`."""
         return password_hash.startswith("old ")
 
 
 class FakeTokens:
+    """A Tokens whose token is the user's id and the time of issue. It never expires."""
+
     def issue(self, user_id: UserId, at: datetime) -> AccessToken:
+        """Return a token that is not signed."""
         return AccessToken(f"{user_id} {at.isoformat()}", expires_in=900)
 
     def verify(self, token: str, at: datetime) -> UserId:
+        """Return the user whose id the token begins with; raise Unauthenticated `invalid-token`."""
         try:
             return UserId(UUID(token.partition(" ")[0]))
         except ValueError:

@@ -1,4 +1,4 @@
-"""Writers that overlap: who is first is open, so no two engines answer alike; but some things hold in any order."""
+"""Concurrent writers lose no change, and each idempotency key takes effect once."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ from domain.errors import DomainError
 from domain.item import ItemId
 from domain.user import User, UserId
 from interfaces.certification.comparison.sides import Side, check_histories
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 
 WRITERS, DEEDS, KEYS = 6, 12, 8
 

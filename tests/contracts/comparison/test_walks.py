@@ -1,4 +1,4 @@
-"""Walking through lists while rows come, go and change: what stays where it is comes once, and nothing comes twice."""
+"""Reading a list page by page gives every row that stays exactly once while other rows are added and removed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

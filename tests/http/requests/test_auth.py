@@ -18,7 +18,7 @@ from domain.errors import Unauthenticated
 from infrastructure.security.tokens import JwtTokens
 from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.routing.route import add_routes
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import Person
 
 PUBLIC = {

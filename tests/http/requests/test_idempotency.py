@@ -11,7 +11,7 @@ import application
 from infrastructure.container import Container
 from interfaces.certification.parity.document import document
 from interfaces.certification.parity.problems import assert_problem
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import Person, assert_faults
 
 LAMP = {"name": "Lamp", "price": 19.99}

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from interfaces.certification.parity.problems import assert_problem
-from interfaces.testing.builders import SetClock, new_id
+from interfaces.testing.builders import new_id
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import Person, assert_faults
 
 

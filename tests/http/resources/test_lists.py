@@ -9,7 +9,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from infrastructure.persistence.sqlalchemy.engines.database import Database as SqlDatabase
 from interfaces.certification.database import Database
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import Person, assert_faults
 
 ORDERS = ["created_at", "-created_at", "price", "-price", "name", "-name"]

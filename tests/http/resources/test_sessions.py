@@ -19,7 +19,7 @@ from infrastructure.container import Container
 from infrastructure.security.passwords import Argon2Passwords
 from interfaces.certification.database import Database
 from interfaces.certification.parity.problems import assert_problem
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import PASSWORD, NewPerson, Person, app_of, client_of, container_on, refresh, sign_in
 
 WRONG = "battery horse correct"

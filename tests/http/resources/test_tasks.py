@@ -7,7 +7,8 @@ import pytest
 
 from infrastructure.container import Container
 from interfaces.certification.parity.problems import assert_problem
-from interfaces.testing.builders import NOON, SetClock
+from interfaces.testing.builders import NOON
+from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import Person, assert_faults
 
 

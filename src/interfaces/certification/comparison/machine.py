@@ -49,7 +49,7 @@ from interfaces.certification.comparison.sides import (
     scattered_ids,
 )
 from interfaces.certification.comparison.values import mostly, one_of
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 
 T = TypeVar("T")
 Step = Callable[[UnitOfWork], Awaitable[T]]

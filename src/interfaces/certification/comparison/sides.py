@@ -30,7 +30,7 @@ from application.use_cases.users import (
 )
 from domain.errors import Conflict, DomainError, NotFound
 from domain.item import Transfer
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 from interfaces.testing.fakes import FakePasswords, FakeTokens
 
 T = TypeVar("T")

@@ -29,7 +29,7 @@ from interfaces.certification.parity.problems import assert_problem
 from interfaces.certification.parity.recorder import Recorder, Told
 from interfaces.http.app import attach_container, create_app
 from interfaces.http.middleware import deadline
-from interfaces.testing.builders import SetClock
+from interfaces.testing.clock_and_ids import SetClock
 from interfaces.testing.fakes import FakePasswords, FakeTokens
 
 PASSWORD = "correct horse battery staple"

@@ -1,0 +1,188 @@
+"""Certifying an adapter: running the contract tests on its store, and what they show."""
+
+import os
+import re
+from collections.abc import Callable, Generator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import pytest
+
+from application.store import Capabilities, Store
+from infrastructure.container import Misconfigured, Settings, open_store
+from interfaces.certification.plugin import SUITE, check_empty
+
+FALSIFYING_EXAMPLE = re.compile(r"^.*?(Falsifying example:.*?)(?=^Explanation:|^You can reproduce|\Z)", re.S | re.M)
+"""The shortest program with which Hypothesis shows a failure, in the text of a report."""
+
+Progress = Callable[[str, int, int, int], None]
+"""Is told after each test: the promise, how many tests have ended, how many there are, and how many have failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A test that failed, was skipped or could not be run; `reason` is its message."""
+
+    test: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Promise:
+    """Something that all adapters promise, and the tests of it."""
+
+    text: str
+    tests: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether there are tests of the promise, and none has failed."""
+        return self.tests > 0 and not self.failures
+
+
+@dataclass(slots=True)
+class Certificate:
+    """The result of certifying an adapter."""
+
+    adapter: str
+    url: str
+    capabilities: Capabilities
+    promises: list[Promise]
+    verified: dict[str, bool]
+    """For each capability that was tested, whether all tests of its stated value have passed."""
+
+    @property
+    def is_granted(self) -> bool:
+        """Whether every promise is held, and every capability is as stated."""
+        return all(promise.is_held for promise in self.promises) and all(self.verified.values())
+
+    def as_json(self) -> dict[str, object]:
+        """Return the certificate as values that JSON can represent."""
+        return {
+            "adapter": self.adapter,
+            "url": self.url,
+            "certified": self.is_granted,
+            "capabilities": {
+                name: {"stated": value, "verified": self.verified.get(name)}
+                for name, value in asdict(self.capabilities).items()
+            },
+            "promises": [
+                {"promise": promise.text, "held": promise.is_held}
+                | {
+                    "tests": promise.tests,
+                    "failures": [asdict(failure) for failure in promise.failures],
+                }
+                for promise in self.promises
+            ],
+        }
+
+
+class Results:
+    """The pytest plugin that collects the results of a run."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.promises: dict[Path, Promise] = {}
+        self.verified: dict[str, bool] = {}
+        self.errors: list[str] = []
+        self.ended = self.total = 0
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
+        """Remember the promise that each test belongs to: the first sentence of its module's docstring."""
+        self.total = len(items)
+        for item in items:
+            promise = self.promises.setdefault(
+                item.path, Promise((item.module.__doc__ or item.path.name).split("\n")[0])
+            )
+            promise.tests += 1
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Function, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Record a failure, or a skipped test, of any phase."""
+        report = yield
+        promise = self.promises[item.path]
+        if not report.passed:
+            promise.failures.append(Failure(report.nodeid, reason_of(report)))
+        for marker in item.iter_markers("capability"):
+            for name in marker.args:
+                self.verified[name] = self.verified.get(name, True) and report.passed
+        if report.when == "teardown":
+            self.ended += 1
+            failed = sum(len(one.failures) for one in self.promises.values())
+            self.progress(promise.text, self.ended, self.total, failed)
+        return report
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Record a module of tests that cannot be imported."""
+        if report.failed:
+            self.errors.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
+
+    def pytest_internalerror(self, excrepr: object) -> None:
+        """Record an error outside of the tests."""
+        self.errors.append(str(excrepr).strip().splitlines()[-1])
+
+
+def reason_of(report: pytest.TestReport) -> str:
+    """Return the message of a failure, with the shortest program that shows it if Hypothesis has found one."""
+    if report.skipped:
+        return f"skipped: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext}"
+    crash = getattr(report.longrepr, "reprcrash", None)
+    message = crash.message if crash else report.longreprtext
+    example = FALSIFYING_EXAMPLE.search(report.longreprtext)
+    return f"{message}\n{example[1].rstrip()}" if example and example[1] not in message else str(message)
+
+
+async def prepare(settings: Settings) -> Capabilities:
+    """Return the stated capabilities; raise Unavailable or Misconfigured if the tests cannot use the store."""
+    store: Store = open_store(settings)
+    await store.open()
+    try:
+        if (await store.schema()).is_current:
+            await check_empty(store, settings)
+        return store.capabilities
+    finally:
+        await store.close()
+
+
+def certify(settings: Settings, capabilities: Capabilities, progress: Progress, only: str = "") -> Certificate:
+    """Run the contract tests on the store that the settings name, or only those that `only` selects (pytest's -k).
+
+    Deletes everything in the store. Raise Misconfigured if the tests cannot be run.
+    """
+    results = Results(progress)
+    # No configuration or plugin of the folder or environment in which this runs changes the result.
+    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+        os.environ.pop(name, None)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    code = pytest.main(
+        [
+            *("-c", os.devnull, f"--rootdir={SUITE}", f"--confcutdir={SUITE}", "--import-mode=importlib"),
+            *(
+                "-p",
+                "no:terminal",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "pytest_asyncio.plugin",
+                "-p",
+                "_hypothesis_pytestplugin",
+            ),
+            *("-o", "asyncio_mode=auto"),
+            *("-o", "asyncio_default_fixture_loop_scope=session", "-o", "asyncio_default_test_loop_scope=session"),
+            *("-p", "interfaces.certification.plugin", "-k", only),
+            *("--certify", settings.database_url, "--certify-adapter", settings.adapter, str(SUITE)),
+        ],
+        plugins=[results],
+    )
+    if results.errors or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
+        raise Misconfigured(f"the contract tests cannot be run: {'; '.join(results.errors) or code}")
+    return Certificate(
+        adapter=settings.adapter,
+        url=settings.masked_url,
+        capabilities=capabilities,
+        promises=list(results.promises.values()),
+        verified=results.verified,
+    )

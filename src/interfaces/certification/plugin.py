@@ -1,0 +1,117 @@
+"""The pytest plugin that runs the contract tests on the store of one URL: `pytest -p interfaces.certification.plugin`.
+
+The option `--certify URL` adds the contract tests to the run. The database must be empty; each test empties it again.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from application.store import Store
+from application.streaming import KINDS
+from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from interfaces.certification.database import Database, NewDatabase, opened
+from interfaces.testing.plugin import (  # noqa: F401 - fixtures
+    begin,
+    clock,
+    ids,
+    items,
+    tasks,
+    transact,
+    transfers,
+    users,
+)
+
+PACKAGED = Path(__file__).with_name("contracts")
+CHECKOUT = Path(__file__).parents[3] / "tests" / "contracts"
+SUITE = PACKAGED if PACKAGED.is_dir() else CHECKOUT
+"""The contract tests: a wheel carries them next to this file."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of this plugin."""
+    group = parser.getgroup("handover")
+    group.addoption("--certify", metavar="URL", help="run Handover's contract tests on the empty database at this URL")
+    group.addoption("--certify-adapter", metavar="NAME", default="", help="its adapter, if not that of its scheme")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the contract tests to those that were asked for."""
+    config.addinivalue_line("markers", "capability(name): the test verifies this field of Capabilities")
+    if not config.option.certify:
+        raise pytest.UsageError("name the empty database to certify on: --certify URL")
+    if not any(argument.startswith(str(SUITE)) for argument in config.args):
+        config.args.append(str(SUITE))
+
+
+async def check_empty(store: Store, settings: Settings) -> None:
+    """Raise Misconfigured if the store has any records, which the tests would delete."""
+    for kind in KINDS:
+        if count := await store.stream.count(kind):
+            raise Misconfigured(
+                f"{settings.masked_url} is not empty, it has {count:,} records of the kind {kind.__name__}: name an"
+                " empty database, since everything in it is deleted"
+            )
+
+
+async def remove_schema(store: Store) -> None:
+    """Undo all migrations of the store, and so remove all its data."""
+    while (await store.schema()).found is not None:
+        await store.downgrade()
+
+
+async def remove_all(database: Database) -> None:
+    """Remove all records: with the function that the adapter's package provides, or else with the whole schema.
+
+    The function is an entry point in the group `handover.empty_store`, with the name of the adapter.
+    """
+    for entry in entry_points(group="handover.empty_store", name=database.settings.adapter):
+        await entry.load()(database.settings)
+        return
+    if database.store.capabilities.durable:
+        await remove_schema(database.store)
+        await database.store.upgrade()
+    await database.reopen()
+
+
+@pytest.fixture(scope="session")
+async def certified(pytestconfig: pytest.Config) -> AsyncIterator[Database]:
+    """The database of the whole run, with its schema, and empty."""
+    options = pytestconfig.option
+    settings = load_settings(database_url=options.certify, persistence=options.certify_adapter)
+    async with opened(settings, open_store, remove_all) as database:
+        await database.store.upgrade()
+        await check_empty(database.store, settings)
+        yield database
+
+
+@pytest.fixture
+async def database(certified: Database) -> AsyncIterator[Database]:
+    """The database of a test. It is emptied after the test, whatever the test has left open."""
+    yield certified
+    await certified.empty()
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    """The store that is certified."""
+    return database.store
+
+
+@pytest.fixture
+def new_database(certified: Database) -> NewDatabase:
+    """Opens the database without its schema, and migrates it at the end."""
+
+    @asynccontextmanager
+    async def without_schema() -> AsyncIterator[Database]:
+        await remove_schema(certified.store)
+        await certified.reopen()
+        try:
+            yield certified
+        finally:
+            await certified.store.upgrade()
+
+    return without_schema

@@ -1,0 +1,90 @@
+"""The command `handover certify`, which checks that an adapter keeps what Handover promises."""
+
+import asyncio
+import json
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from infrastructure.container import Misconfigured, load_settings
+
+if TYPE_CHECKING:
+    from interfaces.certification import certify as certifying
+
+
+def certify(
+    url: Annotated[str, typer.Option(help="An empty database, in which everything is deleted.")],
+    adapter: Annotated[str, typer.Option(help="Its adapter; by default that of the URL.")] = "",
+    only: Annotated[str, typer.Option(help="Run only the tests whose names match, as pytest's -k.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Run the contract tests on any installed adapter, and report which promises it keeps.
+
+    The database must be empty, and everything that the tests write is deleted. Exit code 1 if a promise is broken.
+    """
+    try:
+        from interfaces.certification import certify as certifying  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError as error:
+        raise Misconfigured(f"this command needs the package {error.name}: pip install 'handover[certify]'") from None
+    settings = load_settings(database_url=url, persistence=adapter)
+    capabilities = asyncio.run(certifying.prepare(settings))
+    began = monotonic()
+    with _progress() as progress:
+        certificate = certifying.certify(settings, capabilities, progress, only)
+    if as_json:
+        print(json.dumps(certificate.as_json(), indent=2))
+    else:
+        _print(certificate, monotonic() - began)
+    if not certificate.is_granted:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress() -> "Iterator[certifying.Progress]":
+    """Yield what reports progress to stderr: a bar on a terminal, else a line for each promise."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines()
+        return
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed  {task.description}")
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("", total=None, failed=0)
+        yield lambda promise, ended, total, failed: bar.update(
+            task, description=promise, completed=ended, total=total, failed=failed
+        )
+
+
+class Lines:
+    """Prints a line when the tests of a promise begin."""
+
+    def __init__(self) -> None:
+        self.promise = ""
+
+    def __call__(self, promise: str, ended: int, total: int, failed: int) -> None:
+        """Report that so many tests have ended, of so many."""
+        if promise != self.promise:
+            typer.echo(f"{ended:4} of {total} tests, {failed} failed: {promise}", err=True)
+            self.promise = promise
+
+
+def _print(certificate: "certifying.Certificate", seconds: float) -> None:
+    for promise in certificate.promises:
+        print(f"{'held' if promise.is_held else 'BROKEN':8}{promise.text} ({promise.tests} tests)")
+        for failure in promise.failures:
+            print(f"{'':8}{failure.test}")
+            print(textwrap.indent(failure.reason, " " * 12))
+            name = failure.test.rpartition("::")[2].partition("[")[0]
+            print(f"{'':12}To repeat it: handover certify --url {certificate.url} --only {name}")
+    for name, is_verified in sorted(certificate.verified.items()):
+        stated = getattr(certificate.capabilities, name)
+        print(f"{'verified' if is_verified else 'NOT AS STATED'}  {name} = {stated}")
+    tests = sum(promise.tests for promise in certificate.promises)
+    broken = [promise for promise in certificate.promises if not promise.is_held]
+    print(f"{tests} tests in {seconds:.0f} s on {certificate.url} with the adapter {certificate.adapter}.")
+    print("Certified." if certificate.is_granted else f"NOT certified: {len(broken)} promises are broken.")
