@@ -1,19 +1,16 @@
 """Certifying an adapter: running the contract tests on its store, and what they show."""
 
 import os
-import re
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from application.store import Capabilities, Store
 from infrastructure.container import Misconfigured, Settings, open_store
 from interfaces.certification.plugin import SUITE, check_empty
-
-FALSIFYING_EXAMPLE = re.compile(r"^.*?(Falsifying example:.*?)(?=^Explanation:|^You can reproduce|\Z)", re.S | re.M)
-"""The shortest program with which Hypothesis shows a failure, in the text of a report."""
 
 Progress = Callable[[str, int, int, int], None]
 """Is told after each test: the promise, how many tests have ended, how many there are, and how many have failed."""
@@ -88,6 +85,7 @@ class Results:
         self.errors: list[str] = []
         self.ended = self.total = 0
 
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
         """Remember the promise that each test belongs to: the first sentence of its module's docstring."""
         self.total = len(items)
@@ -126,13 +124,12 @@ class Results:
 
 
 def reason_of(report: pytest.TestReport) -> str:
-    """Return the message of a failure, with the shortest program that shows it if Hypothesis has found one."""
+    """Return the message of a failure; of Hypothesis it contains the shortest program that shows the failure."""
     if report.skipped:
         return f"skipped: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext}"
     crash = getattr(report.longrepr, "reprcrash", None)
-    message = crash.message if crash else report.longreprtext
-    example = FALSIFYING_EXAMPLE.search(report.longreprtext)
-    return f"{message}\n{example[1].rstrip()}" if example and example[1] not in message else str(message)
+    message: str = crash.message if crash else report.longreprtext
+    return message.partition("\nExplanation:")[0]
 
 
 async def prepare(settings: Settings) -> Capabilities:
@@ -157,26 +154,9 @@ def certify(settings: Settings, capabilities: Capabilities, progress: Progress, 
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         os.environ.pop(name, None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    code = pytest.main(
-        [
-            *("-c", os.devnull, f"--rootdir={SUITE}", f"--confcutdir={SUITE}", "--import-mode=importlib"),
-            *(
-                "-p",
-                "no:terminal",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "pytest_asyncio.plugin",
-                "-p",
-                "_hypothesis_pytestplugin",
-            ),
-            *("-o", "asyncio_mode=auto"),
-            *("-o", "asyncio_default_fixture_loop_scope=session", "-o", "asyncio_default_test_loop_scope=session"),
-            *("-p", "interfaces.certification.plugin", "-k", only),
-            *("--certify", settings.database_url, "--certify-adapter", settings.adapter, str(SUITE)),
-        ],
-        plugins=[results],
-    )
+    with TemporaryDirectory(prefix="handover-certify-") as folder:
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
+        code = pytest.main(_arguments(settings, only), plugins=[results])
     if results.errors or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
         raise Misconfigured(f"the contract tests cannot be run: {'; '.join(results.errors) or code}")
     return Certificate(
@@ -186,3 +166,15 @@ def certify(settings: Settings, capabilities: Capabilities, progress: Progress, 
         promises=list(results.promises.values()),
         verified=results.verified,
     )
+
+
+def _arguments(settings: Settings, only: str) -> list[str]:
+    """Return pytest's arguments, with which no configuration or plugin of this folder changes the result."""
+    return [
+        *("-c", os.devnull, f"--rootdir={SUITE}", f"--confcutdir={SUITE}", "--import-mode=importlib"),
+        *("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin"),
+        *("-p", "_hypothesis_pytestplugin", "-p", "interfaces.certification.plugin"),
+        *("-o", "asyncio_mode=auto"),
+        *("-o", "asyncio_default_fixture_loop_scope=session", "-o", "asyncio_default_test_loop_scope=session"),
+        *("--certify", settings.database_url, "--certify-adapter", settings.adapter, "-k", only, str(SUITE)),
+    ]

@@ -40,7 +40,7 @@ def certify(
     if as_json:
         print(json.dumps(certificate.as_json(), indent=2))
     else:
-        _print(certificate, monotonic() - began)
+        _print(certificate, monotonic() - began, only)
     if not certificate.is_granted:
         raise typer.Exit(1)
 
@@ -73,7 +73,7 @@ class Lines:
             self.promise = promise
 
 
-def _print(certificate: "certifying.Certificate", seconds: float) -> None:
+def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> None:
     for promise in certificate.promises:
         print(f"{'held' if promise.is_held else 'BROKEN':8}{promise.text} ({promise.tests} tests)")
         for failure in promise.failures:
@@ -87,4 +87,7 @@ def _print(certificate: "certifying.Certificate", seconds: float) -> None:
     tests = sum(promise.tests for promise in certificate.promises)
     broken = [promise for promise in certificate.promises if not promise.is_held]
     print(f"{tests} tests in {seconds:.0f} s on {certificate.url} with the adapter {certificate.adapter}.")
-    print("Certified." if certificate.is_granted else f"NOT certified: {len(broken)} promises are broken.")
+    if broken:
+        print(f"NOT certified: {len(broken)} promises are broken.")
+    else:
+        print("Held, but this was only a part of the tests." if only else "Certified.")

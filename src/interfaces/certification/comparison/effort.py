@@ -4,13 +4,14 @@
 everywhere. `make test-long` uses the profile "long": many examples, drawn from the seed that it prints.
 """
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 LONG = settings(
     max_examples=200,
     stateful_step_count=50,
     deadline=None,
     database=None,  # the seed alone decides what is tried
+    phases=[Phase.generate, Phase.shrink],  # without Phase.explain, which takes as long as the others
     suppress_health_check=list(HealthCheck),
 )
 SHORT = settings(LONG, max_examples=100, derandomize=True)
