@@ -17,6 +17,7 @@ from infrastructure.settings import Settings
 from interfaces.cli.commands import app
 from interfaces.testing.builders import a_key, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
+from tests.support import capability_table
 from tests.support.served import environment, served
 
 ROOT = Path(__file__).parent.parent
@@ -142,3 +143,11 @@ async def test_the_adapter_of_another_package(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     async with served(tmp_path, PERSISTENCE="papyrus", DATABASE_URL="memory://") as server, server.client() as client:
         assert (await client.get("/health/ready")).status_code == 200
+
+
+def test_the_table_of_engines_is_what_the_adapters_state() -> None:
+    found = capability_table.TABLE.search(README.read_text())
+    assert found is not None
+    assert found[0] == capability_table.generated(), (
+        "to renew it: PYTHONPATH=src python -m tests.support.capability_table"
+    )
