@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from application.store import Capabilities
 from infrastructure.adapters import ADAPTER_BY_SCHEME, known_schemes
 from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_create_secret, weakness
 
@@ -113,13 +114,15 @@ class Settings(BaseSettings):
         """Whether the environment is production, where unsafe settings are refused."""
         return self.environment == "production"
 
-    def check_serving(self) -> None:
-        """Raise Misconfigured if a server must not run with these settings."""
+    def check_serving(self, capabilities: Capabilities) -> None:
+        """Raise Misconfigured if a server must not run with these settings on a store of these capabilities."""
         faults = []
-        if self.adapter == "memory" and self.workers > 1:
-            faults.append("HANDOVER_WORKERS: memory:// lives in one process; set it to 1, or use another store")
+        if capabilities.processes == "one" and self.workers > 1:
+            faults.append(f"HANDOVER_WORKERS: {self.scheme}:// lives in one process; set it to 1, or use another store")
         if self.in_production:
             faults.extend(self._faults_in_production())
+            if not capabilities.durable:
+                faults.append("HANDOVER_DATABASE_URL: production keeps nothing in memory: name a store that lasts")
         if faults:
             raise Misconfigured("; ".join(faults))
 
@@ -131,8 +134,6 @@ class Settings(BaseSettings):
         for name, secret in ("SECRET_KEY", self.secret_key), ("SECRET_KEY_PREVIOUS", self.secret_key_previous):
             if secret is not None and (fault := weakness(secret.get_secret_value())):
                 yield f"HANDOVER_{name}: this one is {fault}: {remedy}"
-        if self.adapter == "memory":
-            yield "HANDOVER_DATABASE_URL: production keeps nothing in memory: name a store that lasts"
         if self.log_level == "debug":
             yield "HANDOVER_LOG_LEVEL: production does not debug: set it to info, warning or error"
         if "*" in self.cors_origins:

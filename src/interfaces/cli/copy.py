@@ -15,6 +15,7 @@ from application.store import Store
 from application.streaming import Record
 from application.use_cases.copy_store import CopyStore, label
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from interfaces.cli.store import check_durable
 
 
 def copy(
@@ -27,21 +28,14 @@ def copy(
 
     Stop the servers of the source first: if it changes meanwhile, that is noticed at the end, and the command fails.
     """
-    source, target = _settings(source_url, source_adapter), _settings(target_url, target_adapter)
+    source = load_settings(database_url=source_url, persistence=source_adapter)
+    target = load_settings(database_url=target_url, persistence=target_adapter)
     if source.location == target.location:
         raise Misconfigured(f"the source and the target are the same store, {source.masked_url}: name another target")
     counts = asyncio.run(_copy(source, target))
     for name, count in counts.items():
         print(f"{name + ':':18} {count:>10,}")
     print("Copied and verified.")
-
-
-def _settings(url: str, adapter: str) -> Settings:
-    """Return the settings of the environment with this store; raise Misconfigured for the in-memory store."""
-    settings = load_settings(database_url=url, persistence=adapter)
-    if settings.adapter == "memory":
-        raise Misconfigured("memory:// ends with this command: name a store that lasts")
-    return settings
 
 
 async def _copy(source: Settings, target: Settings) -> dict[str, int]:
@@ -65,6 +59,7 @@ async def _copy(source: Settings, target: Settings) -> dict[str, int]:
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
     store = open_store(settings)
+    check_durable(settings, store)
     await store.open()
     try:
         yield store

@@ -4,7 +4,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from infrastructure.container import Container, Misconfigured, build_container, load_settings, use_cases_and_ports
+from application.store import Store
+from infrastructure.container import (
+    Container,
+    Misconfigured,
+    Settings,
+    build_container,
+    load_settings,
+    use_cases_and_ports,
+)
 from interfaces.logs import configure_logs
 
 UseCasesAndPorts = Mapping[type, Any]
@@ -14,16 +22,21 @@ UseCasesAndPorts = Mapping[type, Any]
 async def open_container() -> AsyncIterator[tuple[Container, UseCasesAndPorts]]:
     """Yield a container whose store is open inside the block, and its use cases and ports by class.
 
-    Raise Misconfigured for the in-memory store, which would be empty and lost at the end of the command.
+    Raise Misconfigured for a store in memory, which would be empty and lost at the end of the command.
     """
     settings = load_settings()
-    if settings.adapter == "memory":
-        raise Misconfigured("HANDOVER_DATABASE_URL: memory:// ends with this command; name a store that lasts")
     configure_logs(settings)
     container = build_container(settings)
     store = container.store()
+    check_durable(settings, store)
     await store.open()
     try:
         yield container, use_cases_and_ports(container)
     finally:
         await store.close()
+
+
+def check_durable(settings: Settings, store: Store) -> None:
+    """Raise Misconfigured if the data of this store do not outlive the command."""
+    if not store.capabilities.durable:
+        raise Misconfigured(f"{settings.masked_url} ends with this command: name a store that lasts")

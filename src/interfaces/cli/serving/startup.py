@@ -21,7 +21,7 @@ BACKLOG = 2048
 def start() -> None:
     """Migrate the store if the settings allow, then serve until a signal; raise Misconfigured or Unavailable."""
     settings = load_settings()
-    settings.check_serving()
+    settings.check_serving(open_store(settings).capabilities)
     with listen(settings.host, settings.port) as listener:
         asyncio.run(prepare_store(settings))
         os.environ["HANDOVER_SECRET_KEY"] = settings.secret()  # workers read the environment, and need the same key
