@@ -1,9 +1,11 @@
 """Pages of lists: which part of a list is requested, and the result."""
 
+from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 COUNT_LIMIT = 10_000
@@ -59,3 +61,20 @@ class Page(Generic[T]):
     def total_exact(self) -> bool | None:
         """Whether `total` is the exact length rather than the limit at which counting stopped; None if not counted."""
         return None if self.total is None else self.total < COUNT_LIMIT
+
+
+def page_of(rows: Iterable[T], position: Callable[[T], tuple[Any, UUID]], descending: bool, window: Window) -> Page[T]:
+    """Return a page of copies of the rows, sorted by their positions: (value of the sort field, id).
+
+    For adapters that have all rows of a list in memory.
+    """
+    in_order = sorted(rows, key=position, reverse=descending)
+    start = window.skip
+    if window.after is not None:
+        after = (window.after.value, window.after.id)
+        start = sum((position(row) >= after) if descending else (position(row) <= after) for row in in_order)
+    return Page(
+        items=[copy(row) for row in in_order[start : start + window.limit]],
+        more=start + window.limit < len(in_order),
+        total=min(len(in_order), COUNT_LIMIT) if window.count else None,
+    )

@@ -51,6 +51,14 @@ class ItemFilter:
     min_price: Decimal | None = None
     max_price: Decimal | None = None
 
+    def matches(self, item: Item) -> bool:
+        """Return whether the item meets all conditions."""
+        return (
+            (self.owner_id is None or item.owner_id == self.owner_id)
+            and (self.min_price is None or item.price >= self.min_price)
+            and (self.max_price is None or item.price <= self.max_price)
+        )
+
 
 ItemOrder = Literal["id", "created_at", "price", "name"]
 """Fields that items can be sorted by."""
@@ -89,6 +97,14 @@ class TaskFilter:
     owner_id: UserId
     status: TaskStatus | None = None
     created_after: datetime | None = None
+
+    def matches(self, task: Task) -> bool:
+        """Return whether the task meets all conditions."""
+        return (
+            task.owner_id == self.owner_id
+            and (self.status is None or task.status == self.status)
+            and (self.created_after is None or task.created_at > self.created_after)
+        )
 
 
 TaskOrder = Literal["id", "created_at", "title"]

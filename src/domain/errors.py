@@ -4,6 +4,10 @@ The class says what kind of error it is. The code names the rule that was broken
 never changes its meaning.
 """
 
+from typing import TypeVar
+
+E = TypeVar("E")
+
 
 class DomainError(Exception):
     """Base class of all errors that business rules raise. `detail` is a text that may be shown to the caller."""
@@ -43,3 +47,15 @@ class Invalid(DomainError):
     def __init__(self, code: str, detail: str, field: str | None = None) -> None:
         super().__init__(code, detail)
         self.field = field
+
+
+def not_found(kind: str) -> NotFound:
+    """Return the error NotFound `{kind}-not-found`, such as `item-not-found`."""
+    return NotFound(f"{kind}-not-found", f"there is no such {kind}")
+
+
+def require(found: E | None, kind: str) -> E:
+    """Return what was found; raise NotFound `{kind}-not-found` if that is None."""
+    if found is None:
+        raise not_found(kind)
+    return found

@@ -4,7 +4,7 @@ A session begins with one sign-in and includes all refresh tokens that were issu
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 from uuid import UUID
 
@@ -12,6 +12,8 @@ from domain.errors import DomainError, Unauthenticated
 from domain.user import UserId
 
 SessionId = NewType("SessionId", UUID)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 REFRESH_REFUSED = "this refresh token does not work; sign in again"
 
@@ -87,6 +89,11 @@ class LoginAttempts:
     failed: tuple[datetime, ...] = ()
     pending: tuple[datetime, ...] = ()
     version: int = 0
+
+    @property
+    def expires_at(self) -> datetime:
+        """The time from which on no attempt counts any more."""
+        return max((*self.failed, *self.pending), default=EPOCH) + ATTEMPT_WINDOW
 
     def admit(self, at: datetime, limit: int) -> bool:
         """Add a pending attempt at this time and return True, or return False if it has to wait.

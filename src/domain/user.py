@@ -7,7 +7,7 @@ from typing import NewType, Self
 from uuid import UUID
 
 from domain.common_passwords import is_common
-from domain.errors import Invalid, Unauthenticated
+from domain.errors import Conflict, Invalid, Unauthenticated
 from domain.text import checked_text, normalize_identifier
 
 UserId = NewType("UserId", UUID)
@@ -100,3 +100,18 @@ def require_active(user: User | None) -> User:
     if user is None or not user.is_active:
         raise Unauthenticated("account-inactive", "the account that signed in is no longer active")
     return user
+
+
+def email_taken() -> Conflict:
+    """Return the error for an e-mail address that another user has."""
+    return Conflict("email-taken", "an account with this e-mail address exists")
+
+
+def username_taken() -> Conflict:
+    """Return the error for a username that another user has."""
+    return Conflict("username-taken", "an account with this username exists")
+
+
+def user_owns_items() -> Conflict:
+    """Return the error for removing a user who owns items."""
+    return Conflict("user-owns-items", "an account that owns items cannot be deleted")

@@ -16,7 +16,7 @@ from uuid import UUID
 from application.errors import Busy
 from application.paging import Page
 from application.readers import OwnedItem
-from domain.errors import NotFound
+from domain.errors import NotFound, require
 from domain.item import Transfer
 from domain.text import normalize_identifier
 from infrastructure.persistence.memory import MemoryStore, tables
@@ -276,7 +276,7 @@ def entities_are_taken_in_live(uow: Any) -> None:
 @fault("test_unit_of_work.py::test_changing_what_a_reader_hands_out_changes_nothing")
 def readers_hand_out_live_entities(store: Any) -> None:
     async def get(user_id: Any) -> Any:
-        return tables.require(store.tables.users.get(user_id), "user")
+        return require(store.tables.users.get(user_id), "user")
 
     store.users.get = get
 

@@ -16,7 +16,7 @@ from pymongo.errors import (
 )
 
 from application.errors import Busy, NoSpace, TryAgain, Unavailable
-from domain.errors import Conflict
+from domain.user import email_taken, username_taken
 
 WRITE_CONFLICT = 112
 OUT_OF_DISK_SPACE = 14031
@@ -47,9 +47,9 @@ def _duplicate_key_error(error: DuplicateKeyError) -> Exception | None:
     """Return the error for a violated unique index, or None if the index has no error of its own."""
     match [*(error.details or {}).get("keyPattern", {})]:
         case ["email"]:
-            return Conflict("email-taken", "an account with this e-mail address exists")
+            return email_taken()
         case ["username"]:
-            return Conflict("username-taken", "an account with this username exists")
+            return username_taken()
         case ["item_id", "number"]:
             return TryAgain("the item has a transfer of this number")
     return None

@@ -1,7 +1,6 @@
 """Conversions between stored documents and entities of the domain."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -10,7 +9,7 @@ from application.ports import KeyId
 from application.readers import OwnedItem
 from application.streaming import SessionToken, StoredKey
 from domain.item import Item, ItemId, Transfer, TransferId
-from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session, SessionId
+from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
 from infrastructure.persistence.beanie.documents import (
@@ -25,8 +24,6 @@ from infrastructure.persistence.beanie.documents import (
 )
 
 Row = Mapping[str, Any]
-
-EXPIRED_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def user_from(row: Row) -> User:
@@ -173,13 +170,12 @@ def attempts_from(row: Row) -> LoginAttempts:
 
 
 def document_of_attempts(attempts: LoginAttempts) -> AttemptsDocument:
-    times = [*attempts.failed, *attempts.pending]
     return AttemptsDocument(
         id=attempts.subject,
         failed=[*attempts.failed],
         pending=[*attempts.pending],
         version=attempts.version,
-        expires_at=max(times) + ATTEMPT_WINDOW if times else EXPIRED_LONG_AGO,
+        expires_at=attempts.expires_at,
     )
 
 

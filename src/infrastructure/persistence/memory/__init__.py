@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from application.store import Capabilities, Schema
-from domain.session import ATTEMPT_WINDOW
 from infrastructure.persistence.memory.readers import (
     MemoryItemReader,
     MemoryTaskReader,
@@ -54,11 +53,7 @@ class MemoryStore:
         keys = [key for key, stored in tables.keys.items() if stored.expires_at <= at]
         sessions = {id for id, session in tables.sessions.items() if session.expires_at <= at}
         tokens = [token for token, (session_id, _) in tables.tokens.items() if session_id in sessions]
-        idle = [
-            subject
-            for subject, attempts in tables.attempts.items()
-            if all(time <= at - ATTEMPT_WINDOW for time in (*attempts.failed, *attempts.pending))
-        ]
+        idle = [subject for subject, attempts in tables.attempts.items() if attempts.expires_at <= at]
         delete_rows(tables.keys, keys)
         delete_rows(tables.sessions, sessions)
         delete_rows(tables.tokens, tokens)

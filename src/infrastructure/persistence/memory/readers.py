@@ -1,18 +1,14 @@
 """The readers of the committed tables."""
 
-from collections.abc import Callable, Iterable
 from copy import copy
-from typing import Any, TypeVar
-from uuid import UUID
 
-from application.paging import COUNT_LIMIT, Page, Sort, Window
+from application.paging import COUNT_LIMIT, Page, Sort, Window, page_of
 from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
+from domain.errors import require
 from domain.item import Item, ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
-from infrastructure.persistence.memory.tables import Tables, require
-
-V = TypeVar("V")
+from infrastructure.persistence.memory.tables import Tables
 
 
 class MemoryUserReader:
@@ -49,13 +45,7 @@ class MemoryItemReader:
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
         """Return a page of the items that match the filter."""
-        rows = (
-            item
-            for item in self.tables.items.values()
-            if (filter.owner_id is None or item.owner_id == filter.owner_id)
-            and (filter.min_price is None or item.price >= filter.min_price)
-            and (filter.max_price is None or item.price <= filter.max_price)
-        )
+        rows = (item for item in self.tables.items.values() if filter.matches(item))
         page = page_of(rows, lambda item: (getattr(item, sort.by), item.id), sort.descending, window)
         return Page([self._with_owner(item) for item in page.items], page.more, page.total)
 
@@ -95,25 +85,5 @@ class MemoryTaskReader:
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
         """Return a page of the tasks that match the filter."""
-        rows = (
-            task
-            for task in self.tables.tasks.values()
-            if task.owner_id == filter.owner_id
-            and (filter.status is None or task.status == filter.status)
-            and (filter.created_after is None or task.created_at > filter.created_after)
-        )
+        rows = (task for task in self.tables.tasks.values() if filter.matches(task))
         return page_of(rows, lambda task: (getattr(task, sort.by), task.id), sort.descending, window)
-
-
-def page_of(rows: Iterable[V], position: Callable[[V], tuple[Any, UUID]], descending: bool, window: Window) -> Page[V]:
-    """Return a page of copies of the rows, sorted by their positions: (value of the sort field, id)."""
-    in_order = sorted(rows, key=position, reverse=descending)
-    start = window.skip
-    if window.after is not None:
-        after = (window.after.value, window.after.id)
-        start = sum((position(row) >= after) if descending else (position(row) <= after) for row in in_order)
-    return Page(
-        items=[copy(row) for row in in_order[start : start + window.limit]],
-        more=start + window.limit < len(in_order),
-        total=min(len(in_order), COUNT_LIMIT) if window.count else None,
-    )

@@ -8,7 +8,6 @@ from typing import Generic, TypeVar
 
 from application.errors import TryAgain
 from application.ports import KeyId
-from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
@@ -93,10 +92,3 @@ def delete_rows(rows: dict[K, V], keys: Iterable[K]) -> None:
     """Delete the rows with these keys."""
     for key in keys:
         rows.pop(key)
-
-
-def require(row: V | None, kind: str) -> V:
-    """Return the row; raise NotFound `{kind}-not-found` if it is None."""
-    if row is None:
-        raise NotFound(f"{kind}-not-found", f"there is no such {kind}")
-    return row

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from application.errors import KeyInFlight, KeyReused, TryAgain
 from application.ports import KeyId
-from domain.errors import Conflict
+from domain.errors import require
 from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
-from domain.user import User, UserId
-from infrastructure.persistence.memory.tables import StagedTable, StoredAnswer, Tables, checkpoint, require
+from domain.user import User, UserId, email_taken, user_owns_items, username_taken
+from infrastructure.persistence.memory.tables import StagedTable, StoredAnswer, Tables, checkpoint
 
 K = TypeVar("K")
 E = TypeVar("E", bound="Versioned")
@@ -85,9 +85,9 @@ class MemoryUsers:
     def _claim_names(self, user: User) -> None:
         """Stage the user's e-mail address and username; raise Conflict if one is taken."""
         if self.emails.read(user.email) is not None:
-            raise Conflict("email-taken", "an account with this e-mail address exists")
+            raise email_taken()
         if self.usernames.read(user.username) is not None:
-            raise Conflict("username-taken", "an account with this username exists")
+            raise username_taken()
         self.emails.write(user.email, user.id)
         self.usernames.write(user.username, user.id)
 
@@ -303,6 +303,6 @@ class MemoryUnitOfWork:
         for table in tables:
             table.check()
         if self.users.removed and self.items.any_owned_by(self.users.removed):
-            raise Conflict("user-owns-items", "an account that owns items cannot be deleted")
+            raise user_owns_items()
         for table in tables:
             table.apply()

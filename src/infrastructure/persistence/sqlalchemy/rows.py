@@ -7,10 +7,9 @@ from application.ports import KeyId
 from application.readers import OwnedItem
 from application.streaming import SessionToken, StoredKey
 from domain.item import Item, Transfer
-from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session
+from domain.session import LoginAttempts, Session
 from domain.task import Task, TaskStatus
 from domain.user import User
-from infrastructure.persistence.sqlalchemy.tables import EPOCH
 
 
 class Row(Protocol):
@@ -163,7 +162,7 @@ def row_from_attempts(attempts: LoginAttempts) -> dict[str, Any]:
         "failed": attempts.failed,
         "pending": attempts.pending,
         "version": attempts.version,
-        "expires_at": max((*attempts.failed, *attempts.pending), default=EPOCH) + ATTEMPT_WINDOW,
+        "expires_at": attempts.expires_at,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from application.paging import COUNT_LIMIT, Page, Sort, Window
 from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
-from domain.errors import NotFound
+from domain.errors import not_found, require
 from domain.item import ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
@@ -27,7 +27,7 @@ class BeanieUserReader:
         """Return the user; raise NotFound."""
         user = await self._find(_id=user_id)
         if user is None:
-            raise NotFound("user-not-found", "there is no such user")
+            raise not_found("user")
         return user
 
     async def find_by_login(self, login: str) -> User | None:
@@ -56,9 +56,7 @@ class BeanieItemReader:
         """Return the item with its owner's username; raise NotFound."""
         async with self._connection.reading():
             row = await self._connection.collection(ItemDocument).find_one({"_id": item_id})
-        if row is None:
-            raise NotFound("item-not-found", "there is no such item")
-        return owned_item_from(row)
+        return owned_item_from(require(row, "item"))
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
         """Return a page of the items that match the filter."""
@@ -112,7 +110,7 @@ class BeanieTransferReader:
             found = await self._connection.collection(ItemDocument).aggregate(pipeline)
             items = await found.to_list()
         if not items:
-            raise NotFound("item-not-found", "there is no such item")
+            raise not_found("item")
         (item,) = items
         return Page(
             items=[transfer_from(row) for row in item["page"][: window.limit]],
@@ -131,9 +129,7 @@ class BeanieTaskReader:
         """Return the owner's task; raise NotFound if there is none or it belongs to another user."""
         async with self._connection.reading():
             row = await self._connection.collection(TaskDocument).find_one({"_id": task_id, "owner_id": owner_id})
-        if row is None:
-            raise NotFound("task-not-found", "there is no such task")
-        return task_from(row)
+        return task_from(require(row, "task"))
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
         """Return a page of the tasks that match the filter."""

@@ -1,11 +1,11 @@
 """The repositories of a unit of work, by aggregate."""
 
 from application.errors import TryAgain
-from domain.errors import Conflict, NotFound
+from domain.errors import not_found, require
 from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task, TaskId
-from domain.user import User, UserId
+from domain.user import User, UserId, user_owns_items
 from infrastructure.persistence.beanie.documents import ItemDocument
 from infrastructure.persistence.beanie.rows import (
     attempts_from,
@@ -40,9 +40,7 @@ class BeanieUsers:
     async def get_for_update(self, user_id: UserId) -> User:
         """Return the user, locked until the unit of work ends; raise NotFound."""
         row = await self._users.lock(user_id)
-        if row is None:
-            raise NotFound("user-not-found", "there is no such user")
-        return self._remember(user_from(row))
+        return self._remember(user_from(require(row, "user")))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
         """Return those of the users that exist, and lock them (see UserRepository.hold).
@@ -64,7 +62,7 @@ class BeanieUsers:
         """Remove the user; raise TryAgain if its version has changed, or Conflict if the user owns items."""
         # A unit of work that gives this user an item meanwhile holds the user, so that one of the two fails.
         if await self._items.find(owner_id=user.id):
-            raise Conflict("user-owns-items", "an account that owns items cannot be deleted")
+            raise user_owns_items()
         if not await self._users.remove(_id=user.id, version=user.version):
             raise TryAgain("the user has changed")
 
@@ -97,9 +95,7 @@ class BeanieItems:
     async def get_for_update(self, item_id: ItemId) -> Item:
         """Return the item, locked until the unit of work ends; raise NotFound."""
         row = await self._items.lock(item_id)
-        if row is None:
-            raise NotFound("item-not-found", "there is no such item")
-        return item_from(row)
+        return item_from(require(row, "item"))
 
     async def save(self, item: Item) -> None:
         """Store a changed item; raise TryAgain if the stored version is not `version - 1`."""
@@ -140,9 +136,7 @@ class BeanieTasks:
     async def get_for_update(self, task_id: TaskId) -> Task:
         """Return the task, locked until the unit of work ends; raise NotFound."""
         row = await self._tasks.lock(task_id)
-        if row is None:
-            raise NotFound("task-not-found", "there is no such task")
-        return task_from(row)
+        return task_from(require(row, "task"))
 
     async def save(self, task: Task) -> None:
         """Store a changed task; raise TryAgain if the stored version is not `version - 1`."""
@@ -182,7 +176,7 @@ class BeanieSessions:
         """Return the session, locked until the unit of work ends; raise NotFound."""
         row = await self._sessions.lock(session_id)
         if row is None:
-            raise NotFound("session-not-found", "there is no such session")
+            raise not_found("session")
         session = session_from(row)
         self._token_hashes[session.id] = session.token_hash
         return session

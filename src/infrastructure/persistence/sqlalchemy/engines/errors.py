@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from application.errors import TryAgain, Unavailable
-from domain.errors import Conflict
+from domain.user import email_taken, username_taken
 
 Classify = Callable[[Exception], Exception]
 """Returns the application's error for a driver's error, or the same error if it is not a database error."""
@@ -34,8 +34,8 @@ class ConstraintViolated(UnexpectedDriverError):
 
 
 CONSTRAINT_ERRORS: dict[str, Callable[[], Exception]] = {
-    "uq_users_email": lambda: Conflict("email-taken", "an account with this e-mail address exists"),
-    "uq_users_username": lambda: Conflict("username-taken", "an account with this username exists"),
+    "uq_users_email": email_taken,
+    "uq_users_username": username_taken,
     "uq_transfers_item_id_number": lambda: TryAgain("the item has a transfer of this number"),
 }
 """The application's error for the violation of a constraint, by the constraint's name."""

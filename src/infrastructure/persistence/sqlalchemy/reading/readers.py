@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, FromClause, Select, bindparam, null, selec
 
 from application.paging import Page, Sort, Window
 from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
-from domain.errors import NotFound
+from domain.errors import not_found
 from domain.item import ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId
@@ -108,7 +108,7 @@ class SqlUserReader:
         """Return the user; raise NotFound."""
         rows = await self.database.fetch(USER, {"id": user_id})
         if not rows:
-            raise NotFound("user-not-found", "there is no such user")
+            raise not_found("user")
         return user_from(rows[0])
 
     async def find_by_login(self, login: str) -> User | None:
@@ -133,7 +133,7 @@ class SqlItemReader:
         """Return the item with its owner's username; raise NotFound."""
         rows = await self.database.fetch(ITEM, {"id": item_id})
         if not rows:
-            raise NotFound("item-not-found", "there is no such item")
+            raise not_found("item")
         return owned_item_from(rows[0])
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
@@ -161,7 +161,7 @@ class SqlTransferReader:
         statement = transfer_page(after=window.after is not None, count=window.count)
         rows = await self.database.fetch(statement, window_parameters(window) | {"item_id": item_id})
         if not rows:
-            raise NotFound("item-not-found", "there is no such item")
+            raise not_found("item")
         return page_from(rows, transfer_from, window)
 
 
@@ -175,7 +175,7 @@ class SqlTaskReader:
         """Return the owner's task; raise NotFound if there is none or it belongs to another user."""
         rows = await self.database.fetch(TASK, {"id": task_id, "owner_id": owner_id})
         if not rows:
-            raise NotFound("task-not-found", "there is no such task")
+            raise not_found("task")
         return task_from(rows[0])
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:

@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from domain.errors import Conflict, NotFound
+from domain.errors import require
 from domain.item import Item, ItemId, Transfer
 from domain.task import Task, TaskId
-from domain.user import User, UserId
+from domain.user import User, UserId, user_owns_items
 from infrastructure.persistence.sqlalchemy.engines.errors import ConstraintViolated
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.rows import (
@@ -95,9 +95,7 @@ class SqlUsers:
     async def get_for_update(self, user_id: UserId) -> User:
         """Return the user, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(USER_FOR_UPDATE, {"id": user_id})
-        if row is None:
-            raise NotFound("user-not-found", "there is no such user")
-        return user_from(row)
+        return user_from(require(row, "user"))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
         """Return those of the users that exist, locked against changes until the unit of work ends."""
@@ -116,7 +114,7 @@ class SqlUsers:
         try:
             await self.transaction.change(REMOVE_USER, {"id": user.id, "version": user.version})
         except ConstraintViolated:  # only items refer to users without being removed with them
-            raise Conflict("user-owns-items", "an account that owns items cannot be deleted") from None
+            raise user_owns_items() from None
 
 
 class SqlItems:
@@ -132,9 +130,7 @@ class SqlItems:
     async def get_for_update(self, item_id: ItemId) -> Item:
         """Return the item, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(ITEM_FOR_UPDATE, {"id": item_id})
-        if row is None:
-            raise NotFound("item-not-found", "there is no such item")
-        return item_from(row)
+        return item_from(require(row, "item"))
 
     async def save(self, item: Item) -> None:
         """Store a changed item; raise TryAgain if the stored version is not `version - 1`.
@@ -176,9 +172,7 @@ class SqlTasks:
     async def get_for_update(self, task_id: TaskId) -> Task:
         """Return the task, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(TASK_FOR_UPDATE, {"id": task_id})
-        if row is None:
-            raise NotFound("task-not-found", "there is no such task")
-        return task_from(row)
+        return task_from(require(row, "task"))
 
     async def save(self, task: Task) -> None:
         """Store a changed task; raise TryAgain if the stored version is not `version - 1`."""

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from application.errors import TryAgain
-from domain.errors import NotFound
+from domain.errors import require
 from domain.session import LoginAttempts, Session, SessionId
 from domain.user import UserId
 from infrastructure.persistence.sqlalchemy.engines.transaction import CHANGED_MEANWHILE, Transaction
@@ -94,9 +94,7 @@ class SqlSessions:
     async def get_for_update(self, session_id: SessionId) -> Session:
         """Return the session, locked until the unit of work ends; raise NotFound."""
         row = await self.transaction.fetch_one(SESSION_FOR_UPDATE, {"id": session_id})
-        if row is None:
-            raise NotFound("session-not-found", "there is no such session")
-        return session_from(row)
+        return session_from(require(row, "session"))
 
     async def save(self, session: Session) -> None:
         """Store a changed session and its token hash; raise TryAgain if the stored version is not `version - 1`."""
