@@ -16,6 +16,7 @@ BATCH = 1_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+
 class CopyRefused(DomainError):
     """The target is in use, or the copy differs from its source."""
 

@@ -82,8 +82,8 @@ class SqlStore:
 
     async def unsafe_settings(self) -> dict[str, str]:
         """Return the engine's settings with which our promises do not hold, each with what is wrong with it."""
-        engine = sqlite if self.settings.scheme == "sqlite" else postgresql
-        return await engine.unsafe_settings(self.database)
+        ask = sqlite.unsafe_settings if self.settings.scheme == "sqlite" else postgresql.unsafe_settings
+        return await ask(self.database)
 
     async def open(self) -> None:
         """Connect; raise Unavailable if that fails."""

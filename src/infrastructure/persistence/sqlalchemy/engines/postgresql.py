@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from sqlalchemy import NullPool, column, func, select, table
+from sqlalchemy import NullPool, Select, column, func, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from application.errors import Busy, NoSpace, TryAgain, Unavailable
@@ -39,7 +39,7 @@ UNSAFE_VALUES = {
     "session_replication_role": ("replica", "foreign keys are not checked; set it to origin"),
 }
 """The values of settings with which our promises do not hold, and why."""
-SETTINGS = select(column("name"), column("setting")).select_from(table("pg_settings"))
+SETTINGS: Select[Any] = select(column("name"), column("setting")).select_from(table("pg_settings"))
 MIGRATION_LOCK = int.from_bytes(b"handover", "big")
 MIGRATION_ATTEMPTS = 60
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import AsyncAdaptedQueuePool, NullPool, event, literal_column, select
+from sqlalchemy import AsyncAdaptedQueuePool, NullPool, Select, event, literal_column, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -51,13 +51,18 @@ PRAGMAS = {"busy_timeout": str(BUSY_TIMEOUT), "journal_mode": "WAL", "synchronou
 """Executed on each new connection, in this order: changing the journal mode may have to wait for a lock."""
 
 
-SAFE_VALUES = {
+SAFE_VALUES: dict[str, tuple[set[Any], str]] = {
     "journal_mode": ({"wal"}, "reads and changes wait for each other; keep the file where SQLite can use WAL"),
     "synchronous": ({2, 3}, "a confirmed change may be lost in a crash of the machine; FULL is needed"),
     "foreign_keys": ({1}, "an item may lose its owner; ON is needed"),
 }
 """The values of pragmas with which our promises hold, and what is wrong with any other value."""
-PRAGMA_VALUES = select(*(literal_column(f"(SELECT {name} FROM pragma_{name})").label(name) for name in SAFE_VALUES))
+PRAGMA_VALUES: Select[Any] = select(
+    *(
+        select(literal_column(name)).select_from(text(f"pragma_{name}")).scalar_subquery().label(name)
+        for name in SAFE_VALUES
+    )
+)
 
 
 def open_sqlite(settings: Settings) -> Database:
