@@ -157,7 +157,7 @@ class Look:
     async def _findings_of(self, record: Record) -> list[Finding]:
         """Return what is wrong with a record and with what it refers to, except for an item's history."""
         problems = broken_rules(record, self.now())
-        with suppress(UNREADABLE):  # of a record that it refers to, which is a finding where that is looked at
+        with suppress(*UNREADABLE):  # of a record that it refers to, which is a finding where that is looked at
             problems += await self._broken_references(record)
         return [Finding(singular(type(record)), name(identity(record)), problem) for problem in problems]
 
@@ -308,7 +308,7 @@ async def read_all(
 
     If the page cannot be read as a whole, its records are read one by one.
     """
-    with suppress(UNREADABLE):
+    with suppress(*UNREADABLE):
         return await read(after, limit), False
     records: list[T] = []
     while len(records) < limit:

@@ -39,7 +39,7 @@ UNSAFE_VALUES = {
     "session_replication_role": ("replica", "foreign keys are not checked; set it to origin"),
 }
 """The values of settings with which our promises do not hold, and why."""
-SETTINGS: Select[Any] = select(column("name"), column("setting")).select_from(table("pg_settings"))
+SETTINGS: Select[Any] = select(text("name, setting")).select_from(table("pg_settings"))
 MIGRATION_LOCK = int.from_bytes(b"handover", "big")
 MIGRATION_ATTEMPTS = 60
 

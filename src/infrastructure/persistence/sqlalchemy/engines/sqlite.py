@@ -59,8 +59,8 @@ SAFE_VALUES: dict[str, tuple[set[Any], str]] = {
 """The values of pragmas with which our promises hold, and what is wrong with any other value."""
 PRAGMA_VALUES: Select[Any] = select(
     *(
-        select(literal_column(name)).select_from(text(f"pragma_{name}")).scalar_subquery().label(name)
-        for name in SAFE_VALUES
+        select(literal_column(pragma)).select_from(text(f"pragma_{pragma}")).scalar_subquery().label(pragma)
+        for pragma in SAFE_VALUES
     )
 )
 

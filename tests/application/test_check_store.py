@@ -1,0 +1,387 @@
+"""Checking a store: every corruption is found and no legal state is, also while the store changes."""
+
+import asyncio
+import random
+from contextlib import suppress
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+
+from application.errors import Unavailable
+from application.store import Store
+from application.streaming import KINDS, Record, SessionToken, label
+from application.transact import Transact
+from application.use_cases import check_store
+from application.use_cases.check_store import CheckStore, Finding, just_before, name
+from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
+from application.use_cases.users import DeleteAccount
+from domain.errors import DomainError
+from domain.item import Item, Transfer
+from domain.session import Session
+from domain.user import User
+from infrastructure.persistence.memory import MemoryStore
+from tests.support.builders import NOON, SetClock, a_session, a_transfer, a_user, an_item, new_id
+from tests.support.corruptions import CORRUPTIONS, LEGAL, World, problems_in, token_of, write_world
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_store, "PAUSE", 0)
+
+
+class MemoryEditor:
+    """Changes the tables."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store: Store = store
+        self.tables = store.tables
+
+    async def write(self, record: Record) -> None:
+        await self.store.stream.write([record])
+
+    async def remove(self, record: Record) -> None:
+        match record:
+            case User():
+                del self.tables.users[record.id]
+            case Item():
+                del self.tables.items[record.id]
+            case Transfer():
+                del self.tables.transfers[record.item_id, record.number]
+            case Session():
+                del self.tables.sessions[record.id]
+            case SessionToken():
+                del self.tables.tokens[record.token_hash]
+            case _:
+                raise NotImplementedError
+
+    async def set(self, record: Record, field: str, value: Any) -> None:
+        await self.write(replace(cast(Any, record), **{field: value}))
+
+
+@pytest.fixture
+def editor() -> MemoryEditor:
+    return MemoryEditor(MemoryStore())
+
+
+@pytest.fixture
+async def world(editor: MemoryEditor) -> World:
+    return await write_world(editor.store)
+
+
+@pytest.fixture
+def check(editor: MemoryEditor) -> CheckStore:
+    return CheckStore(editor.store, SetClock())
+
+
+@pytest.mark.parametrize("name", [name for name, one in CORRUPTIONS.items() if "memory" in one.engines])
+@pytest.mark.parametrize("page", [2, 1_000])
+async def test_a_corruption_is_found(
+    name: str, page: int, editor: MemoryEditor, world: World, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_store, "PAGE", page)
+    await CORRUPTIONS[name].spoil(editor, world)
+    diagnosis = await check()
+    assert problems_in(diagnosis, world) == sorted(CORRUPTIONS[name].problems)
+    assert diagnosis.count == len(diagnosis.findings)
+
+
+@pytest.mark.parametrize("name", LEGAL)
+@pytest.mark.parametrize("page", [1, 2, 1_000])
+async def test_a_legal_state_is_no_finding(
+    name: str, page: int, editor: MemoryEditor, world: World, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_store, "PAGE", page)
+    await LEGAL[name](editor, world)
+    diagnosis = await check()
+    assert diagnosis.findings == []
+
+
+async def test_everything_is_counted_and_reported(world: World, check: CheckStore) -> None:
+    reported: list[tuple[str, str, bool]] = []
+    diagnosis = await check(lambda phase, kind, done, total: reported.append((phase, label(kind), done >= total)))
+    assert diagnosis.checked == {
+        "users": 3,
+        "items": 2,
+        "transfers": 3,
+        "tasks": 1,
+        "sessions": 1,
+        "session tokens": 2,
+        "log-in attempts": 1,
+        "idempotency keys": 1,
+    }
+    assert reported == [("check", label(kind), True) for kind in KINDS]
+
+
+async def test_each_kind_is_reported_as_done_once(
+    world: World, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_store, "PAGE", 1)
+    done: list[str] = []
+    await check(lambda phase, kind, count, total: done.append(label(kind)) if count >= total else None)
+    assert done == [label(kind) for kind in KINDS]
+
+
+async def test_settings_are_findings(editor: MemoryEditor, check: CheckStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unsafe_settings() -> dict[str, str]:
+        return {"fsync": "is off"}
+
+    monkeypatch.setattr(editor.store, "unsafe_settings", unsafe_settings)
+    diagnosis = await check()
+    assert diagnosis.findings == [Finding("setting", "fsync", "is off")]
+    assert str(diagnosis.findings[0]) == "setting fsync: is off"
+
+
+async def test_only_the_first_findings_are_kept(editor: MemoryEditor, check: CheckStore) -> None:
+    for _ in range(check_store.MAX_FINDINGS + 5):
+        await editor.write(a_user(version=0))
+    diagnosis = await check()
+    assert len(diagnosis.findings) == check_store.MAX_FINDINGS
+    assert diagnosis.count == check_store.MAX_FINDINGS + 5
+
+
+async def test_what_is_right_at_the_second_look_is_no_finding(
+    editor: MemoryEditor, world: World, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses = []
+
+    async def mend(seconds: float) -> None:
+        pauses.append(seconds)
+        await editor.write(world.vase)
+
+    monkeypatch.setattr(check_store, "PAUSE", 7)
+    monkeypatch.setattr(asyncio, "sleep", mend)
+    await editor.write(replace(world.vase, owner_id=world.bob.id, transfers=2))
+    assert (await check()).findings == []
+    assert pauses == [7]
+
+
+async def test_a_record_that_cannot_be_read_ends_its_kind_and_nothing_else(
+    editor: MemoryEditor, world: World, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = editor.store.stream.read
+    bad = sorted([world.ada, world.grace, world.bob], key=lambda user: user.id)[1]
+
+    async def read_or_fail(kind: type[Any], after: Any, limit: int) -> list[Any]:
+        records = await read(kind, after, limit)
+        if bad in records:
+            raise ValueError("it has a field of another type")
+        return records
+
+    monkeypatch.setattr(editor.store.stream, "read", read_or_fail)
+    await editor.write(replace(world.task, title=""))
+    diagnosis = await check()
+    assert [str(finding) for finding in diagnosis.findings] == [
+        f"user (the one after {world.ada.id}): it cannot be read, so neither it nor what follows was checked",
+        f"task {world.task.id}: its title is not valid: must not be blank",
+    ]
+    assert diagnosis.checked["users"] == 1
+
+
+async def test_a_transfer_that_cannot_be_read_is_a_finding(
+    editor: MemoryEditor, world: World, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = editor.store.stream.history
+
+    async def history_or_fail(after: Any, limit: int) -> list[Any]:
+        transfers = await history(after, limit)
+        if world.transfers[0] in transfers:
+            raise KeyError("version")
+        return transfers
+
+    monkeypatch.setattr(editor.store.stream, "history", history_or_fail)
+    [finding] = (await check()).findings
+    assert (finding.kind, finding.id) == ("transfer", "(the first one)")
+
+
+async def test_a_field_of_another_type_is_a_finding(editor: MemoryEditor, world: World, check: CheckStore) -> None:
+    await editor.set(world.lamp, "version", "one")
+    [finding] = (await check()).findings
+    assert str(finding) == f"item {world.lamp.id}: one of its fields has a value of a wrong type"
+
+
+async def test_a_store_that_fails_is_no_finding(
+    editor: MemoryEditor, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> Any:
+        raise Unavailable("it does not answer")
+
+    monkeypatch.setattr(editor.store.stream, "read", fail)
+    with pytest.raises(Unavailable):
+        await check()
+
+
+async def test_memory_is_bounded(editor: MemoryEditor, check: CheckStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item with a long history is read in pages as well, and the caches do not grow without end."""
+    monkeypatch.setattr(check_store, "PAGE", 3)
+    monkeypatch.setattr(check_store, "MAX_REMEMBERED", 2)
+    limits: list[int] = []
+    history = editor.store.stream.history
+
+    async def watched(after: Any, limit: int) -> list[Transfer]:
+        limits.append(limit)
+        return await history(after, limit)
+
+    monkeypatch.setattr(editor.store.stream, "history", watched)
+    users = [a_user() for _ in range(5)]
+    await editor.store.stream.write(users)
+    for user in users:
+        session = a_session(user)
+        await editor.write(session)
+        await editor.write(token_of(session))
+    item = an_item(users[0])
+    for number in range(20):
+        to = users[(number + 1) % 5]
+        await editor.write(a_transfer(item, to))
+        item = replace(item, owner_id=to.id, version=item.version + 1, transfers=item.transfers + 1)
+    await editor.write(item)
+    for user in users:
+        await editor.write(an_item(user))
+    diagnosis = await check()
+    assert diagnosis.findings == []
+    assert diagnosis.checked["transfers"] == 20
+    assert set(limits) == {3}
+
+
+class Traffic:
+    """Tasks that change a store until they are told to stop."""
+
+    def __init__(self, store: MemoryStore, users: list[User], items: list[Item]) -> None:
+        self.store = store
+        self.users = users
+        self.items = items
+        self.clock = SetClock()
+        self.transact = Transact(store.begin, self.clock)
+        self.transfer = TransferItem(self.transact, new_id, self.clock)
+        self.chance = random.Random(1)
+        self.stopped = False
+        self.changes = 0
+
+    async def transfer_and_change(self) -> None:
+        while not self.stopped:
+            item = self.chance.choice(self.items)
+            owner = (await self.store.items.get(item.id)).item.owner_id
+            with suppress(DomainError):
+                await self.transfer(item.id, by=owner, to=self.chance.choice(self.users).id)
+                await ChangeItem(self.transact)(item.id, {"description": str(self.changes)}, by=owner)
+            await self.rest()
+
+    async def come_and_go(self) -> None:
+        """A user signs up, gets an item, gives it away or deletes it, and leaves."""
+        while not self.stopped:
+            guest = a_user()
+            session = a_session(guest)
+            async with self.store.begin() as uow:
+                await uow.users.add(guest)
+                await uow.sessions.add(session)
+                await uow.commit()
+            async with self.store.begin() as uow:
+                rotated = await uow.sessions.get_for_update(session.id)
+                rotated.rotate(session.token_hash, new_id().bytes * 2, NOON)
+                await uow.sessions.save(rotated)
+                await uow.commit()
+            create = CreateItem(self.transact, new_id, self.clock)
+            created = await create(by=guest.id, name="Gift", description=None, price=self.items[0].price)
+            if self.chance.random() < 0.5:
+                await DeleteItem(self.transact)(created.item.id, by=guest.id)
+            else:
+                await self.transfer(created.item.id, by=guest.id, to=self.users[0].id)
+            await DeleteAccount(self.transact)(guest.id, by=guest.id)
+            await self.rest()
+
+    async def rest(self) -> None:
+        self.changes += 1
+        for _ in range(self.chance.randrange(60)):
+            await asyncio.sleep(0)
+
+
+async def test_no_false_alarm_while_the_store_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are small, every read lets others run before and after, and a few items are transferred all the time."""
+    monkeypatch.setattr(check_store, "PAGE", 20)
+    store = MemoryStore()
+    users = [a_user() for _ in range(4)]
+    items = [an_item(users[0]) for _ in range(5)]
+    await store.stream.write(users)
+    await store.stream.write(items)
+    traffic, slow = Traffic(store, users, items), SlowStore(store)
+    working = [asyncio.ensure_future(work()) for work in (traffic.transfer_and_change, traffic.come_and_go) * 2]
+    changes = []
+    for _ in range(12):
+        changes.append(traffic.changes)
+        diagnosis = await CheckStore(cast(Store, slow), SetClock())()
+        assert diagnosis.findings == []
+    traffic.stopped = True
+    await asyncio.gather(*working)
+    assert all(later > earlier for earlier, later in pairwise(changes))
+    assert diagnosis.checked["transfers"] > 100
+
+
+class SlowStore:
+    """A store whose reads let other tasks run before and after."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.store = store
+        self.reads = 0
+        self.stream = self.users = self.items = self
+        self.unsafe_settings = store.unsafe_settings
+        self.count = store.stream.count
+        self.page = self.slow(store.items.page)
+        self.get = self.slow(store.users.get)
+        self.find_by_login = self.slow(store.users.find_by_login)
+        self.read = self.slow(store.stream.read)
+        self.history = self.slow(store.stream.history)
+
+    def slow(self, function: Any) -> Any:
+        async def call(*arguments: Any) -> Any:
+            self.reads += 1
+            for _ in range(self.reads % 7):
+                await asyncio.sleep(0)
+            result = await function(*arguments)
+            for _ in range(self.reads % 5):
+                await asyncio.sleep(0)
+            return result
+
+        return call
+
+
+async def test_a_user_whose_name_was_taken_over_meanwhile_is_no_finding(
+    editor: MemoryEditor, world: World, check: CheckStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bob gives his address up after his page was read, and Ada takes it, at both looks."""
+    find = editor.store.users.find_by_login
+    looks = 0
+
+    async def find_late(login: str) -> User | None:
+        nonlocal looks
+        bob = (await editor.store.stream.read(User, just_before(world.bob.id), 1))[0]
+        if login == bob.email:
+            looks += 1
+            await editor.write(replace(bob, email=f"bob{looks}@example.org", version=bob.version + 1))
+            await editor.write(replace(world.ada, email=login))
+        return await find(login)
+
+    monkeypatch.setattr(editor.store.users, "find_by_login", find_late)
+    assert (await check()).findings == []
+    assert looks
+
+
+@pytest.mark.parametrize(
+    ("id", "before"),
+    [
+        (UUID(int=0), None),
+        (UUID(int=1 << 64), UUID(int=(1 << 64) - 1)),
+        (b"\x00\x00", None),
+        (b"\x01\x00", b"\x00\xff"),
+    ],
+)
+def test_what_is_just_before(id: UUID | bytes, before: UUID | bytes | None) -> None:
+    assert just_before(id) == before
+
+
+def test_names_in_findings() -> None:
+    id = new_id()
+    assert name(id) == str(id)
+    assert name(b"\xab" * 32) == "ab" * 8  # a hash is not shown whole
+    assert name((id, "POST /items", "k")) == f"{id} POST /items k"
