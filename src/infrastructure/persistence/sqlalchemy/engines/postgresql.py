@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from sqlalchemy import NullPool, Select, column, func, select, table
+from sqlalchemy import NullPool, Select, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from application.errors import Busy, NoSpace, TryAgain, Unavailable
