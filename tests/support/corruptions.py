@@ -239,6 +239,11 @@ async def an_item_with_another_username(editor: Editor, world: World) -> None:
     await editor.set(world.lamp, "owner_username", "nobody")
 
 
+@found_as("item: one of its fields has a value of a wrong type", engines=("memory", "sqlite", "mongodb"))
+async def a_version_that_is_no_number(editor: Editor, world: World) -> None:
+    await editor.set(world.lamp, "version", "one")
+
+
 # Transfers
 
 
