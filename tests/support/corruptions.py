@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 from application.ports import KeyId
@@ -81,7 +82,7 @@ def token_of(session: Session, **fields: Any) -> SessionToken:
 
 def a_world() -> World:
     ada, grace, bob = a_user(), a_user(), a_user()
-    vase = an_item(ada)
+    lamp, vase = an_item(ada), an_item(ada)
     transfers = []
     for to in (grace, ada, grace):
         transfers.append(a_transfer(vase, to, from_user_id=vase.owner_id))
@@ -91,7 +92,7 @@ def a_world() -> World:
         ada=ada,
         grace=grace,
         bob=bob,
-        lamp=an_item(ada),
+        lamp=lamp,
         vase=vase,
         transfers=transfers,
         task=a_task(ada),
@@ -364,8 +365,13 @@ async def a_token_of_another_user(editor: Editor, world: World) -> None:
 
 
 @found_as("session token: it does not expire with its session <session>", engines=("mongodb",))
-async def a_token_that_expires_at_another_time(editor: Editor, world: World) -> None:
+async def a_token_that_expires_too_late(editor: Editor, world: World) -> None:
     await editor.write(replace(world.used, expires_at=world.used.expires_at + HOUR))
+
+
+@found_as("session token: it does not expire with its session <session>", engines=("mongodb",))
+async def a_token_that_has_expired_too_early(editor: Editor, world: World) -> None:
+    await editor.write(replace(world.used, expires_at=NOON - HOUR))
 
 
 # Log-in attempts and idempotency keys
@@ -391,11 +397,17 @@ async def the_mark_of_an_unfinished_copy(editor: Editor, world: World) -> None:
     await editor.write(replace(world.key, id=MARKER))
 
 
-LEGAL: dict[str, Spoil] = {}
+@dataclass(frozen=True)
+class LegalState:
+    change: Spoil
+    engines: tuple[str, ...]
 
 
-def legal(change: Spoil) -> Spoil:
-    LEGAL[change.__name__.replace("_", "-")] = change
+LEGAL: dict[str, LegalState] = {}
+
+
+def legal(change: Spoil, engines: tuple[str, ...] = EVERYWHERE) -> Spoil:
+    LEGAL[change.__name__.replace("_", "-")] = LegalState(change, engines)
     return change
 
 
@@ -445,3 +457,10 @@ async def a_session_was_revoked(editor: Editor, world: World) -> None:
 @legal
 async def attempts_of_which_none_is_left(editor: Editor, world: World) -> None:
     await editor.write(LoginAttempts(subject=b"t" * 32))
+
+
+@partial(legal, engines=("mongodb",))
+async def an_expired_token_was_added_during_a_purge(editor: Editor, world: World) -> None:
+    await editor.remove(world.session)
+    for token in (world.token, world.used):
+        await editor.write(replace(token, expires_at=NOON - HOUR))
