@@ -156,10 +156,19 @@ class Look:
 
     async def _findings_of(self, record: Record) -> list[Finding]:
         """Return what is wrong with a record and with what it refers to, except for an item's history."""
+        self._remember(record)
         problems = broken_rules(record, self.now())
         with suppress(*UNREADABLE):  # of a record that it refers to, which is a finding where that is looked at
             problems += await self._broken_references(record)
         return [Finding(singular(type(record)), name(identity(record)), problem) for problem in problems]
+
+    def _remember(self, record: Record) -> None:
+        """Remember that this user or session exists, for the records that refer to it."""
+        match record:
+            case User():
+                remember(self.usernames, record.id, record.username)
+            case Session():
+                remember(self.sessions, record.id, record)
 
     async def _broken_references(self, record: Record) -> list[str]:
         match record:
@@ -194,7 +203,7 @@ class Look:
                 user = await self.store.users.get(user_id)
             except NotFound:
                 return None
-            remember(self.usernames, user_id, user.username)
+            self._remember(user)
         return self.usernames[user_id]
 
     async def _missing_token(self, session: Session) -> list[str]:
@@ -216,7 +225,7 @@ class Look:
             if found is None:
                 is_left = token.expires_at <= self.now()
                 return [] if is_left else [f"its session {token.session_id} does not exist"]
-            remember(self.sessions, token.session_id, found)
+            self._remember(found)
         session = self.sessions[token.session_id]
         problems = []
         if token.user_id != session.user_id:
