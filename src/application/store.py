@@ -67,6 +67,13 @@ class Store(Protocol):
         """Remove idempotency keys, sessions and log-in attempts that have expired; return how many were removed."""
         ...
 
+    async def unsafe_settings(self) -> dict[str, str]:
+        """Return those settings of the engine with which our promises do not hold, each with what is wrong with it.
+
+        A setting that the store's user may not read is left out.
+        """
+        ...
+
     async def open(self) -> None:
         """Connect. Raise Unavailable, with a one-line message that says what to do, if the engine cannot be used."""
         ...

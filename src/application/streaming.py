@@ -4,14 +4,14 @@ Unlike the repositories, it has no business rules: versions, used tokens, stored
 items are read and written as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
 from application.ports import KeyId
-from domain.item import Item, Transfer
+from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
 from domain.task import Task
 from domain.user import User, UserId
@@ -25,6 +25,11 @@ class SessionToken:
     session_id: SessionId
     user_id: UserId
     expires_at: datetime
+
+
+NOBODY = UserId(UUID(int=0))
+NEVER = datetime.max.replace(tzinfo=UTC)
+"""The user and the expiry of a token whose session is missing, where a store has them from the session alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,20 @@ def identity(record: Record) -> Identity:
             return record.id
 
 
+MARKER = KeyId(NOBODY, "handover copy", "")
+"""A store has this key as long as it is the target of a copy that is not complete."""
+
+Report = Callable[[str, type[Record], int, int], None]
+"""Called with what is being done, the kind of the records, how many of them are done, and of how many."""
+
+
+def label(kind: type[Record]) -> str:
+    """Return the plural name of a kind of records, for messages."""
+    return {"LoginAttempts": "log-in attempts", "SessionToken": "session tokens", "StoredKey": "idempotency keys"}.get(
+        kind.__name__, f"{kind.__name__.lower()}s"
+    )
+
+
 class StoreStream(Protocol):
     """Reads and writes all records of a store. Readers and units of work may run meanwhile."""
 
@@ -73,6 +92,14 @@ class StoreStream(Protocol):
 
         They begin behind the identity `after`, or at the first record if it is None. UUIDs and bytes are sorted by
         their bytes; the order of texts depends on the engine, but is always the same.
+        """
+        ...
+
+    async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
+        """Return up to `limit` committed transfers, sorted by the bytes of their item's id, then by number.
+
+        They begin behind the item and number `after`, or with the first transfer if it is None. Those of deleted items
+        are included.
         """
         ...
 

@@ -8,6 +8,7 @@ from application.ports import Tokens
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.store import Store
 from application.transact import Transact
+from application.use_cases.check_store import CheckStore
 from application.use_cases.health import CheckWritable
 from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from application.use_cases.passwords import VerifyPassword
@@ -123,6 +124,7 @@ class Container(containers.DeclarativeContainer):
             ChangeTask: providers.Singleton(ChangeTask, transact),
             DeleteTask: providers.Singleton(DeleteTask, transact),
             CheckWritable: providers.Singleton(CheckWritable, transact, ids, now),
+            CheckStore: providers.Singleton(CheckStore, store, now),
             UserReader: store.provided.users,
             ItemReader: store.provided.items,
             TransferReader: store.provided.transfers,

@@ -8,10 +8,10 @@ import pytest
 
 from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.store import Store
-from application.streaming import KINDS, Identity, Record, StoredKey
+from application.streaming import KINDS, MARKER, Identity, Record, StoredKey
 from application.transact import Transact
 from application.use_cases import copy_store
-from application.use_cases.copy_store import MARKER, Checkpoint, CopyRefused, CopyStore
+from application.use_cases.copy_store import Checkpoint, CopyRefused, CopyStore
 from application.use_cases.items import TransferItem
 from domain.item import Item
 from domain.user import User

@@ -13,7 +13,7 @@ from interfaces.certification.database import NewDatabase
 from interfaces.cli.commands import app
 from tests.support.served import Run, environment, handover
 
-COMMANDS = ["serve", "settings", "openapi", "migrate up", "migrate down", "migrate status", "purge", "copy"]
+COMMANDS = ["serve", "settings", "openapi", "migrate up", "migrate down", "migrate status", "purge", "copy", "doctor"]
 COMMANDS += [f"users {word}" for word in ("create", "list", "activate", "deactivate")]
 
 

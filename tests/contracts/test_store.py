@@ -42,3 +42,10 @@ async def test_the_write_that_looks_for_disk_space_succeeds_and_is_purged(
     assert await CheckWritable(transact, ids, clock)()
     assert not transact.writes.out_of_space
     assert await store.purge(clock()) == 1
+
+
+async def test_unsafe_settings_are_lines_by_name(store: Store) -> None:
+    for name, problem in (await store.unsafe_settings()).items():
+        assert name
+        assert problem
+        assert "\n" not in name + problem

@@ -18,7 +18,7 @@ from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.certification.database import Database
 from interfaces.certification.overlapping import insert
-from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_user, an_item
+from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
 from interfaces.testing.clock_and_ids import SetClock
 
 HOUR = timedelta(hours=1)
@@ -120,6 +120,32 @@ async def test_what_was_read_is_written_elsewhere(
         request = IdempotentRequest(KEY, fingerprint, lambda _: b"")
         with idempotent(request), pytest.raises(expected):
             await Transact(store.begin, clock)(lambda uow: uow.users.add(a_user()))
+
+
+async def test_the_history_is_sorted_by_item_and_number(
+    store: Store, begin: Begin, world: tuple[Item, Session], ada: User, grace: User
+) -> None:
+    kept, _ = world
+    other = an_item(ada)
+    await insert(begin, other)
+    for number in (2, 10, 1, 9):  # as numbers, not as texts, and not in the order of their ids
+        await store.stream.write([a_transfer(other, grace, number=number, version=number + 1)])
+    everything = sorted(
+        await store.stream.read(Transfer, None, 100), key=lambda transfer: (transfer.item_id, transfer.number)
+    )
+    assert len(everything) == 7
+    assert [transfer.number for transfer in everything if transfer.item_id == other.id] == [1, 2, 9, 10]
+    for limit in (1, 2, 3, 100):
+        found: list[Transfer] = []
+        while page := await store.stream.history((found[-1].item_id, found[-1].number) if found else None, limit):
+            assert len(page) <= limit
+            found += page
+        assert found == everything
+    assert await store.stream.history((kept.id, 1), 1) == [
+        transfer for transfer in everything if (transfer.item_id, transfer.number) == (kept.id, 2)
+    ]
+    last = everything[-1]
+    assert await store.stream.history((last.item_id, 2**31 - 1), 1) == []
 
 
 async def test_a_written_record_replaces_the_one_before(store: Store, begin: Begin, ada: User) -> None:

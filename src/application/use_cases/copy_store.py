@@ -1,27 +1,20 @@
 """Copying a whole store to another one, on any engine."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from application.ports import KeyId
 from application.store import Store
-from application.streaming import KINDS, Identity, Record, StoredKey, StoreStream, identity
+from application.streaming import KINDS, MARKER, Identity, Record, Report, StoredKey, StoreStream, identity, label
 from domain.errors import DomainError
-from domain.user import UserId
 
 BATCH = 1_000
 """Records that are in memory at once."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MARKER = KeyId(UserId(UUID(int=0)), "handover copy", "")
-"""The target has this key as long as its copy is not complete. Its answer is the Checkpoint."""
-
-Report = Callable[[str, type[Record], int, int], None]
-"""Called after each batch with `copy`, `verify source` or `verify target`, the kind, how many are done, of how many."""
 
 
 class CopyRefused(DomainError):
@@ -81,7 +74,8 @@ class Digest:
 class CopyStore:
     """Copy everything from one store to another, and verify it. Return how many records there are of each kind.
 
-    - The target is empty, or has an unfinished copy of the same source, which is then continued.
+    - The target is empty, or has an unfinished copy of the same source, which is then continued. Until the copy is
+      complete, the target has the key MARKER, whose answer is the Checkpoint.
     - Everything is copied as it is: ids, versions, history, password hashes, tokens, idempotency keys and answers.
     - At the end all records of both stores are read and compared. If the source has changed meanwhile, the copy is not
       complete, and the next one begins from the start.
@@ -90,6 +84,7 @@ class CopyStore:
     source: Store
     target: Store
     report: Report = lambda phase, kind, done, total: None
+    """Called after each batch with `copy`, `verify source` or `verify target`."""
 
     async def __call__(self, source_name: str) -> dict[str, int]:
         """`source_name` identifies the source, so that an unfinished copy is only continued from the same one."""
@@ -160,10 +155,3 @@ async def batches(stream: StoreStream, kind: type[Record], after: Identity | Non
     while batch := await stream.read(kind, after, BATCH):
         yield batch
         after = identity(batch[-1])
-
-
-def label(kind: type[Record]) -> str:
-    """Return the plural name of a kind of records, for messages."""
-    return {"LoginAttempts": "log-in attempts", "SessionToken": "session tokens", "StoredKey": "idempotency keys"}.get(
-        kind.__name__, f"{kind.__name__.lower()}s"
-    )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from infrastructure.container import build_container, load_settings
-from interfaces.cli import certify, copy, migrate, users
+from interfaces.cli import certify, copy, doctor, migrate, users
 from interfaces.cli.store import open_container
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ def purge() -> None:
 
 app.command(epilog="Example: handover copy sqlite:///handover.db postgresql://handover@localhost/handover")(copy.copy)
 app.command(epilog="Example: handover certify --url papyrus:///tmp/empty")(certify.certify)
+app.command(epilog="Example: handover doctor --json")(doctor.doctor)
 
 
 @app.command(epilog="Example: handover settings --json")

@@ -2,19 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
-from time import monotonic
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from application.errors import Unavailable
 from application.store import Store
-from application.streaming import Record
-from application.use_cases.copy_store import CopyStore, label
+from application.use_cases.copy_store import CopyStore
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from interfaces.cli.progress import progress
 from interfaces.cli.store import check_durable
 
 
@@ -52,7 +49,7 @@ async def _copy(source: Settings, target: Settings) -> dict[str, int]:
             raise Unavailable(
                 f"the schema of {target.masked_url} is {schema.found}, not {schema.needed}: name an empty store"
             )
-        with _progress() as report:
+        with progress() as report:
             return await CopyStore(from_store, to_store, report)(source.location)
 
 
@@ -65,53 +62,3 @@ async def _opened(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
-
-
-def _progress() -> "AbstractContextManager[Bars | Lines]":
-    """Return what reports progress to stderr: bars on a terminal, else a line for each kind of records."""
-    console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else nullcontext(Lines())
-
-
-class Lines:
-    """Prints a line when all records of a kind have been copied, or verified."""
-
-    def __init__(self) -> None:
-        self.began = monotonic()
-
-    def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
-        """Report that so many records have been done, of so many."""
-        if done >= total:
-            seconds = monotonic() - self.began
-            typer.echo(f"{phase}: {done:,} {label(kind)}, {seconds:.1f} s since the start", err=True)
-
-
-class Bars:
-    """Shows a bar per phase and kind of records, with the rate and the time left."""
-
-    def __init__(self, console: Console) -> None:
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self.tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> "Bars":
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
-        """Report that so many records have been done, of so many."""
-        name = f"{phase}: {label(kind)}"
-        if name not in self.tasks:
-            self.tasks[name] = self.progress.add_task(name, total=total, rate="")
-        task = self.tasks[name]
-        speed = self.progress.tasks[task].speed
-        self.progress.update(task, completed=done, rate=f"{speed:,.0f}/s" if speed else "")

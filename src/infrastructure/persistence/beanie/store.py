@@ -25,6 +25,7 @@ from infrastructure.persistence.beanie.reading.readers import (
     BeanieTransferReader,
     BeanieUserReader,
 )
+from infrastructure.persistence.beanie.server_settings import unsafe_settings
 from infrastructure.persistence.beanie.stream import BeanieStream
 from infrastructure.persistence.beanie.writing.transaction import LockQueue
 from infrastructure.persistence.beanie.writing.unit_of_work import BeanieUnitOfWork
@@ -48,6 +49,7 @@ class BeanieStore:
     )
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._connection = Connection(settings)
         self._limiter = CapacityLimiter(settings.pool_size, settings.pool_timeout)
         self._locks = KeyedLock()
@@ -117,6 +119,10 @@ class BeanieStore:
             for kind in (KeyDocument, SessionDocument, AttemptsDocument):
                 removed += (await self._connection.collection(kind).delete_many(expired)).deleted_count
         return removed
+
+    async def unsafe_settings(self) -> dict[str, str]:
+        """Return the server's settings with which our promises do not hold, each with what is wrong with it."""
+        return await unsafe_settings(self._connection, self._settings.request_deadline)
 
     async def open(self) -> None:
         """Connect; raise Unavailable if that fails."""

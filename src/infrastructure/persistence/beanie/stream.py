@@ -11,7 +11,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from application.ports import KeyId
 from application.streaming import Identity, R, Record, SessionToken, StoredKey
-from domain.item import Item, Transfer
+from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session
 from domain.task import Task
 from domain.user import User, UserId
@@ -63,6 +63,20 @@ class BeanieStream:
         async with self._connection.reading():
             found = self._connection.collection(mapping.document).find(query, sort=[("_id", 1)], limit=limit)
             return [mapping.record_from(row) for row in await found.to_list()]
+
+    async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
+        """Return the next transfers, sorted by item and number, in one or two ranges of their index."""
+        transfers = self._connection.collection(documents.TransferDocument)
+        queries: list[dict[str, Any]] = [{}]
+        if after is not None:
+            queries = [{"item_id": after[0], "number": {"$gt": after[1]}}, {"item_id": {"$gt": after[0]}}]
+        found: list[rows.Row] = []
+        async with self._connection.reading():
+            for query in queries:
+                if len(found) < limit:
+                    page = transfers.find(query, sort=[("item_id", 1), ("number", 1)], limit=limit - len(found))
+                    found += await page.to_list()
+        return [rows.transfer_from(row) for row in found]
 
     async def write(self, records: Sequence[Record]) -> None:
         """Store the records as they are, in one transaction."""

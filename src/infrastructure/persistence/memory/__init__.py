@@ -60,6 +60,10 @@ class MemoryStore:
         delete_rows(tables.attempts, idle)
         return len(keys) + len(sessions) + len(idle)
 
+    async def unsafe_settings(self) -> dict[str, str]:
+        """Return nothing: there are no settings."""
+        return {}
+
     async def open(self) -> None:
         """Do nothing."""
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
-from application.streaming import Identity, R, Record, SessionToken, StoredKey, identity
-from domain.item import Item, Transfer
+from application.streaming import NEVER, Identity, R, Record, SessionToken, StoredKey, identity
+from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session
 from domain.task import Task
 from domain.user import User
@@ -27,6 +27,11 @@ class MemoryStream:
         records = sorted(self._all(kind), key=identity)
         return [copy(record) for record in records if after is None or identity(record) > after][:limit]  # type: ignore[operator]
 
+    async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
+        """Return the next transfers, sorted by item and number."""
+        transfers = self.tables.transfers
+        return [transfers[position] for position in sorted(transfers) if after is None or position > after][:limit]
+
     def _all(self, kind: type[Any]) -> list[Any]:
         tables = self.tables
         if kind is SessionToken:
@@ -35,10 +40,9 @@ class MemoryStream:
                     token_hash=token_hash,
                     session_id=session_id,
                     user_id=user_id,
-                    expires_at=tables.sessions[session_id].expires_at,
+                    expires_at=tables.sessions[session_id].expires_at if session_id in tables.sessions else NEVER,
                 )
                 for token_hash, (session_id, user_id) in tables.tokens.items()
-                if session_id in tables.sessions
             ]
         if kind is StoredKey:
             return [

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from application.ports import KeyId
 from application.readers import OwnedItem
-from application.streaming import SessionToken, StoredKey
+from application.streaming import NEVER, NOBODY, SessionToken, StoredKey
 from domain.item import Item, Transfer
 from domain.session import LoginAttempts, Session
 from domain.task import Task, TaskStatus
@@ -170,8 +170,8 @@ def token_from(row: Row) -> SessionToken:
     return SessionToken(
         token_hash=row["token_hash"],
         session_id=row["session_id"],
-        user_id=row["user_id"],
-        expires_at=row["expires_at"],
+        user_id=row["user_id"] or NOBODY,
+        expires_at=row["expires_at"] or NEVER,
     )
 
 

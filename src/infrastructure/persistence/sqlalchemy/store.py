@@ -9,8 +9,7 @@ from sqlalchemy import literal, select
 
 from application.store import Capabilities, Schema, Store
 from infrastructure.persistence.sqlalchemy import schema
-from infrastructure.persistence.sqlalchemy.engines.postgresql import open_postgresql
-from infrastructure.persistence.sqlalchemy.engines.sqlite import open_sqlite
+from infrastructure.persistence.sqlalchemy.engines import postgresql, sqlite
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.purge import REMOVALS
 from infrastructure.persistence.sqlalchemy.reading.readers import (
@@ -54,7 +53,7 @@ class SqlStore:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.capabilities = SQLITE if settings.scheme == "sqlite" else POSTGRESQL
-        self.database = (open_sqlite if settings.scheme == "sqlite" else open_postgresql)(settings)
+        self.database = (sqlite.open_sqlite if settings.scheme == "sqlite" else postgresql.open_postgresql)(settings)
         self.users = SqlUserReader(self.database)
         self.items = SqlItemReader(self.database)
         self.transfers = SqlTransferReader(self.database)
@@ -80,6 +79,11 @@ class SqlStore:
             while keys := await self.database.fetch(removal, {"at": at}):
                 removed += len(keys)
         return removed
+
+    async def unsafe_settings(self) -> dict[str, str]:
+        """Return the engine's settings with which our promises do not hold, each with what is wrong with it."""
+        ask = sqlite.unsafe_settings if self.settings.scheme == "sqlite" else postgresql.unsafe_settings
+        return await ask(self.database)
 
     async def open(self) -> None:
         """Connect; raise Unavailable if that fails."""

@@ -9,7 +9,7 @@ from sqlalchemy import Select, Table, bindparam, func, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from application.streaming import Identity, R, Record, SessionToken, StoredKey
-from domain.item import Item, Transfer
+from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session
 from domain.task import Task
 from domain.user import User
@@ -65,9 +65,20 @@ def page_of(table: Table, *, after: bool) -> Select[Any]:
     keys = [*table.primary_key.columns]
     statement: Select[Any] = select(table)
     if table is session_tokens:
-        statement = select(table, sessions.c.user_id, sessions.c.expires_at).join(sessions)
+        statement = select(table, sessions.c.user_id, sessions.c.expires_at).outerjoin(sessions)
     if after:
         position = (bindparam(f"after_{number}", type_=key.type) for number, key in enumerate(keys))
+        statement = statement.where(tuple_(*keys) > tuple_(*position))
+    return statement.order_by(*keys).limit(bindparam("limit"))
+
+
+@cache
+def history_page(*, after: bool) -> Select[Any]:
+    """Return the statement for the next transfers by item and number, behind the parameters `item_id` and `number`."""
+    keys = transfers.c.item_id, transfers.c.number
+    statement = select(transfers)
+    if after:
+        position = (bindparam(key.name, type_=key.type) for key in keys)
         statement = statement.where(tuple_(*keys) > tuple_(*position))
     return statement.order_by(*keys).limit(bindparam("limit"))
 
@@ -104,6 +115,14 @@ class SqlStream:
         mapping = MAPPINGS[kind]
         found = await self.database.fetch(page_of(mapping.table, after=after is not None), parameters)
         return [mapping.record_from(row) for row in found]
+
+    async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
+        """Return the next transfers, sorted by item and number."""
+        parameters: dict[str, Any] = {"limit": limit}
+        if after is not None:
+            parameters |= {"item_id": after[0], "number": after[1]}
+        found = await self.database.fetch(history_page(after=after is not None), parameters)
+        return [rows.transfer_from(row) for row in found]
 
     async def write(self, records: Sequence[Record]) -> None:
         """Store the records as they are, in one transaction."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-from sqlalchemy import NullPool, func, select
+from sqlalchemy import NullPool, Select, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from application.errors import Busy, NoSpace, TryAgain, Unavailable
@@ -28,10 +28,18 @@ from infrastructure.persistence.sqlalchemy.engines.errors import (
 from infrastructure.persistence.sqlalchemy.engines.postgresql_address import parse_address
 from infrastructure.settings import Settings
 
-__all__ = ["PostgresDialect", "change_schema", "open_postgresql"]
+__all__ = ["PostgresDialect", "change_schema", "open_postgresql", "unsafe_settings"]
 
 SECONDS_BEYOND_DEADLINE = 0.5
 """The server's own limits come this much later than the request's deadline, which cancels a statement first."""
+UNSAFE_VALUES = {
+    "fsync": ("off", "a crash of the machine may lose confirmed changes or damage the database; set it to on"),
+    "full_page_writes": ("off", "a crash of the machine may damage the database; set it to on"),
+    "synchronous_commit": ("off", "a crash of the server may lose confirmed changes; set it to on"),
+    "session_replication_role": ("replica", "foreign keys are not checked; set it to origin"),
+}
+"""The values of settings with which our promises do not hold, and why."""
+SETTINGS: Select[Any] = select(text("name, setting")).select_from(table("pg_settings"))
 MIGRATION_LOCK = int.from_bytes(b"handover", "big")
 MIGRATION_ATTEMPTS = 60
 
@@ -59,6 +67,16 @@ def open_postgresql(settings: Settings) -> Database:
     limiter = CapacityLimiter(settings.pool_size + settings.pool_overflow, settings.pool_timeout)
     pool = ConnectionPool(engine, limiter)
     return Database(driver, readers=pool, writers=pool, pre_ping=settings.pool_pre_ping)
+
+
+async def unsafe_settings(database: Database) -> dict[str, str]:
+    """Return the settings with which our promises do not hold, as they are in effect for our sessions."""
+    values = {row["name"]: row["setting"] for row in await database.fetch(SETTINGS, {})}
+    return {
+        name: f"is {unsafe}: {consequence}"
+        for name, (unsafe, consequence) in UNSAFE_VALUES.items()
+        if values.get(name) == unsafe
+    }
 
 
 async def change_schema(settings: Settings, change: SchemaChange) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import AsyncAdaptedQueuePool, NullPool, event
+from sqlalchemy import AsyncAdaptedQueuePool, NullPool, Select, event, literal_column, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -42,13 +42,27 @@ from infrastructure.persistence.sqlalchemy.engines.errors import (
 from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Misconfigured, Settings
 
-__all__ = ["SqliteDialect", "change_schema", "open_sqlite"]
+__all__ = ["SqliteDialect", "change_schema", "open_sqlite", "unsafe_settings"]
 
 OLDEST_VERSION = (3, 35)
 """The first version with RETURNING."""
 
 PRAGMAS = {"busy_timeout": str(BUSY_TIMEOUT), "journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
 """Executed on each new connection, in this order: changing the journal mode may have to wait for a lock."""
+
+
+SAFE_VALUES: dict[str, tuple[set[Any], str]] = {
+    "journal_mode": ({"wal"}, "reads and changes wait for each other; keep the file where SQLite can use WAL"),
+    "synchronous": ({2, 3}, "a confirmed change may be lost in a crash of the machine; FULL is needed"),
+    "foreign_keys": ({1}, "an item may lose its owner; ON is needed"),
+}
+"""The values of pragmas with which our promises hold, and what is wrong with any other value."""
+PRAGMA_VALUES: Select[Any] = select(
+    *(
+        select(literal_column(pragma)).select_from(text(f"pragma_{pragma}")).scalar_subquery().label(pragma)
+        for pragma in SAFE_VALUES
+    )
+)
 
 
 def open_sqlite(settings: Settings) -> Database:
@@ -72,6 +86,16 @@ def open_sqlite(settings: Settings) -> Database:
     # More threads than cores only contend with each other: with ten instead of two, a page takes a fifth longer.
     readers = pool(min(settings.pool_size, max(2, CORES)), settings.pool_overflow)
     return Database(AiosqliteDriver(path), readers=readers, writers=pool(1, 0), pre_ping=False)
+
+
+async def unsafe_settings(database: Database) -> dict[str, str]:
+    """Return the pragmas with which our promises do not hold, as they are in effect on a connection of the pool."""
+    [row] = await database.fetch(PRAGMA_VALUES, {})
+    return {
+        name: f"is {row[name]}: {consequence}"
+        for name, (safe, consequence) in SAFE_VALUES.items()
+        if row[name] not in safe
+    }
 
 
 async def change_schema(settings: Settings, change: SchemaChange) -> None:

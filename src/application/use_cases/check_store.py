@@ -1,0 +1,375 @@
+"""Checking that a store keeps the rules of the domain, while servers use it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+from application.paging import Position, Sort, Window
+from application.ports import Clock
+from application.readers import ItemFilter
+from application.store import Store
+from application.streaming import KINDS, Identity, R, Record, Report, SessionToken, identity, label
+from application.use_cases.record_rules import UNREADABLE, broken_end, broken_link, broken_rules
+from domain.errors import NotFound
+from domain.item import Item, ItemId, Transfer
+from domain.session import Session, SessionId
+from domain.task import Task
+from domain.text import normalize_identifier
+from domain.user import User, UserId
+
+T = TypeVar("T")
+P = TypeVar("P")
+
+PAGE = 1_000
+"""Records that are read at once. A second look reads twice as many, in case some have been added in between."""
+PAUSE = 0.5
+"""Seconds before a second look."""
+MAX_FINDINGS = 100
+MAX_REMEMBERED = 100_000
+"""Users and sessions that are remembered, so that they need not be looked up again."""
+HIGHEST_NUMBER = 2**31 - 1
+"""No transfer has a higher number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the store that the rules do not allow. The texts contain neither names nor secrets."""
+
+    kind: str
+    """`setting`, or the kind of the record, in the singular."""
+    id: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}: {self.problem}"
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """How many records of each kind were checked, and the first MAX_FINDINGS of what was found, which is `count`."""
+
+    checked: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Count the findings, and keep them as long as there are not too many."""
+        for finding in findings:
+            self.count += 1
+            if len(self.findings) < MAX_FINDINGS:
+                self.findings.append(finding)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStore:
+    """Check all records of the store and the settings of its engine; nothing is changed.
+
+    - Servers may use the store meanwhile. What looks wrong is read again after a pause, and is a finding only if it
+      still looks wrong then.
+    - Records are read in pages, so the memory that is needed does not depend on the size of the store.
+    - Legal states are no findings: the history of deleted items and users, keys of deleted callers, and whatever has
+      expired and was not purged yet.
+    """
+
+    store: Store
+    now: Clock
+
+    async def __call__(self, report: Report = lambda phase, kind, done, total: None) -> Diagnosis:
+        """`report` is called with `check`. Transfers are checked together with their items."""
+        diagnosis = Diagnosis()
+        unsafe = await self.store.unsafe_settings()
+        diagnosis.add(Finding("setting", name, problem) for name, problem in unsafe.items())
+        look = Look(self.store, self.now)
+        for kind in KINDS:
+            if kind is not Transfer:
+                await self._check(kind, look, diagnosis, report)
+        return diagnosis
+
+    async def _check(self, kind: type[Record], look: "Look", diagnosis: Diagnosis, report: Report) -> None:
+        """Check all records of one kind, page by page."""
+        kinds = [kind, Transfer] if kind is Item else [kind]
+        totals = {each: await self.store.stream.count(each) for each in kinds}
+        after, more = None, True
+        while more:
+            page = await look.at(kind, after, PAGE)
+            diagnosis.add(await self._confirmed(page, kind, after))
+            after, more = page.last, page.more
+            for each in kinds:
+                done = look.seen[each]
+                report("check", each, done, max(totals[each], done + 1) if more else done)
+                diagnosis.checked[label(each)] = done
+
+    async def _confirmed(self, page: "Page", kind: type[Record], after: Identity | None) -> list[Finding]:
+        """Return those findings of a page that a second look has as well."""
+        if not page.findings:
+            return []
+        await asyncio.sleep(PAUSE)
+        again = await Look(self.store, self.now).at(kind, after, 2 * PAGE)
+        still_there = set(again.findings)
+        return [finding for finding in page.findings if finding in still_there]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page of records has shown: its findings, its last record, and whether more records can be read."""
+
+    findings: list[Finding]
+    last: Identity | None
+    more: bool
+
+
+class Look:
+    """Looks at pages of records, and remembers the users and sessions that it has seen to exist.
+
+    Each record is read before what it refers to. That exists as long as the record does, and its id is never used
+    again. So a record that is read again and still refers to something that was missing before is wrong.
+    """
+
+    def __init__(self, store: Store, now: Clock) -> None:
+        self.store = store
+        self.now = now
+        self.seen: dict[type[Record], int] = dict.fromkeys(KINDS, 0)
+        self.usernames: dict[UserId, str] = {}
+        self.sessions: dict[SessionId, Session] = {}
+
+    async def at(self, kind: type[Record], after: Any, limit: int) -> Page:
+        """Look at the next records of a kind and at what they refer to, for items including their history."""
+
+        async def read(after: Identity | None, limit: int) -> list[Record]:
+            return await self.store.stream.read(kind, after, limit)
+
+        records, unreadable = await read_all(read, identity, after, limit)
+        self.seen[kind] += len(records)
+        findings = [finding for record in records for finding in await self._findings_of(record)]
+        last = identity(records[-1]) if records else after
+        more = len(records) == limit
+        if unreadable:
+            findings.append(unreadable_after(kind, last))
+        if kind is Item:
+            items = [record for record in records if isinstance(record, Item)]
+            findings += await self._shown_wrongly(items, after)
+            findings += await self._history(items, after, last if more or unreadable else None)
+        return Page(findings, last, more)
+
+    async def _findings_of(self, record: Record) -> list[Finding]:
+        """Return what is wrong with a record and with what it refers to, except for an item's history."""
+        self._remember(record)
+        problems = broken_rules(record, self.now())
+        with suppress(*UNREADABLE):  # of a record that it refers to, which is a finding where that is looked at
+            problems += await self._broken_references(record)
+        return [Finding(singular(type(record)), name(identity(record)), problem) for problem in problems]
+
+    def _remember(self, record: Record) -> None:
+        """Remember that this user or session exists, for the records that refer to it."""
+        match record:
+            case User():
+                remember(self.usernames, record.id, record.username)
+            case Session():
+                remember(self.sessions, record.id, record)
+
+    async def _broken_references(self, record: Record) -> list[str]:
+        match record:
+            case User():
+                return await self._taken_names(record)
+            case Item() | Task():
+                return await self._missing_user("owner", record.owner_id)
+            case Session():
+                return await self._missing_user("user", record.user_id) + await self._missing_token(record)
+            case SessionToken():
+                return await self._wrong_session(record)
+        return []
+
+    async def _taken_names(self, user: User) -> list[str]:
+        """Return which of the user's names belong to another user as well, in any spelling."""
+        problems = []
+        for what, text in ("e-mail address", user.email), ("username", user.username):
+            found = await self.store.users.find_by_login(normalize_identifier(text))
+            if found is not None and found.id != user.id:
+                current = await self._find(User, user.id)
+                if current is not None and current.version == user.version:  # else the name may have changed before
+                    problems.append(f"user {found.id} has the same {what}")
+        return problems
+
+    async def _missing_user(self, what: str, user_id: UserId) -> list[str]:
+        return [] if await self._username(user_id) is not None else [f"its {what} {user_id} does not exist"]
+
+    async def _username(self, user_id: UserId) -> str | None:
+        """Return the user's name, which never changes; None if there is no such user."""
+        if user_id not in self.usernames:
+            try:
+                user = await self.store.users.get(user_id)
+            except NotFound:
+                return None
+            self._remember(user)
+        return self.usernames[user_id]
+
+    async def _missing_token(self, session: Session) -> list[str]:
+        """Return what is wrong with the session's current token. After their expiry, tokens are purged first."""
+        if session.expires_at <= self.now():
+            return []
+        token = await self._find(SessionToken, session.token_hash)
+        if token is None:
+            return ["its current token is not among the stored tokens"]
+        return [] if token.session_id == session.id else [f"its current token belongs to session {token.session_id}"]
+
+    async def _wrong_session(self, token: SessionToken) -> list[str]:
+        """Return what is wrong between a token and its session.
+
+        A token without a session that has expired is legal: it is left for the next purge.
+        """
+        if token.session_id not in self.sessions:
+            found = await self._find(Session, token.session_id)
+            if found is None:
+                is_left = token.expires_at <= self.now()
+                return [] if is_left else [f"its session {token.session_id} does not exist"]
+            self._remember(found)
+        session = self.sessions[token.session_id]
+        problems = []
+        if token.user_id != session.user_id:
+            problems.append(f"it does not belong to the user of its session {session.id}")
+        if token.expires_at != session.expires_at:
+            problems.append(f"it does not expire with its session {session.id}")
+        return problems
+
+    async def _shown_wrongly(self, items: list[Item], after: ItemId | None) -> list[Finding]:
+        """Return findings for items that the API shows with another username than their owner has.
+
+        An adapter may store a copy of the username with each item.
+        """
+        if not items:
+            return []
+        position = None if after is None else Position(after, after)
+        window = Window(limit=len(items), after=position, count=False)
+        try:
+            page = await self.store.items.page(ItemFilter(), Sort("id"), window)
+        except UNREADABLE:
+            return []  # an item or an owner, which is a finding where that is looked at
+        findings = []
+        for owned in page.items:
+            username = await self._username(owned.item.owner_id)
+            if username is not None and owned.owner_username != username:
+                problem = "it is shown with another username than its owner has"
+                findings.append(Finding("item", name(owned.item.id), problem))
+        return findings
+
+    async def _history(self, items: list[Item], after: ItemId | None, last: Any) -> list[Finding]:
+        """Return findings for the transfers of all items whose ids follow `after`, up to `last` or to the end.
+
+        Other items in this range have been deleted, or were added after the items were read.
+        """
+        by_id = {item.id: item for item in items}
+        numbers: dict[ItemId, int] = {}
+        findings: list[Finding] = []
+        previous: Transfer | None = None
+        position, more = None if after is None else (after, HIGHEST_NUMBER), True
+        while more:
+            page, unreadable = await read_all(self.store.stream.history, place, position, PAGE)
+            transfers = [transfer for transfer in page if last is None or transfer.item_id <= last]
+            for transfer in transfers:
+                if previous is not None and previous.item_id != transfer.item_id:
+                    previous = None
+                findings += self._findings_of_transfer(previous, transfer, by_id.get(transfer.item_id))
+                if transfer.item_id in by_id:
+                    numbers[transfer.item_id] = transfer.number
+                previous = transfer
+            self.seen[Transfer] += len(transfers)
+            if unreadable:
+                return [*findings, unreadable_after(Transfer, place(page[-1])[0] if page else after)]
+            more = len(transfers) == PAGE
+            position = place(page[-1]) if page else None
+        return findings + self._wrong_counts(items, numbers)
+
+    def _findings_of_transfer(self, previous: Transfer | None, transfer: Transfer, item: Item | None) -> list[Finding]:
+        """Return what is wrong with a transfer, with the one before, and with its item unless that was deleted."""
+        in_history = [*broken_link(previous, transfer), *(broken_end(item, transfer) if item else ())]
+        return [
+            *(Finding("transfer", name(transfer.id), problem) for problem in broken_rules(transfer, self.now())),
+            *(Finding("item", name(transfer.item_id), problem) for problem in in_history),
+        ]
+
+    def _wrong_counts(self, items: list[Item], numbers: dict[ItemId, int]) -> list[Finding]:
+        """Return findings for items that count fewer or more transfers than their last one has as its number.
+
+        The history was read after the items, so it may have newer transfers. At a second look the item counts these,
+        so that this is not found again.
+        """
+        return [
+            Finding(
+                "item",
+                name(item.id),
+                f"it counts {item.transfers} transfers, but its history ends with number {numbers.get(item.id, 0)}",
+            )
+            for item in items
+            if numbers.get(item.id, 0) != item.transfers
+        ]
+
+    async def _find(self, kind: type[R], id: UUID | bytes) -> R | None:
+        """Return the record of this kind and identity as it is now, or None."""
+        found = await self.store.stream.read(kind, just_before(id), 1)
+        return found[0] if found and identity(found[0]) == id else None
+
+
+async def read_all(
+    read: Callable[[P | None, int], Awaitable[list[T]]], position: Callable[[T], P], after: P | None, limit: int
+) -> tuple[list[T], bool]:
+    """Return the next records, and whether the one that follows them cannot be read.
+
+    If the page cannot be read as a whole, its records are read one by one.
+    """
+    with suppress(*UNREADABLE):
+        return await read(after, limit), False
+    records: list[T] = []
+    while len(records) < limit:
+        try:
+            one = await read(after, 1)
+        except UNREADABLE:
+            return records, True
+        if not one:
+            break
+        records += one
+        after = position(one[0])
+    return records, False
+
+
+def place(transfer: Transfer) -> tuple[ItemId, int]:
+    """Return the place of a transfer in the history of all items."""
+    return transfer.item_id, transfer.number
+
+
+def just_before(id: UUID | bytes) -> UUID | bytes | None:
+    """Return the identity before this one, where bytes have the same length; None if there is none."""
+    number = id.int if isinstance(id, UUID) else int.from_bytes(id)
+    if number == 0:
+        return None
+    return UUID(int=number - 1) if isinstance(id, UUID) else (number - 1).to_bytes(len(id))
+
+
+def remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    """Store a value in a cache, which is emptied when it is full."""
+    if len(cache) >= MAX_REMEMBERED:
+        cache.clear()
+    cache[key] = value
+
+
+def singular(kind: type[Record]) -> str:
+    """Return the name of one record of a kind, for findings."""
+    return label(kind).removesuffix("s")
+
+
+def name(id: Identity | None) -> str:
+    """Return an identity as findings name it. Hashes are cut short."""
+    match id:
+        case bytes():
+            return id.hex()[:16]
+        case tuple():
+            return " ".join(map(str, id))
+    return str(id)
+
+
+def unreadable_after(kind: type[Record], last: Identity | None) -> Finding:
+    """Return the finding for a record that cannot be read, so that its own identity is not known."""
+    where = "(the first one)" if last is None else f"(the one after {name(last)})"
+    return Finding(singular(kind), where, "it cannot be read, so neither it nor what follows was checked")

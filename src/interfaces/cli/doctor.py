@@ -1,0 +1,67 @@
+"""The command `handover doctor`, which checks a store while servers use it."""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from application.errors import Unavailable
+from application.store import Store
+from application.use_cases.check_store import CheckStore, Diagnosis
+from interfaces.cli.progress import progress
+from interfaces.cli.store import open_container
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
+    """Check that the store keeps all rules, and that its engine's settings are safe; exit with 1 if not.
+
+    Nothing is changed, and servers may go on. Whatever is found is read again before it is listed.
+    """
+    diagnosis = asyncio.run(_check())
+    if as_json:
+        print(json.dumps(_as_json(diagnosis), indent=2))
+    else:
+        _print(diagnosis)
+    if diagnosis.count:
+        print(f"handover: {_problems(diagnosis.count)}: see the list on stdout", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+async def _check() -> Diagnosis:
+    async with open_container() as (_, use_cases):
+        store: Store = use_cases[Store]
+        schema = await store.schema()
+        if not schema.is_current:
+            raise Unavailable(
+                f"the schema is {schema.found or 'missing'}, and {schema.needed} is needed: run `handover migrate up`"
+            )
+        check: CheckStore = use_cases[CheckStore]
+        with progress() as report:
+            return await check(report)
+
+
+def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
+    return {
+        "healthy": not diagnosis.count,
+        "checked": diagnosis.checked,
+        "count": diagnosis.count,
+        "findings": [asdict(finding) for finding in diagnosis.findings],
+    }
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    for name, count in diagnosis.checked.items():
+        print(f"{name + ':':18} {count:>10,}")
+    for finding in diagnosis.findings:
+        print(finding)
+    if (rest := diagnosis.count - len(diagnosis.findings)) > 0:
+        print(f"and {rest:,} more")
+    if not diagnosis.count:
+        print("Checked; no problem was found.")
+
+
+def _problems(count: int) -> str:
+    return "1 problem was found" if count == 1 else f"{count:,} problems were found"

@@ -1,0 +1,60 @@
+"""Progress of commands that read a whole store: bars on a terminal, plain lines in a pipe."""
+
+from contextlib import AbstractContextManager, nullcontext
+from time import monotonic
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from application.streaming import Record, label
+
+
+def progress() -> "AbstractContextManager[Bars | Lines]":
+    """Return what reports progress to stderr: bars on a terminal, else a line for each kind of records."""
+    console = Console(stderr=True)
+    return Bars(console) if console.is_terminal else nullcontext(Lines())
+
+
+class Lines:
+    """Prints a line when all records of a kind are done."""
+
+    def __init__(self) -> None:
+        self.began = monotonic()
+
+    def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
+        """Report that so many records have been done, of so many."""
+        if done >= total:
+            seconds = monotonic() - self.began
+            typer.echo(f"{phase}: {done:,} {label(kind)}, {seconds:.1f} s since the start", err=True)
+
+
+class Bars:
+    """Shows a bar per phase and kind of records, with the rate and the time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
+        """Report that so many records have been done, of so many."""
+        name = f"{phase}: {label(kind)}"
+        if name not in self.tasks:
+            self.tasks[name] = self.progress.add_task(name, total=total, rate="")
+        task = self.tasks[name]
+        speed = self.progress.tasks[task].speed
+        self.progress.update(task, completed=done, rate=f"{speed:,.0f}/s" if speed else "")
