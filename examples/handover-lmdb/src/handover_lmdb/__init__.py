@@ -1,0 +1,104 @@
+"""An adapter for Handover that keeps all data in LMDB. The ports describe what each method does."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from application.store import Capabilities, Schema, Store
+from application.streaming import Identity, R, Record, SessionToken, StoredKey, identity
+from domain.item import Transfer
+from domain.session import LoginAttempts, Session
+from handover_lmdb.readers import ItemReader, TaskReader, TransferReader, UserReader
+from handover_lmdb.records import Database, history_key, record_key
+from handover_lmdb.unit_of_work import LmdbUnitOfWork
+from infrastructure.settings import Settings
+
+SCHEMA_KEY, REVISION = b"schema", "1"
+
+
+class LmdbStream:
+    """The StoreStream."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def count(self, kind: type[Record]) -> int:
+        with self.database.read() as records:
+            return sum(1 for _ in records.entries(record_key(kind, b"")))
+
+    async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
+        with self.database.read() as records:
+            return [*islice(records.scan(kind, b"" if after is None else record_key(kind, after)), limit)]
+
+    async def history(self, after: tuple[UUID, int] | None, limit: int) -> list[Transfer]:
+        with self.database.read() as records:
+            return [*islice(records.history(b"history:", b"" if after is None else history_key(*after)), limit)]
+
+    async def write(self, written: Sequence[Record]) -> None:
+        async with self.database.write() as records:
+            for record in written:
+                records.put(record)
+            records.transaction.commit()
+
+
+class LmdbStore:
+    """The Store."""
+
+    capabilities = Capabilities(
+        durable=True, processes="one-machine", writers="one", conflicts="wait", seconds_to_release_locks=0
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(folder)
+        self.users, self.items = UserReader(self.database), ItemReader(self.database)
+        self.transfers, self.tasks = TransferReader(self.database), TaskReader(self.database)
+        self.stream = LmdbStream(self.database)
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[LmdbUnitOfWork]:
+        async with self.database.write() as records:
+            yield LmdbUnitOfWork(records)
+
+    async def purge(self, at: datetime) -> int:
+        removed = 0
+        async with self.database.write() as records:
+            for kind in StoredKey, Session, SessionToken, LoginAttempts:
+                for record in [one for one in records.scan(kind) if one.expires_at <= at]:
+                    records.delete(kind, identity(record))
+                    removed += kind is not SessionToken
+            records.transaction.commit()
+        return removed
+
+    async def open(self) -> None:
+        self.database.open()
+
+    async def close(self) -> None:
+        self.database.close()
+
+    async def schema(self) -> Schema:
+        with self.database.read() as records:
+            found = records.transaction.get(SCHEMA_KEY)
+        return Schema(found=found and found.decode(), needed=REVISION)
+
+    async def upgrade(self) -> None:
+        async with self.database.write() as records:
+            records.transaction.put(SCHEMA_KEY, REVISION.encode())
+            records.transaction.commit()
+
+    async def downgrade(self) -> None:
+        async with self.database.write() as records:
+            for key, _ in [*records.entries(b"")]:
+                records.transaction.delete(key)
+            records.transaction.commit()
+
+    async def unsafe_settings(self) -> dict[str, str]:
+        return {}
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store in the folder that the URL names, not opened yet. This is the adapter's entry point."""
+    return LmdbStore(Path(urlsplit(settings.database_url).path[1:]).absolute())
