@@ -26,6 +26,16 @@ class SessionToken:
     user_id: UserId
     expires_at: datetime
 
+    @classmethod
+    def of(cls, session: Session) -> "SessionToken":
+        """Return the record of the session's current token."""
+        return cls(
+            token_hash=session.token_hash,
+            session_id=session.id,
+            user_id=session.user_id,
+            expires_at=session.expires_at,
+        )
+
 
 NOBODY = UserId(UUID(int=0))
 NEVER = datetime.max.replace(tzinfo=UTC)

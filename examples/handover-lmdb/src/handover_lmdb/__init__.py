@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -12,19 +13,16 @@ from application.store import Capabilities, Schema, Store
 from application.streaming import Identity, R, Record, SessionToken, StoredKey, identity
 from domain.item import Transfer
 from domain.session import LoginAttempts, Session
-from handover_lmdb.readers import ItemReader, TaskReader, TransferReader, UserReader
-from handover_lmdb.records import Database, history_key, record_key
-from handover_lmdb.unit_of_work import LmdbUnitOfWork
+from handover_lmdb.records import Database, UsesDatabase, history_key, record_key
+from handover_lmdb.repositories import ItemReader, LmdbUnitOfWork, TaskReader, TransferReader, UserReader
 from infrastructure.settings import Settings
 
 SCHEMA_KEY, REVISION = b"schema", "1"
+EXPIRING: tuple[type[Any], ...] = (StoredKey, Session, SessionToken, LoginAttempts)
 
 
-class LmdbStream:
+class LmdbStream(UsesDatabase):
     """The StoreStream."""
-
-    def __init__(self, database: Database) -> None:
-        self.database = database
 
     async def count(self, kind: type[Record]) -> int:
         with self.database.read() as records:
@@ -57,6 +55,7 @@ class LmdbStore:
         self.users, self.items = UserReader(self.database), ItemReader(self.database)
         self.transfers, self.tasks = TransferReader(self.database), TaskReader(self.database)
         self.stream = LmdbStream(self.database)
+        self.open, self.close = self.database.open, self.database.close
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[LmdbUnitOfWork]:
@@ -66,18 +65,12 @@ class LmdbStore:
     async def purge(self, at: datetime) -> int:
         removed = 0
         async with self.database.write() as records:
-            for kind in StoredKey, Session, SessionToken, LoginAttempts:
+            for kind in EXPIRING:
                 for record in [one for one in records.scan(kind) if one.expires_at <= at]:
                     records.delete(kind, identity(record))
                     removed += kind is not SessionToken
             records.transaction.commit()
         return removed
-
-    async def open(self) -> None:
-        self.database.open()
-
-    async def close(self) -> None:
-        self.database.close()
 
     async def schema(self) -> Schema:
         with self.database.read() as records:

@@ -6,26 +6,25 @@ A record is stored as JSON under its kind and identity. Index entries hold the k
 import asyncio
 import fcntl
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import UUID
 
 import lmdb
 import msgspec
+
 from application.errors import NoSpace, Unavailable
-from application.streaming import Identity, R, Record, identity
+from application.streaming import Identity, Record, identity
 from domain.item import Transfer
 from domain.user import User
 
-MAX_BYTES = 2**36
-"""The size of the mapping into memory. The file itself grows as needed."""
-SECONDS_TO_POLL = 0.005
-"""How often a process tries to get the lock that another process holds."""
+R = TypeVar("R")
 
 
-def record_key(kind: type[Record], identity: Identity) -> bytes:
+def record_key(kind: type[Any], identity: Identity) -> bytes:
     """Return the key of a record. LMDB sorts keys by their bytes, and allows 511 of them, so texts are hashed."""
     match identity:
         case UUID():
@@ -49,18 +48,15 @@ def history_key(item_id: UUID, number: int) -> bytes:
 
 def index_keys(record: Record) -> list[bytes]:
     """Return the keys of all index entries of this record."""
-    match record:
-        case User():
-            return [name_key(record.email), name_key(record.username)]
-        case Transfer():
-            return [history_key(record.item_id, record.number)]
-    return []
+    if isinstance(record, User):
+        return [name_key(record.email), name_key(record.username)]
+    return [history_key(record.item_id, record.number)] if isinstance(record, Transfer) else []
 
 
 class Records:
     """The records in one transaction."""
 
-    def __init__(self, transaction: lmdb.Transaction) -> None:
+    def __init__(self, transaction: Any) -> None:
         self.transaction = transaction
 
     def get(self, kind: type[R], identity: Identity) -> R | None:
@@ -87,10 +83,8 @@ class Records:
         """Yield the keys with this prefix that follow `after`, and their values."""
         cursor = self.transaction.cursor()
         if cursor.set_range(max(prefix, after)):
-            for key, value in islice(cursor, cursor.key() == after, None):
-                if not key.startswith(prefix):
-                    return
-                yield key, value
+            behind = islice(cursor, cursor.key() == after, None)
+            yield from takewhile(lambda entry: entry[0].startswith(prefix), behind)
 
     def put(self, record: Record) -> None:
         """Store the record in place of the one with the same identity."""
@@ -114,13 +108,13 @@ class Database:
         self.folder = folder
         self.turn = asyncio.Lock()
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Open the folder, and create it if it does not exist; raise Unavailable if its parent does not."""
         with translated_errors():
-            self.environment = lmdb.open(str(self.folder), map_size=MAX_BYTES)
+            self.environment = lmdb.open(str(self.folder), map_size=2**36)  # the file itself grows as needed
         self.lock_file = (self.folder / "writer.lock").open("w")
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the database."""
         self.lock_file.close()
         self.environment.close()
@@ -135,24 +129,17 @@ class Database:
     async def write(self) -> AsyncIterator[Records]:
         """Begin a write transaction as soon as no other one is open; abort it at the end unless it was committed."""
         async with self.turn:
-            while not self._lock():
-                await asyncio.sleep(SECONDS_TO_POLL)
+            while True:
+                with suppress(BlockingIOError):  # LMDB has a lock, too, but waiting for it would block the event loop
+                    fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                await asyncio.sleep(0.005)
             try:
                 with translated_errors(), self.environment.begin(write=True) as transaction:
-                    try:
-                        yield Records(transaction)
-                    finally:
-                        transaction.abort()
+                    yield Records(transaction)
+                    transaction.abort()
             finally:
                 fcntl.flock(self.lock_file, fcntl.LOCK_UN)
-
-    def _lock(self) -> bool:
-        """Try to get the lock between processes. LMDB has one too, but waiting for it would block the event loop."""
-        try:
-            fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 @contextmanager
@@ -160,7 +147,13 @@ def translated_errors() -> Iterator[None]:
     """Raise Unavailable instead of LMDB's errors."""
     try:
         yield
-    except (lmdb.MapFullError, lmdb.DiskError) as error:
-        raise NoSpace(f"LMDB has no space left: {error}") from error
     except lmdb.Error as error:
-        raise Unavailable(f"LMDB cannot be used: {error}") from error
+        full = isinstance(error, (lmdb.MapFullError, lmdb.DiskError))
+        raise (NoSpace if full else Unavailable)(f"LMDB: {error}") from error
+
+
+class UsesDatabase:
+    """Base class of the readers and the stream."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database

@@ -156,13 +156,6 @@ def document_of_session(session: Session) -> SessionDocument:
     )
 
 
-def document_of_token(session: Session) -> TokenDocument:
-    """Return the document of the session's current token. It expires with the session."""
-    return TokenDocument(
-        id=session.token_hash, session_id=session.id, user_id=session.user_id, expires_at=session.expires_at
-    )
-
-
 def attempts_from(row: Row) -> LoginAttempts:
     return LoginAttempts(
         subject=row["_id"], failed=tuple(row["failed"]), pending=tuple(row["pending"]), version=row["version"]
@@ -196,7 +189,7 @@ def token_from(row: Row) -> SessionToken:
     )
 
 
-def document_of_session_token(token: SessionToken) -> TokenDocument:
+def document_of_token(token: SessionToken) -> TokenDocument:
     return TokenDocument(
         id=token.token_hash, session_id=token.session_id, user_id=token.user_id, expires_at=token.expires_at
     )

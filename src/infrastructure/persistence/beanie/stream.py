@@ -35,7 +35,7 @@ MAPPINGS: dict[type[Any], Mapping] = {
     Transfer: Mapping(documents.TransferDocument, rows.transfer_from, rows.document_of_transfer),
     Task: Mapping(documents.TaskDocument, rows.task_from, rows.document_of_task),
     Session: Mapping(documents.SessionDocument, rows.session_from, rows.document_of_session),
-    SessionToken: Mapping(documents.TokenDocument, rows.token_from, rows.document_of_session_token),
+    SessionToken: Mapping(documents.TokenDocument, rows.token_from, rows.document_of_token),
     LoginAttempts: Mapping(documents.AttemptsDocument, rows.attempts_from, rows.document_of_attempts),
     StoredKey: Mapping(documents.KeyDocument, rows.stored_key_from, rows.document_of_stored_key),
 }

@@ -1,6 +1,7 @@
 """The repositories of a unit of work, by aggregate."""
 
 from application.errors import TryAgain
+from application.streaming import SessionToken
 from domain.errors import not_found, require
 from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
@@ -200,7 +201,7 @@ class BeanieSessions:
 
     async def _add_token(self, session: Session) -> None:
         """Store the session's current token hash."""
-        await self._tokens.insert(document_of_token(session))
+        await self._tokens.insert(document_of_token(SessionToken.of(session)))
         self._token_hashes[session.id] = session.token_hash
 
 

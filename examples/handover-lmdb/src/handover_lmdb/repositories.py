@@ -1,18 +1,20 @@
-"""The unit of work and its repositories. No other unit of work is open, so nothing that one has read can change."""
+"""The readers, and the repositories of a unit of work. As only one is open, nothing that it has read can change."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from application.errors import KeyReused, TryAgain
+from application.paging import Page, Sort, Window, page_of
 from application.ports import KeyId
+from application.readers import ItemFilter, ItemOrder, OwnedItem, TaskFilter, TaskOrder
 from application.streaming import SessionToken, StoredKey, identity
 from domain.errors import require
-from domain.item import Item, Transfer
+from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId
-from domain.task import Task
+from domain.task import Task, TaskId
 from domain.user import User, UserId, email_taken, user_owns_items, username_taken
-from handover_lmdb.records import Records, history_key, name_key
+from handover_lmdb.records import Records, UsesDatabase, history_key, name_key
 
 E = TypeVar("E", User, Item, Task, Session)
 
@@ -27,14 +29,13 @@ class Repository:
 class Versioned(Repository, Generic[E]):
     """A repository of entities with an id and a version."""
 
-    kind: ClassVar[type[Any]]
+    kind: type[E]
 
     async def add(self, entity: E) -> None:
         self._put(entity)
 
     async def get_for_update(self, id: Any) -> E:
-        found: E = require(self.records.get(self.kind, id), self.kind.__name__.lower())
-        return found
+        return require(self.records.get(self.kind, id), self.kind.__name__.lower())
 
     async def save(self, entity: E) -> None:
         self._check_version(entity, entity.version - 1)
@@ -115,14 +116,14 @@ class Sessions(Versioned[Session]):
             self.records.put(session)
 
     async def remove_all(self, user_id: UserId) -> None:
-        for kind in Session, SessionToken:
+        kinds: tuple[type[Any], ...] = (Session, SessionToken)
+        for kind in kinds:
             for record in [one for one in self.records.scan(kind) if one.user_id == user_id]:
                 self.records.delete(kind, identity(record))
 
     def _put(self, session: Session) -> None:
-        owner = {"session_id": session.id, "user_id": session.user_id, "expires_at": session.expires_at}
         self.records.put(session)
-        self.records.put(SessionToken(token_hash=session.token_hash, **owner))
+        self.records.put(SessionToken.of(session))
 
 
 class Attempts(Repository):
@@ -166,3 +167,60 @@ class LmdbUnitOfWork:
 
     async def commit(self) -> None:
         self.records.transaction.commit()
+
+
+class UserReader(UsesDatabase):
+    """The UserReader."""
+
+    async def get(self, user_id: UserId) -> User:
+        with self.database.read() as records:
+            return require(records.get(User, user_id), "user")
+
+    async def find_by_login(self, login: str) -> User | None:
+        with self.database.read() as records:
+            return records.find(User, name_key(login))
+
+    async def page(self, window: Window) -> Page[User]:
+        with self.database.read() as records:
+            return page_of(records.scan(User), lambda user: (user.id, user.id), False, window)
+
+
+class ItemReader(UsesDatabase):
+    """The ItemReader."""
+
+    async def get(self, item_id: ItemId) -> OwnedItem:
+        with self.database.read() as records:
+            return self._with_owner(records, require(records.get(Item, item_id), "item"))
+
+    async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
+        with self.database.read() as records:
+            rows = (item for item in records.scan(Item) if filter.matches(item))
+            page = page_of(rows, lambda item: (getattr(item, sort.by), item.id), sort.descending, window)
+            return Page([self._with_owner(records, item) for item in page.items], page.more, page.total)
+
+    def _with_owner(self, records: Records, item: Item) -> OwnedItem:
+        return OwnedItem(item, require(records.get(User, item.owner_id), "user").username)
+
+
+class TransferReader(UsesDatabase):
+    """The TransferReader."""
+
+    async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
+        with self.database.read() as records:
+            require(records.get(Item, item_id), "item")
+            rows = records.history(history_key(item_id, 0)[:-8])
+            return page_of(rows, lambda transfer: (transfer.number, transfer.id), False, window)
+
+
+class TaskReader(UsesDatabase):
+    """The TaskReader."""
+
+    async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
+        with self.database.read() as records:
+            task = records.get(Task, task_id)
+        return require(task if task and task.owner_id == owner_id else None, "task")
+
+    async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
+        with self.database.read() as records:
+            rows = (task for task in records.scan(Task) if filter.matches(task))
+            return page_of(rows, lambda task: (getattr(task, sort.by), task.id), sort.descending, window)
