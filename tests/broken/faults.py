@@ -1,6 +1,7 @@
 """Adapters that are right but for one fault each, and the contract tests that must notice it.
 
-A fault spoils a store as it is opened. Those that only need the ports are also tried on SQLite.
+A fault spoils a store as it is opened. Those that only need the ports are also tried on SQLite and on the
+LMDB adapter in `examples`.
 """
 
 import asyncio
@@ -551,7 +552,7 @@ class BrokenAdapter:
 BROKEN_ADAPTERS = {
     f"{engine}-{name}": BrokenAdapter(engine, fault)
     for name, fault in FAULTS.items()
-    for engine in ("memory", *["sqlite"] * fault.through_the_ports)
+    for engine in ("memory", *["sqlite", "lmdb"] * fault.through_the_ports)
 }
 
 

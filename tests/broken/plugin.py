@@ -12,7 +12,7 @@ from application.store import Store
 from interfaces.certification import overlapping
 from interfaces.certification.database import OpenStore
 from tests.broken.faults import BROKEN_ADAPTERS, Spoil, noticing
-from tests.support.engines import ENGINES, Engine, selected
+from tests.support.engines import ENGINES, Engine, lmdb, lmdb_adapter, selected
 
 if TYPE_CHECKING:
     from infrastructure.settings import Settings
@@ -31,6 +31,7 @@ def spoilt(adapter: OpenStore, spoil: Spoil) -> OpenStore:
     return open_store
 
 
+ENGINES["lmdb"] = Engine(lmdb_adapter, lmdb)
 for name, adapter in BROKEN_ADAPTERS.items():
     sound = ENGINES[adapter.engine]
     ENGINES[name] = Engine(spoilt(sound.adapter, adapter.fault.spoil), sound.running)

@@ -1,20 +1,13 @@
 """The contract tests bite: an adapter with a fault fails those that are there to notice it; one without passes them."""
 
-import json
 import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.broken.faults import BROKEN_ADAPTERS, noticing
+from tests.broken.run import Outcomes, outcomes_of
 from tests.support import engines
-
-ROOT = Path(__file__).parents[2]
-
-Outcomes = dict[str, dict[str, list[str]]]
-
 
 SOUND = [engine for engine in ("memory", "sqlite") if engine in engines.selected()]
 BROKEN = [name for name, adapter in BROKEN_ADAPTERS.items() if adapter.engine in SOUND]
@@ -23,24 +16,8 @@ BROKEN = [name for name, adapter in BROKEN_ADAPTERS.items() if adapter.engine in
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     """Of the same test functions as ever, in one run of their own."""
-    written = tmp_path_factory.mktemp("broken") / "outcomes.json"
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "tests.broken.plugin", "tests/contracts"],
-        cwd=ROOT,
-        env=os.environ
-        | {
-            "ENGINES": " ".join([*SOUND, *BROKEN]),
-            "BROKEN_OUTCOMES": str(written),
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        },
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == pytest.ExitCode.TESTS_FAILED, run.stdout
-    outcomes: Outcomes = json.loads(written.read_text())
-    return outcomes
+    folder, path = tmp_path_factory.mktemp("broken"), {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return outcomes_of([*SOUND, *BROKEN], folder, sys.executable, os.environ | path)
 
 
 @pytest.mark.parametrize("adapter", SOUND)

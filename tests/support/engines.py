@@ -58,6 +58,13 @@ def beanie_adapter(settings: "Settings") -> Store:
     return beanie.open_store(settings)
 
 
+def lmdb_adapter(settings: "Settings") -> Store:
+    """Of the package in `examples`, which is installed in some tests alone."""
+    from infrastructure.container import open_store
+
+    return open_store(settings)
+
+
 # Servers
 
 
@@ -162,6 +169,20 @@ async def mongodb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
                         yield database
                 finally:
                     await client.drop_database(name)
+
+        yield new_database
+
+
+@asynccontextmanager
+async def lmdb(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
+    with TemporaryDirectory(prefix="handover-lmdb-") as folder:
+
+        def new_database() -> AbstractAsyncContextManager[Database]:
+            async def empty(database: Database) -> None:
+                await database.store.downgrade()
+                await database.store.upgrade()
+
+            return opened(settings_for(f"lmdb:///{folder}/{_new_name()}"), adapter, empty)
 
         yield new_database
 

@@ -1,0 +1,69 @@
+"""The LMDB adapter in `examples` is certified where only wheels are installed, and its planted faults are found."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.broken.faults import BROKEN_ADAPTERS, noticing
+from tests.broken.run import Outcomes, outcomes_of
+from tests.support.wheels import EXAMPLE, ROOT, install_wheels, variables
+
+BROKEN = [name for name, adapter in BROKEN_ADAPTERS.items() if adapter.engine == "lmdb"]
+SECONDS = 600
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return install_wheels(tmp_path_factory.mktemp("wheels"), ROOT, EXAMPLE)
+
+
+def test_the_adapter_is_certified(python: Path, tmp_path: Path) -> None:
+    run = subprocess.run(
+        [python, "-m", "interfaces.cli.main", "certify", "--url", "lmdb:///empty.lmdb", "--json"],
+        cwd=tmp_path,
+        env=variables(),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    certificate = json.loads(run.stdout)
+    assert (certificate["adapter"], certificate["certified"]) == ("lmdb", True)
+    contracts = [*(ROOT / "tests" / "contracts").rglob("test_*.py")]
+    assert len(certificate["promises"]) == len(contracts)
+    assert all(capability["verified"] for capability in certificate["capabilities"].values())
+
+
+def test_nothing_of_the_checkout_is_on_the_path(python: Path, tmp_path: Path) -> None:
+    code = (
+        "import interfaces.certification.plugin as plugin, handover_lmdb; print(plugin.SUITE, handover_lmdb.__file__)"
+    )
+    printed = subprocess.run(
+        [python, "-c", code], cwd=tmp_path, env=variables(), capture_output=True, text=True, check=True
+    )
+    assert [word for word in printed.stdout.split() if not word.startswith(str(python.parents[1]))] == []
+
+
+@pytest.fixture(scope="session")
+def outcomes(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
+    return outcomes_of(["lmdb", *BROKEN], tmp_path_factory.mktemp("broken"), str(python), variables())
+
+
+def test_the_adapter_without_a_fault_passes(outcomes: Outcomes) -> None:
+    assert outcomes["lmdb"].keys() == noticing("lmdb")
+    assert {outcome for seen in outcomes["lmdb"].values() for outcome in seen} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "test"), [(adapter, test) for adapter in BROKEN for test in sorted(noticing(adapter))]
+)
+def test_a_fault_is_noticed(adapter: str, test: str, outcomes: Outcomes) -> None:
+    assert "noticed" in outcomes[adapter][test]
+
+
+def test_the_example_is_small() -> None:
+    files = [file for file in EXAMPLE.rglob("*") if file.suffix in {".py", ".toml", ".md"}]
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 500
