@@ -1,5 +1,6 @@
 """Conversions between rows of the tables and entities of the domain."""
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -157,13 +158,18 @@ def attempts_from(row: Row) -> LoginAttempts:
     )
 
 
+def expiry_of(attempts: LoginAttempts) -> datetime:
+    """Return the time from which none of the attempts counts any more."""
+    return max((*attempts.failed, *attempts.pending), default=EPOCH) + ATTEMPT_WINDOW
+
+
 def row_from_attempts(attempts: LoginAttempts) -> dict[str, Any]:
     return {
         "subject": attempts.subject,
         "failed": attempts.failed,
         "pending": attempts.pending,
         "version": attempts.version,
-        "expires_at": max((*attempts.failed, *attempts.pending), default=EPOCH) + ATTEMPT_WINDOW,
+        "expires_at": expiry_of(attempts),
     }
 
 

@@ -56,9 +56,7 @@ class VersionedModel(TableModel):
 
 def children(back_populates: str) -> Any:
     """Return a relationship to the rows that refer to this one."""
-    return Relationship(
-        back_populates=back_populates, passive_deletes="all", sa_relationship_kwargs={"lazy": "raise"}
-    )
+    return Relationship(back_populates=back_populates, passive_deletes="all", sa_relationship_kwargs={"lazy": "raise"})
 
 
 def parent(back_populates: str) -> Any:
