@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from application.paging import Page, Sort, Window
 from infrastructure.persistence.sqlalchemy.reading.paging import (
@@ -38,9 +39,9 @@ class Listing(Generic[M, T]):
         values = {name: value for name, value in given.items() if value is not None}
         filters = {name: self.filters[name] for name in values}
         async with sessions.reading() as session:
-            parameters = window_parameters(window) | values
-            rows = (await session.scalars(self._page(filters, sort, after=window.after is not None), parameters)).all()
-            total = await session.scalar(count_rows(self._all(filters)).select(), values) if window.count else None
+            page = self._page(filters, sort, after=window.after is not None)
+            rows = (await session.exec(page, params=window_parameters(window) | values)).scalars().all()
+            total = (await session.exec(self._count(filters), params=values)).one() if window.count else None
         return Page(
             items=[self.entity_from(row) for row in rows[: window.limit]], more=len(rows) > window.limit, total=total
         )
@@ -57,6 +58,6 @@ class Listing(Generic[M, T]):
         )
         return page.options(*self.load)
 
-    def _all(self, filters: Filters) -> Any:
-        """Return the SELECT for all rows of the list."""
-        return select(self.model).where(*conditions(filters))
+    def _count(self, filters: Filters) -> SelectOfScalar[int]:
+        """Return the SELECT for the number of rows of the list, up to COUNT_LIMIT."""
+        return select(count_rows(select(self.model).where(*conditions(filters))))

@@ -31,7 +31,7 @@ class SqlModelKeys:
         row = KeyRow(**_identity(key), fingerprint=fingerprint, answer=None, expires_at=at + lifetime)
         await self._limit_waiting(max(1, int(max_wait * 1000)))  # 0 would mean no limit
         try:
-            claimed = (await self.session.scalars(self._claim(row, at))).one_or_none()
+            claimed = (await self.session.exec(self._claim(row, at))).scalar_one_or_none()
         except LockTimeout:
             raise KeyInFlight("another unit of work holds the key") from None
         await self._limit_waiting(0)

@@ -75,8 +75,8 @@ class SqlModelAttempts:
             .on_conflict_do_update(index_elements=[AttemptsRow.subject], set_={"version": AttemptsRow.version})
             .returning(AttemptsRow)
         )
-        rows = await self.session.scalars(locking, execution_options={"populate_existing": True})
-        found = {row.subject: row for row in rows}
+        result = await self.session.exec(locking, execution_options={"populate_existing": True})
+        found = {row.subject: row for row in result.scalars()}
         return [attempts_from(found[subject]) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
