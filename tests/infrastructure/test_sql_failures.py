@@ -163,7 +163,7 @@ async def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(st
     committing = asyncio.create_task(insert(store.begin, a_user()))
     terminate = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'"
+        " WHERE datname = current_database() AND query IN ('COMMIT', 'COMMIT;') AND state = 'active'"
     )
     while not committing.done():
         await execute(store, terminate)  # nothing, until the commit has begun

@@ -5,8 +5,9 @@ queries. Events do the rest: they begin SQLite's transactions, translate errors 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import ExceptionContext
@@ -14,6 +15,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from application.errors import Busy, OutcomeUnknown, TryAgain, Unavailable
 from infrastructure.capacity_limiter import CapacityLimiter
@@ -23,6 +25,8 @@ from infrastructure.persistence.sqlalchemy.engines.errors import (
     UnexpectedDriverError,
     translate_errors,
 )
+
+T = TypeVar("T")
 
 FAILED = "handover_failed"
 """The entry in a connection's `info` that says whether a statement of its transaction has failed."""
@@ -84,16 +88,25 @@ class Sessions:
             event.listen(engine.sync_engine, "checkout", self._check)
         self.transactional = self._transactional(database.writers.engine, isolation)
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncSession]:
-        """Open a session whose statements are no part of a transaction; raise Busy on a conflict with a transaction."""
-        async with _limited(self.database.readers.limiter), AsyncSession(self.database.readers.engine) as session:
+    async def fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None = None) -> Sequence[T]:
+        """Execute a query in a session of its own, outside any transaction, and return all results.
+
+        It is sent a second time on another connection if the first had ended. Raise Busy on a conflict with a
+        transaction.
+        """
+        try:
             try:
-                with translate_errors(self.database.driver.classify):
-                    await session.connection()
-                yield session
-            except TryAgain:
-                raise Busy("the store is too busy to answer") from None
+                return await self._fetch(statement, parameters)
+            except ConnectionLost:
+                return await self._fetch(statement, parameters)
+        except TryAgain:
+            raise Busy("the store is too busy to answer") from None
+
+    async def _fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None) -> Sequence[T]:
+        async with _limited(self.database.readers.limiter), AsyncSession(self.database.readers.engine) as session:
+            with translate_errors(self.database.driver.classify):
+                await session.connection()
+            return (await session.exec(statement, params=parameters)).all()
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Transaction]:

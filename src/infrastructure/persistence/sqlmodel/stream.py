@@ -61,8 +61,7 @@ class SqlModelStream:
 
     async def count(self, kind: type[Record]) -> int:
         """Return the number of records of this kind."""
-        async with self.sessions.reading() as session:
-            return (await session.exec(select(func.count()).select_from(MAPPINGS[kind].model))).one()
+        return (await self.sessions.fetch(select(func.count()).select_from(MAPPINGS[kind].model)))[0]
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
         """Return the next records of this kind, sorted by their identity."""
@@ -71,8 +70,7 @@ class SqlModelStream:
         statement = select(mapping.model).options(*mapping.load).order_by(*keys).limit(limit)
         if after is not None:
             statement = statement.where(tuple_(*keys) > (after if isinstance(after, tuple) else (after,)))
-        async with self.sessions.reading() as session:
-            return [mapping.record_from(row) for row in await session.exec(statement)]
+        return [mapping.record_from(row) for row in await self.sessions.fetch(statement)]
 
     async def write(self, records: Sequence[Record]) -> None:
         """Store the records as they are, in one transaction."""

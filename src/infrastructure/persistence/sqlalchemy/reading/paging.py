@@ -26,6 +26,7 @@ from infrastructure.persistence.sqlalchemy.reading.planner_hints import NotIndex
 from infrastructure.persistence.sqlalchemy.rows import Row
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Select[Any])
 
 POSITION_PARAMETERS = ("after", "after_id")
 
@@ -38,12 +39,12 @@ Filters = Mapping[str, tuple[Column, Comparison]]
 
 
 def paginate(
-    rows: Select[Any],
+    rows: S,
     *keys: Column,
     after: bool,
     descending: bool = False,
     order_first_by: Sequence[Column] = (),
-) -> Select[Any]:
+) -> S:
     """Restrict a SELECT to one page.
 
     `keys` are the columns to order by; the last one must be unique, so that the order is total. With `after=True` the
@@ -84,7 +85,7 @@ def page_query(
     order_first_by = [str(column.key) for column, compare in filters.values() if compare is equals_any_of_one]
     keys = ["id"] if sort.by == "id" else [sort.by, "id"]
     page = paginate(
-        filtered(table, filters, sort, after=after),
+        filtered(select(table), filters, sort, after=after),
         *(table.c[key] for key in keys),
         after=after,
         descending=sort.descending,
@@ -104,8 +105,8 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     return [compare(column, bindparam(name, type_=column.type)) for name, (column, compare) in filters.items()]
 
 
-def filtered(table: Any, filters: Filters, sort: Sort[Any], *, after: bool) -> Select[Any]:
-    """Return the filtered rows of a table or model, so that SQLite reads them through the index with the sort order.
+def filtered(rows: S, filters: Filters, sort: Sort[Any], *, after: bool) -> S:
+    """Add the conditions to a SELECT, in a form that makes SQLite read the index that has the sort order.
 
     Columns that this index does not begin with, or that do not bound the sorted range, are marked as NotIndexed.
     """
@@ -119,7 +120,7 @@ def filtered(table: Any, filters: Filters, sort: Sort[Any], *, after: bool) -> S
         compare(column if bounds_the_index(column, compare) else NotIndexed(column), bindparam(name, type_=column.type))
         for name, (column, compare) in filters.items()
     ]
-    return select(table).where(*bounding)
+    return rows.where(*bounding)
 
 
 def count_rows(rows: Select[Any]) -> ScalarSelect[int]:

@@ -1,6 +1,6 @@
 """Pages of lists, as rows of a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -38,19 +38,16 @@ class Listing(Generic[M, T]):
         """Return a page of the rows that match the given filters; a filter that is None is no condition."""
         values = {name: value for name, value in given.items() if value is not None}
         filters = {name: self.filters[name] for name in values}
-        async with sessions.reading() as session:
-            page = self._page(filters, sort, after=window.after is not None)
-            rows = (await session.exec(page, params=window_parameters(window) | values)).scalars().all()
-            total = (await session.exec(self._count(filters), params=values)).one() if window.count else None
-        return Page(
-            items=[self.entity_from(row) for row in rows[: window.limit]], more=len(rows) > window.limit, total=total
-        )
+        page = self._page(filters, sort, after=window.after is not None)
+        rows = await sessions.fetch(page, window_parameters(window) | values)
+        total = (await sessions.fetch(self._count(filters), values))[0] if window.count else None
+        return page_from(rows, self.entity_from, window, total)
 
-    def _page(self, filters: Filters, sort: Sort[Any], *, after: bool) -> Any:
+    def _page(self, filters: Filters, sort: Sort[Any], *, after: bool) -> SelectOfScalar[M]:
         """Return the SELECT for one page, with one row more than it shows."""
         keys = ["id"] if sort.by == "id" else [sort.by, "id"]
         page = paginate(
-            filtered(self.model, filters, sort, after=after),
+            filtered(select(self.model), filters, sort, after=after),
             *(getattr(self.model, key) for key in keys),
             after=after,
             descending=sort.descending,
@@ -61,3 +58,8 @@ class Listing(Generic[M, T]):
     def _count(self, filters: Filters) -> SelectOfScalar[int]:
         """Return the SELECT for the number of rows of the list, up to COUNT_LIMIT."""
         return select(count_rows(select(self.model).where(*conditions(filters))))
+
+
+def page_from(rows: Sequence[M], entity_from: Callable[[M], T], window: Window, total: int | None) -> Page[T]:
+    """Convert the rows of a page, of which there is one more than it shows if rows follow."""
+    return Page(items=[entity_from(row) for row in rows[: window.limit]], more=len(rows) > window.limit, total=total)

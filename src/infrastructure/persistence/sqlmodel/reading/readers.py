@@ -2,7 +2,7 @@
 
 from operator import eq, ge, gt, le
 
-from sqlalchemy import null, true
+from sqlalchemy import true
 from sqlalchemy.orm import aliased, joinedload
 from sqlmodel import col, select
 
@@ -16,7 +16,7 @@ from infrastructure.persistence.sqlalchemy.reading.paging import count_rows, pag
 from infrastructure.persistence.sqlalchemy.reading.planner_hints import equals_any_of_one
 from infrastructure.persistence.sqlmodel.models import ItemRow, TaskRow, TransferRow, UserRow
 from infrastructure.persistence.sqlmodel.orm_sessions import Sessions
-from infrastructure.persistence.sqlmodel.reading.paging import Listing
+from infrastructure.persistence.sqlmodel.reading.paging import Listing, page_from
 from infrastructure.persistence.sqlmodel.rows import owned_item_from, task_from, transfer_from, user_from
 
 WITH_OWNER = joinedload(ItemRow.owner)
@@ -52,18 +52,16 @@ class SqlModelUserReader:
 
     async def get(self, user_id: UserId) -> User:
         """Return the user; raise NotFound."""
-        async with self.sessions.reading() as session:
-            row = await session.get(UserRow, user_id)
-        if row is None:
+        rows = await self.sessions.fetch(select(UserRow).where(UserRow.id == user_id))
+        if not rows:
             raise NotFound("user-not-found", "there is no such user")
-        return user_from(row)
+        return user_from(rows[0])
 
     async def find_by_login(self, login: str) -> User | None:
         """Return the user with this e-mail address or username; None if there is none."""
         column = UserRow.email if "@" in login else UserRow.username
-        async with self.sessions.reading() as session:
-            row = (await session.exec(select(UserRow).where(column == login))).one_or_none()
-        return user_from(row) if row else None
+        rows = await self.sessions.fetch(select(UserRow).where(column == login))
+        return user_from(rows[0]) if rows else None
 
     async def page(self, window: Window) -> Page[User]:
         """Return a page of all users, sorted by id."""
@@ -78,11 +76,10 @@ class SqlModelItemReader:
 
     async def get(self, item_id: ItemId) -> OwnedItem:
         """Return the item with its owner's username; raise NotFound."""
-        async with self.sessions.reading() as session:
-            row = await session.get(ItemRow, item_id, options=[WITH_OWNER])
-        if row is None:
+        rows = await self.sessions.fetch(select(ItemRow).where(ItemRow.id == item_id).options(WITH_OWNER))
+        if not rows:
             raise NotFound("item-not-found", "there is no such item")
-        return owned_item_from(row)
+        return owned_item_from(rows[0])
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
         """Return a page of the items that match the filter."""
@@ -105,25 +102,23 @@ class SqlModelTransferReader:
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         """Return a page of the item's transfers, sorted by number; raise NotFound.
 
-        The statement returns a row without a transfer if the page is empty, and no row if the item does not exist.
+        The statement returns None if the page is empty, and nothing if the item does not exist.
         """
         of_item = select(TransferRow).where(TransferRow.item_id == item_id)
         paged = paginate(of_item, col(TransferRow.number), after=window.after is not None)
         transfer = aliased(TransferRow, paged.subquery())
-        total = count_rows(of_item) if window.count else null()
         statement = (
-            select(transfer, total)
+            select(transfer)
             .select_from(ItemRow)
             .outerjoin(transfer, true())
             .where(ItemRow.id == item_id)
             .order_by(col(transfer.number))
         )
-        async with self.sessions.reading() as session:
-            rows = (await session.exec(statement, params=window_parameters(window))).all()
+        rows = await self.sessions.fetch(statement, window_parameters(window))
         if not rows:
             raise NotFound("item-not-found", "there is no such item")
-        found = [transfer_from(row) for row, _ in rows if row is not None]
-        return Page(items=found[: window.limit], more=len(found) > window.limit, total=rows[0][1])
+        total = (await self.sessions.fetch(select(count_rows(of_item))))[0] if window.count else None
+        return page_from([row for row in rows if row is not None], transfer_from, window, total)
 
 
 class SqlModelTaskReader:
@@ -134,12 +129,10 @@ class SqlModelTaskReader:
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
         """Return the owner's task; raise NotFound if there is none or it belongs to another user."""
-        statement = select(TaskRow).where(TaskRow.id == task_id, TaskRow.owner_id == owner_id)
-        async with self.sessions.reading() as session:
-            row = (await session.exec(statement)).one_or_none()
-        if row is None:
+        rows = await self.sessions.fetch(select(TaskRow).where(TaskRow.id == task_id, TaskRow.owner_id == owner_id))
+        if not rows:
             raise NotFound("task-not-found", "there is no such task")
-        return task_from(row)
+        return task_from(rows[0])
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
         """Return a page of the tasks that match the filter."""
