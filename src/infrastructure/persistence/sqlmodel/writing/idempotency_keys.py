@@ -15,7 +15,7 @@ from application.ports import KeyId
 from infrastructure.persistence.sqlalchemy.engines.errors import LockTimeout
 from infrastructure.persistence.sqlmodel.models import KeyRow
 from infrastructure.persistence.sqlmodel.upserts import insert_into
-from infrastructure.persistence.sqlmodel.writing.versioned import flush
+from infrastructure.persistence.sqlmodel.writing.versioned import flush, keep
 
 
 class SqlModelKeys:
@@ -36,6 +36,7 @@ class SqlModelKeys:
             raise KeyInFlight("another unit of work holds the key") from None
         await self._limit_waiting(0)
         if claimed is not None:
+            keep(self.session, claimed)
             return None
         stored = await self._get(key)
         if stored is None:

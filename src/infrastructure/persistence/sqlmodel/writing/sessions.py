@@ -9,7 +9,7 @@ from domain.user import UserId
 from infrastructure.persistence.sqlmodel.models import AttemptsRow, SessionRow, TokenRow
 from infrastructure.persistence.sqlmodel.rows import attempts_from, row_from_attempts, row_from_session, session_from
 from infrastructure.persistence.sqlmodel.upserts import insert_into
-from infrastructure.persistence.sqlmodel.writing.versioned import add, change, flush, lock
+from infrastructure.persistence.sqlmodel.writing.versioned import add, change, flush, keep, lock
 
 
 class SqlModelSessions:
@@ -76,7 +76,9 @@ class SqlModelAttempts:
             .returning(AttemptsRow)
         )
         result = await self.session.exec(locking, execution_options={"populate_existing": True})
-        found = {row.subject: row for row in result.scalars()}
+        rows = result.scalars().all()
+        keep(self.session, *rows)
+        found = {row.subject: row for row in rows}
         return [attempts_from(found[subject]) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:

@@ -24,7 +24,14 @@ async def add(session: AsyncSession, *rows: TableModel) -> None:
 
 async def lock(session: AsyncSession, model: type[V], key: object) -> V | None:
     """Return the row with this key, locked until the transaction ends; None if there is none."""
-    return await session.get(model, key, with_for_update=True, populate_existing=True)
+    row = await session.get(model, key, with_for_update=True, populate_existing=True)
+    keep(session, row)
+    return row
+
+
+def keep(session: AsyncSession, *rows: TableModel | None) -> None:
+    """Keep rows in the session until it ends. It refers to its rows weakly, and would have to read them again."""
+    session.info.setdefault("kept", []).extend(rows)
 
 
 async def change(session: AsyncSession, changed: VersionedModel, key: object, *, expected: Collection[int]) -> None:
