@@ -42,6 +42,7 @@ ADAPTERS = "Adapters do not import one another"
 IN_APPLICATION = "The groups of the application point downwards"
 IN_USE_CASES = "The use cases point downwards"
 IN_SQLALCHEMY = "The groups of the SQLAlchemy adapter point downwards"
+IN_SQLMODEL = "The groups of the SQLModel adapter point downwards"
 IN_BEANIE = "The groups of the Beanie adapter point downwards"
 IN_INTERFACES = "The groups of the interfaces point downwards"
 IN_HTTP = "The groups of the HTTP interface point downwards"
@@ -65,12 +66,18 @@ IN_CLI = "The groups of the command line point downwards"
         (CONTAINER, "interfaces.cli", "from infrastructure.persistence import memory"),
         (INTERFACES, "infrastructure", "import interfaces.http"),
         (ADAPTERS, "infrastructure.persistence.sqlalchemy", "import infrastructure.persistence.memory"),
+        (ADAPTERS, "infrastructure.persistence.sqlalchemy", "import infrastructure.persistence.sqlmodel"),
+        (ADAPTERS, "infrastructure.persistence.sqlmodel.stream", "import infrastructure.persistence.sqlalchemy.rows"),
+        (ADAPTERS, "infrastructure.persistence.sqlmodel", "import infrastructure.persistence.beanie"),
         (ADAPTERS, "infrastructure.persistence.memory", "import infrastructure.persistence.beanie"),
         (ADAPTERS, "infrastructure.persistence.beanie", "import infrastructure.persistence.sqlalchemy"),
         (IN_APPLICATION, "application.ports", "import application.transact"),
         (IN_USE_CASES, "application.use_cases.items", "import application.use_cases.tasks"),
         (IN_SQLALCHEMY, "infrastructure.persistence.sqlalchemy.engines", "from .. import reading"),
         (IN_SQLALCHEMY, "infrastructure.persistence.sqlalchemy.reading", "from .. import writing"),
+        (IN_SQLALCHEMY, "infrastructure.persistence.sqlalchemy.schema", "from . import operations"),
+        (IN_SQLMODEL, "infrastructure.persistence.sqlmodel.reading", "from .. import stream"),
+        (IN_SQLMODEL, "infrastructure.persistence.sqlmodel.rows", "from . import orm_sessions"),
         (IN_BEANIE, "infrastructure.persistence.beanie.connection", "from . import store"),
         (IN_INTERFACES, "interfaces.http", "import interfaces.cli"),
         (IN_HTTP, "interfaces.http.responses", "import interfaces.http.validation"),
@@ -145,7 +152,7 @@ def test_the_core_needs_no_third_party_package(folder: str, bare: list[str]) -> 
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("name", ["sqlalchemy", "pydantic", "fastapi", "hypothesis", "beanie"])
+@pytest.mark.parametrize("name", ["sqlalchemy", "sqlmodel", "pydantic", "fastapi", "hypothesis", "beanie"])
 def test_the_bare_interpreter_has_no_third_party_package(name: str, bare: list[str]) -> None:
     assert find_spec(name) is not None, "not installed here either, so that its absence there proves nothing"
     result = run(bare, f"import {name}")

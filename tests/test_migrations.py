@@ -16,11 +16,12 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, MetaData, inspect, text
 
 from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy.schema import REVISION, exclusively
 from infrastructure.persistence.sqlalchemy.tables import metadata
+from infrastructure.persistence.sqlmodel.models import TableModel
 from infrastructure.settings import Settings
 from interfaces.certification.database import Database
 from interfaces.certification.overlapping import insert
@@ -31,6 +32,7 @@ from tests.support.engines import RunningEngines
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 SELECTED = [name for name in ("sqlite", "postgresql") if name in engines.selected()]
+of_both_adapters = pytest.mark.parametrize("metadata", [metadata, TableModel.metadata], ids=["sqlalchemy", "sqlmodel"])
 
 
 @pytest.fixture(params=SELECTED)
@@ -91,7 +93,8 @@ async def test_up_down_and_up_again(empty: Database) -> None:
     assert (await store.schema()).is_current
 
 
-async def test_head_equals_the_metadata(migrated: Database) -> None:
+@of_both_adapters
+async def test_head_equals_the_metadata(metadata: MetaData, migrated: Database) -> None:
     def differences(connection: Connection) -> list[object]:
         options = {"compare_type": True, "compare_server_default": True}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
@@ -99,7 +102,8 @@ async def test_head_equals_the_metadata(migrated: Database) -> None:
     assert await ask(migrated.settings, differences) == []
 
 
-async def test_constraints_and_indexes_have_the_names_of_the_metadata(migrated: Database) -> None:
+@of_both_adapters
+async def test_constraints_and_indexes_have_the_names_of_the_metadata(metadata: MetaData, migrated: Database) -> None:
     assert await ask(migrated.settings, constraints) == {
         table.name: {str(constraint.name) for constraint in table.constraints}
         | {str(index.name) for index in table.indexes}

@@ -1,4 +1,4 @@
-"""What the SQL adapter does when its database fails: how each failure is told, how soon, and that nothing leaks."""
+"""What the SQL adapters do when their database fails: how each failure is told, how soon, and that nothing leaks."""
 
 import asyncio
 import sqlite3
@@ -15,6 +15,7 @@ from application.errors import Busy, OutcomeUnknown, TryAgain, Unavailable
 from application.transact import Transact
 from domain.user import User
 from infrastructure.persistence.sqlalchemy import SqlStore
+from infrastructure.persistence.sqlmodel import SqlModelStore
 from infrastructure.settings import Misconfigured, Settings
 from interfaces.certification.overlapping import insert
 from interfaces.testing.builders import a_user
@@ -37,13 +38,18 @@ FAILING_COMMIT = """
 needs_postgresql = pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
 
 
+both_adapters = pytest.mark.parametrize("adapter", [SqlStore, SqlModelStore])
+
+AnyStore = SqlStore | SqlModelStore
+
+
 def settings(url: str, **others: Any) -> Settings:
     return Settings(database_url=url, _env_file=None, **({"pool_size": POOL_SIZE, "pool_timeout": 1} | others))
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[SqlStore]:
-    store = SqlStore(settings)
+async def opened(settings: Settings, adapter: type[AnyStore] = SqlStore) -> AsyncIterator[AnyStore]:
+    store = adapter(settings)
     await store.open()
     try:
         yield store
@@ -51,12 +57,12 @@ async def opened(settings: Settings) -> AsyncIterator[SqlStore]:
         await store.close()
 
 
-async def warm(store: SqlStore, user: User) -> None:
+async def warm(store: AnyStore, user: User) -> None:
     """Fill the pool."""
     await asyncio.gather(*(store.users.get(user.id) for _ in range(3 * POOL_SIZE)))
 
 
-async def all_is_well(store: SqlStore, user: User) -> None:
+async def all_is_well(store: AnyStore, user: User) -> None:
     async def change() -> None:
         async with store.begin() as uow:
             await uow.users.hold(user.id)
@@ -73,26 +79,26 @@ def server() -> Iterator[Postgres]:
         yield server
 
 
-@pytest.fixture
-async def store(server: Postgres) -> AsyncIterator[SqlStore]:
+@pytest.fixture(params=[SqlStore, SqlModelStore])
+async def store(server: Postgres, request: pytest.FixtureRequest) -> AsyncIterator[AnyStore]:
     outside = await asyncpg.connect(server.url)
     await outside.execute("DROP DATABASE IF EXISTS fresh WITH (FORCE)")
     await outside.execute("CREATE DATABASE fresh")
     await outside.close()
-    async with opened(settings(f"{server.url.rpartition('/')[0]}/fresh")) as store:
+    async with opened(settings(f"{server.url.rpartition('/')[0]}/fresh"), request.param) as store:
         await store.upgrade()
         yield store
 
 
 @pytest.fixture
-async def user(store: SqlStore) -> User:
+async def user(store: AnyStore) -> User:
     user = a_user()
     await insert(store.begin, user)
     await warm(store, user)
     return user
 
 
-async def execute(store: SqlStore, sql: str) -> None:
+async def execute(store: AnyStore, sql: str) -> None:
     connection = await asyncpg.connect(store.settings.database_url)
     await connection.execute(sql)
     await connection.close()
@@ -100,7 +106,7 @@ async def execute(store: SqlStore, sql: str) -> None:
 
 @needs_postgresql
 @pytest.mark.parametrize("at", ["read", "begin", "statement", "commit", "rollback", "connect"])
-async def test_a_hung_server_holds_nobody_up(at: str, store: SqlStore, user: User, server: Postgres) -> None:
+async def test_a_hung_server_holds_nobody_up(at: str, store: AnyStore, user: User, server: Postgres) -> None:
     async def ask() -> None:
         if at == "connect":
             await store.database.readers.engine.dispose()
@@ -129,7 +135,7 @@ async def test_a_hung_server_holds_nobody_up(at: str, store: SqlStore, user: Use
 
 
 @needs_postgresql
-async def test_a_commit_that_hangs_is_left_in_time(store: SqlStore, user: User) -> None:
+async def test_a_commit_that_hangs_is_left_in_time(store: AnyStore, user: User) -> None:
     await execute(store, SLOW_COMMIT)
     transact = Transact(store.begin, SetClock(), deadline=0.3)
 
@@ -142,7 +148,7 @@ async def test_a_commit_that_hangs_is_left_in_time(store: SqlStore, user: User) 
 
 
 @needs_postgresql
-async def test_a_commit_that_fails_keeps_nothing(store: SqlStore, user: User) -> None:
+async def test_a_commit_that_fails_keeps_nothing(store: AnyStore, user: User) -> None:
     await execute(store, FAILING_COMMIT)
     other = a_user()
     with pytest.raises(Exception, match="no") as failure:
@@ -153,12 +159,12 @@ async def test_a_commit_that_fails_keeps_nothing(store: SqlStore, user: User) ->
 
 
 @needs_postgresql
-async def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(store: SqlStore, user: User) -> None:
+async def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(store: AnyStore, user: User) -> None:
     await execute(store, SLOW_COMMIT)
     committing = asyncio.create_task(insert(store.begin, a_user()))
     terminate = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'"
+        " WHERE datname = current_database() AND query IN ('COMMIT', 'COMMIT;') AND state = 'active'"
     )
     while not committing.done():
         await execute(store, terminate)  # nothing, until the commit has begun
@@ -169,7 +175,7 @@ async def test_a_connection_lost_during_the_commit_leaves_the_outcome_unknown(st
 
 
 @needs_postgresql
-async def test_connections_that_died_meanwhile_are_replaced(store: SqlStore, user: User, server: Postgres) -> None:
+async def test_connections_that_died_meanwhile_are_replaced(store: AnyStore, user: User, server: Postgres) -> None:
     server.kill()
     server.start()
     await warm(store, user)
@@ -180,7 +186,7 @@ async def test_connections_that_died_meanwhile_are_replaced(store: SqlStore, use
 
 
 @needs_postgresql
-async def test_a_server_that_is_down_is_said_to_be(store: SqlStore, user: User, server: Postgres) -> None:
+async def test_a_server_that_is_down_is_said_to_be(store: AnyStore, user: User, server: Postgres) -> None:
     server.kill()
     try:
         asks: list[Callable[[], Awaitable[object]]] = [
@@ -199,7 +205,7 @@ async def test_a_server_that_is_down_is_said_to_be(store: SqlStore, user: User, 
 
 
 @needs_postgresql
-async def test_a_connection_lost_within_a_unit(store: SqlStore, user: User, server: Postgres) -> None:
+async def test_a_connection_lost_within_a_unit(store: AnyStore, user: User, server: Postgres) -> None:
     async with store.begin() as uow:
         await uow.users.hold(user.id)
         server.kill()
@@ -210,7 +216,7 @@ async def test_a_connection_lost_within_a_unit(store: SqlStore, user: User, serv
 
 
 @needs_postgresql
-async def test_saturation_is_busy_and_passes(store: SqlStore, user: User) -> None:
+async def test_saturation_is_busy_and_passes(store: AnyStore, user: User) -> None:
     begun, end = asyncio.Semaphore(0), asyncio.Event()
 
     async def hog() -> None:
@@ -229,7 +235,7 @@ async def test_saturation_is_busy_and_passes(store: SqlStore, user: User) -> Non
 
 
 @needs_postgresql
-async def test_cancellation_at_any_moment_leaks_nothing(store: SqlStore, user: User) -> None:
+async def test_cancellation_at_any_moment_leaks_nothing(store: AnyStore, user: User) -> None:
     async def change() -> None:
         async with store.begin() as uow:
             await uow.users.get_for_update(user.id)
@@ -310,8 +316,9 @@ async def test_a_file_that_cannot_be_a_database_is_told_in_one_line(tmp_path: Pa
         await store.close()
 
 
-async def test_a_store_without_a_schema_says_what_to_do(tmp_path: Path) -> None:
-    async with opened(settings(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+@both_adapters
+async def test_a_store_without_a_schema_says_what_to_do(adapter: type[AnyStore], tmp_path: Path) -> None:
+    async with opened(settings(f"sqlite:///{tmp_path / 'store.db'}"), adapter) as store:
         with pytest.raises(Unavailable, match="handover migrate up"):
             await store.users.find_by_login("ann")
 
@@ -327,9 +334,10 @@ async def test_sqlite_is_set_up_to_be_safe(tmp_path: Path) -> None:
             assert found == ["wal", 5000, 1, 2]
 
 
-async def test_waiting_for_another_process_on_sqlite_can_be_cut_short(tmp_path: Path) -> None:
+@both_adapters
+async def test_waiting_for_another_process_on_sqlite_can_be_cut_short(adapter: type[AnyStore], tmp_path: Path) -> None:
     user = a_user()
-    async with opened(settings(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    async with opened(settings(f"sqlite:///{tmp_path / 'store.db'}"), adapter) as store:
         await store.upgrade()
         other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,11 @@ class Engine:
     running: Callable[[OpenStore], AbstractAsyncContextManager[NewDatabase]]
 
 
-def settings_for(url: str) -> "Settings":
+def settings_for(url: str, adapter: str = "") -> "Settings":
+    """The adapter has to be named if the URL's scheme means another one."""
     from infrastructure.settings import Settings
 
-    return Settings(database_url=url, _env_file=None)
+    return Settings(database_url=url, persistence=adapter, _env_file=None)
 
 
 # Adapters, by their own names and not by the container's, so that mypy sees whether each is a Store.
@@ -50,6 +52,12 @@ def sqlalchemy_adapter(settings: "Settings") -> Store:
     from infrastructure.persistence import sqlalchemy
 
     return sqlalchemy.open_store(settings)
+
+
+def sqlmodel_adapter(settings: "Settings") -> Store:
+    from infrastructure.persistence import sqlmodel
+
+    return sqlmodel.open_store(settings)
 
 
 def beanie_adapter(settings: "Settings") -> Store:
@@ -77,7 +85,7 @@ async def memory(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
 
 
 @asynccontextmanager
-async def sqlite(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
+async def sqlite(adapter: OpenStore, adapter_name: str = "") -> AsyncIterator[NewDatabase]:
     with TemporaryDirectory(prefix="handover-sqlite-") as folder:
 
         @asynccontextmanager
@@ -88,7 +96,7 @@ async def sqlite(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
                         connection.execute(f'DELETE FROM "{table}"')
 
             file = Path(folder, _new_name())
-            settings = settings_for(f"sqlite:///{file}")
+            settings = settings_for(f"sqlite:///{file}", adapter_name)
             async with opened(settings, adapter, empty) as database:
                 yield database
 
@@ -110,7 +118,7 @@ _SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <
 
 
 @asynccontextmanager
-async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
+async def postgresql(adapter: OpenStore, adapter_name: str = "") -> AsyncIterator[NewDatabase]:
     import asyncpg
 
     from tests.support import servers
@@ -126,7 +134,7 @@ async def postgresql(adapter: OpenStore) -> AsyncIterator[NewDatabase]:
                 await inside.execute(f"WITH {', '.join(deletions)} SELECT")
 
             name = _new_name()
-            settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}")
+            settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}", adapter_name)
             outside = await asyncpg.connect(server.url)
             await outside.execute(f"CREATE DATABASE {name} TEMPLATE template0")
             patience = {"lock_timeout": "5s"}  # with a unit of work that a test has left open
@@ -191,6 +199,8 @@ ENGINES = {
     "memory": Engine(memory_adapter, memory),
     "sqlite": Engine(sqlalchemy_adapter, sqlite),
     "postgresql": Engine(sqlalchemy_adapter, postgresql),
+    "sqlmodel-sqlite": Engine(sqlmodel_adapter, partial(sqlite, adapter_name="sqlmodel")),
+    "sqlmodel-postgresql": Engine(sqlmodel_adapter, partial(postgresql, adapter_name="sqlmodel")),
     "mongodb": Engine(beanie_adapter, mongodb),
 }
 

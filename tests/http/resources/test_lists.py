@@ -8,9 +8,11 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from infrastructure.persistence.sqlalchemy.engines.database import Database as SqlDatabase
+from infrastructure.persistence.sqlmodel import SqlModelStore
 from interfaces.certification.database import Database
 from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import Person, assert_faults
+from tests.support.statements import statements_of
 
 ORDERS = ["created_at", "-created_at", "price", "-price", "name", "-name"]
 
@@ -120,6 +122,13 @@ def counts_issued(engine: str, database: Database, monkeypatch: pytest.MonkeyPat
         assert len(sent) == 1
         return sum("count(" in sql for sql in sent)
 
+    async def of_sqlmodel(reading: Awaitable[Any]) -> int:
+        assert isinstance(database.store, SqlModelStore)
+        with statements_of(database.store) as sent:
+            await reading
+        assert sent
+        return sum("count(" in sql for sql in sent)
+
     async def of_mongodb(reading: Awaitable[Any]) -> int:
         client: AsyncMongoClient[dict[str, Any]]
         async with AsyncMongoClient(database.settings.database_url) as client:
@@ -137,7 +146,8 @@ def counts_issued(engine: str, database: Database, monkeypatch: pytest.MonkeyPat
     async def of_memory(reading: Awaitable[Any]) -> None:
         await reading
 
-    return {"memory": of_memory, "mongodb": of_mongodb}.get(engine, of_sql)
+    kinds = {"memory": of_memory, "mongodb": of_mongodb, "sqlite": of_sql, "postgresql": of_sql}
+    return kinds.get(engine, of_sqlmodel)
 
 
 @pytest.mark.parametrize("path", ["/items?", "/users?", "/tasks?", "/users/{ada}/items?", "/items/{item}/transfers?"])

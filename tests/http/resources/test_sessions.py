@@ -1,6 +1,7 @@
 """Signing in, staying signed in and signing out: who gets in, how often one may try, and what ends it."""
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -111,10 +112,16 @@ async def test_a_hash_of_other_parameters_is_made_anew(
 
 async def test_too_many_at_once_are_busy_and_have_not_failed(database: Database, clock: SetClock, eve: Person) -> None:
     container = container_on(database.settings, database.store, clock)
-    container.passwords.override(providers.Object(Argon2Passwords(cores=1, waiting_per_core=1)))
+    passwords = Argon2Passwords(cores=1, waiting_per_core=1)
+    container.passwords.override(providers.Object(passwords))
     async with client_of(app_of(container)) as http:
         for _ in range(3):
-            answers = await asyncio.gather(*(sign_in(http, "eve") for _ in range(LIMIT - 2)))
+            free = threading.Event()
+            passwords._threads.submit(free.wait)  # the only thread, so that the others wait on a slow store, too
+            signing_in = [asyncio.create_task(sign_in(http, "eve")) for _ in range(LIMIT - 2)]
+            await asyncio.wait(signing_in, return_when=asyncio.FIRST_COMPLETED)
+            free.set()
+            answers = await asyncio.gather(*signing_in)
             assert {answer.status_code for answer in answers} == {200, 503}
             for answer in answers:
                 if answer.status_code == 503:

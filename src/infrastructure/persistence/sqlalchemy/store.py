@@ -3,15 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 
-from sqlalchemy import literal, select
-
-from application.store import Capabilities, Schema, Store
-from infrastructure.persistence.sqlalchemy import schema
-from infrastructure.persistence.sqlalchemy.engines import postgresql, sqlite
+from application.store import Store
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
-from infrastructure.persistence.sqlalchemy.purge import REMOVALS
+from infrastructure.persistence.sqlalchemy.operations import DatabaseOperations
 from infrastructure.persistence.sqlalchemy.reading.readers import (
     SqlItemReader,
     SqlTaskReader,
@@ -25,12 +20,6 @@ from infrastructure.persistence.sqlalchemy.writing.sessions import SqlAttempts, 
 from infrastructure.settings import Settings
 
 __all__ = ["SqlStore", "open_store"]
-
-
-SQLITE = Capabilities(
-    durable=True, processes="one-machine", writers="one", conflicts="wait", seconds_to_release_locks=0
-)
-POSTGRESQL = Capabilities(durable=True, processes="any", writers="many", conflicts="wait", seconds_to_release_locks=0)
 
 
 class SqlUnitOfWork:
@@ -47,13 +36,11 @@ class SqlUnitOfWork:
         self.keys = SqlKeys(transaction)
 
 
-class SqlStore:
+class SqlStore(DatabaseOperations):
     """The Store. Whether it uses SQLite or PostgreSQL is decided by the URL in the settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.capabilities = SQLITE if settings.scheme == "sqlite" else POSTGRESQL
-        self.database = (sqlite.open_sqlite if settings.scheme == "sqlite" else postgresql.open_postgresql)(settings)
+        super().__init__(settings)
         self.users = SqlUserReader(self.database)
         self.items = SqlItemReader(self.database)
         self.transfers = SqlTransferReader(self.database)
@@ -71,40 +58,6 @@ class SqlStore:
             raise
         finally:
             await transaction.end()
-
-    async def purge(self, at: datetime) -> int:
-        """Remove what has expired; return how many keys, sessions and subjects of attempts were removed."""
-        removed = 0
-        for removal in REMOVALS:
-            while keys := await self.database.fetch(removal, {"at": at}):
-                removed += len(keys)
-        return removed
-
-    async def unsafe_settings(self) -> dict[str, str]:
-        """Return the engine's settings with which our promises do not hold, each with what is wrong with it."""
-        ask = sqlite.unsafe_settings if self.settings.scheme == "sqlite" else postgresql.unsafe_settings
-        return await ask(self.database)
-
-    async def open(self) -> None:
-        """Connect; raise Unavailable if that fails."""
-        await self.database.fetch(select(literal(1)), {})
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self.database.close()
-
-    async def schema(self) -> Schema:
-        """Return the revision of the schema and the needed one; asks the store."""
-        return Schema(found=await schema.revision(self.database), needed=schema.REVISION)
-
-    async def upgrade(self) -> None:
-        """Migrate the schema to the needed revision."""
-        await schema.upgrade(self.settings)
-
-    async def downgrade(self) -> None:
-        """Undo the newest migration."""
-        if await schema.revision(self.database) is not None:
-            await schema.downgrade(self.settings)
 
 
 def open_store(settings: Settings) -> Store:

@@ -26,22 +26,25 @@ from infrastructure.persistence.sqlalchemy.reading.planner_hints import NotIndex
 from infrastructure.persistence.sqlalchemy.rows import Row
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Select[Any])
 
 POSITION_PARAMETERS = ("after", "after_id")
 
 Comparison = Callable[[Any, Any], Any]
 """An operator such as `operator.ge`, or equals_any_of_one()."""
-Filters = Mapping[str, tuple[ColumnElement[Any], Comparison]]
+Column = Any
+"""A column of a table, or the attribute of a model that stands for one."""
+Filters = Mapping[str, tuple[Column, Comparison]]
 """The conditions of a list: for each parameter, the column that it is compared with, and how."""
 
 
 def paginate(
-    rows: Select[Any],
-    *keys: ColumnElement[Any],
+    rows: S,
+    *keys: Column,
     after: bool,
     descending: bool = False,
-    order_first_by: Sequence[ColumnElement[Any]] = (),
-) -> Select[Any]:
+    order_first_by: Sequence[Column] = (),
+) -> S:
     """Restrict a SELECT to one page.
 
     `keys` are the columns to order by; the last one must be unique, so that the order is total. With `after=True` the
@@ -60,7 +63,7 @@ def paginate(
     return rows.order_by(*in_direction(*order_first_by, *keys, descending=descending)).limit(bindparam("limit"))
 
 
-def in_direction(*columns: ColumnElement[Any], descending: bool) -> list[ColumnElement[Any]]:
+def in_direction(*columns: Column, descending: bool) -> list[ColumnElement[Any]]:
     """Return the columns for ORDER BY, each descending or each ascending."""
     return [column.desc() if descending else column for column in columns]
 
@@ -82,7 +85,7 @@ def page_query(
     order_first_by = [str(column.key) for column, compare in filters.values() if compare is equals_any_of_one]
     keys = ["id"] if sort.by == "id" else [sort.by, "id"]
     page = paginate(
-        _filtered(table, filters, sort, after=after),
+        filtered(select(table), filters, sort, after=after),
         *(table.c[key] for key in keys),
         after=after,
         descending=sort.descending,
@@ -92,32 +95,32 @@ def page_query(
     shown = select(page, *extra_columns(page)).order_by(*order)
     if not count:
         return shown
-    all_rows = select(table).where(*_conditions(filters))
+    all_rows = select(table).where(*conditions(filters))
     number = select(count_rows(all_rows).label("total")).subquery("number")
     return shown.add_columns(number.c.total).select_from(number.outerjoin(page, true()))
 
 
-def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
     """Return the conditions of a list, for WHERE."""
     return [compare(column, bindparam(name, type_=column.type)) for name, (column, compare) in filters.items()]
 
 
-def _filtered(table: Table, filters: Filters, sort: Sort[Any], *, after: bool) -> Select[Any]:
-    """Return the filtered rows, in a form that makes SQLite read them through the index that has the sort order.
+def filtered(rows: S, filters: Filters, sort: Sort[Any], *, after: bool) -> S:
+    """Add the conditions to a SELECT, in a form that makes SQLite read the index that has the sort order.
 
     Columns that this index does not begin with, or that do not bound the sorted range, are marked as NotIndexed.
     """
 
-    def bounds_the_index(column: ColumnElement[Any], compare: Comparison) -> bool:
+    def bounds_the_index(column: Column, compare: Comparison) -> bool:
         # The position of a page bounds one end of the index, so that a filter at the same end adds nothing.
         replaced_by_position = after and (compare is le) == sort.descending
         return compare in {eq, equals_any_of_one} or (column.key == sort.by and not replaced_by_position)
 
-    conditions = [
+    bounding = [
         compare(column if bounds_the_index(column, compare) else NotIndexed(column), bindparam(name, type_=column.type))
         for name, (column, compare) in filters.items()
     ]
-    return select(table).where(*conditions)
+    return rows.where(*bounding)
 
 
 def count_rows(rows: Select[Any]) -> ScalarSelect[int]:

@@ -1,0 +1,176 @@
+"""Sessions of SQLAlchemy's ORM: one for each query, and one for each unit of work.
+
+The engines and their connection pools are those of the Core adapter. Its engines are in autocommit mode, which suits
+queries. Events do the rest: they begin SQLite's transactions, translate errors and replace connections that have ended.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
+
+from application.errors import Busy, OutcomeUnknown, TryAgain, Unavailable
+from infrastructure.capacity_limiter import CapacityLimiter
+from infrastructure.persistence.sqlalchemy.engines.database import Database
+from infrastructure.persistence.sqlalchemy.engines.errors import (
+    ConnectionLost,
+    UnexpectedDriverError,
+    translate_errors,
+)
+
+T = TypeVar("T")
+
+FAILED = "handover_failed"
+"""The entry in a connection's `info` that says whether a statement of its transaction has failed."""
+
+
+class Transaction:
+    """The transaction of a unit of work, and the session that sends its statements."""
+
+    def __init__(self, session: AsyncSession, connection: AsyncConnection, database: Database) -> None:
+        self.session = session
+        self.connection = connection
+        self.database = database
+        self._committing = asyncio.Lock()
+
+    async def commit(self) -> None:
+        """Commit.
+
+        Raise TryAgain if the connection was found lost before anything was sent, and OutcomeUnknown if it is lost
+        during the commit.
+        """
+        async with self._committing:
+            if self.connection.info[FAILED]:
+                raise RuntimeError("after an error a unit of work can only be left")
+            pooled = await self.connection.get_raw_connection()
+            if self.database.driver.is_closed(pooled.driver_connection):
+                raise TryAgain("the connection was lost before the commit")
+            try:
+                await self.session.commit()
+            except ConnectionLost:
+                raise OutcomeUnknown("the connection to the store was lost during the commit") from None
+
+    async def abandon(self) -> None:
+        """End the transaction, if it is not committed, by closing its connection, when there is no time to roll back.
+
+        A running commit is cut off first, because a session cannot be closed before it ends.
+        """
+        if self._committing.locked():
+            pooled = await self.connection.get_raw_connection()
+            if pooled.dbapi_connection:
+                self.database.dialect.do_terminate(pooled.dbapi_connection)
+        async with self._committing:
+            await self.session.invalidate()
+
+    async def end(self) -> None:
+        """Roll back if the transaction is not committed, and give the connection back."""
+        try:
+            await self.session.close()
+        except (TryAgain, Unavailable, UnexpectedDriverError):
+            await self.connection.invalidate()
+
+
+class Sessions:
+    """Opens sessions on a database."""
+
+    def __init__(self, database: Database, isolation: str) -> None:
+        self.database = database
+        for engine in {database.readers.engine, database.writers.engine}:
+            event.listen(engine.sync_engine, "handle_error", self._translate)
+            event.listen(engine.sync_engine, "checkout", self._check)
+        self.transactional = self._transactional(database.writers.engine, isolation)
+
+    async def fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None = None) -> Sequence[T]:
+        """Execute a query in a session of its own, outside any transaction, and return all results.
+
+        It is sent a second time on another connection if the first had ended. Raise Busy on a conflict with a
+        transaction.
+        """
+        try:
+            try:
+                return await self._fetch(statement, parameters)
+            except ConnectionLost:
+                return await self._fetch(statement, parameters)
+        except TryAgain:
+            raise Busy("the store is too busy to answer") from None
+
+    async def _fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None) -> Sequence[T]:
+        async with _limited(self.database.readers.limiter), AsyncSession(self.database.readers.engine) as session:
+            with translate_errors(self.database.driver.classify):
+                await session.connection()
+            return (await session.exec(statement, params=parameters)).all()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Transaction]:
+        """Begin a transaction; roll it back at the end of the block unless it was committed.
+
+        A session that has ended does not begin another transaction by itself.
+        """
+        async with _limited(self.database.writers.limiter):
+            session = AsyncSession(self.transactional, autobegin=False, autoflush=False, expire_on_commit=False)
+            try:
+                with translate_errors(self.database.driver.classify):
+                    await session.begin()
+                    connection = await session.connection()
+                connection.info[FAILED] = False
+            except BaseException:
+                await asyncio.shield(session.invalidate())  # the transaction may or may not have begun
+                raise
+            transaction = Transaction(session, connection, self.database)
+            try:
+                yield transaction
+            except asyncio.CancelledError:
+                await asyncio.shield(transaction.abandon())
+                raise
+            finally:
+                await asyncio.shield(transaction.end())
+
+    def _transactional(self, engine: AsyncEngine, isolation: str) -> AsyncEngine:
+        """Return the engine for transactions, which uses the same pool.
+
+        PostgreSQL's driver begins a transaction with the first statement. Python's SQLite driver would begin one with
+        the first change, which is too late to lock what is read before. So it stays in autocommit mode, and the event
+        takes the lock.
+        """
+        if self.database.dialect.name == "postgresql":
+            return engine.execution_options(isolation_level=isolation)
+        event.listen(engine.sync_engine, "begin", self._begin)
+        return engine
+
+    def _begin(self, connection: Connection) -> None:
+        """Begin a transaction of SQLite."""
+        connection.exec_driver_sql(self.database.driver.begin_statement)
+
+    def _check(self, connection: DBAPIConnection, *_: object) -> None:
+        """Let the pool replace a connection that the server has ended, and all that are as old."""
+        if self.database.driver.is_closed(connection.driver_connection):
+            raise InvalidatePoolError
+
+    def _translate(self, context: ExceptionContext) -> Exception | None:
+        """Return the application's error to be raised in place of a driver's error, or None to leave it."""
+        error = context.original_exception
+        if not isinstance(error, Exception) or context.is_pre_ping:
+            return None
+        if context.connection and not context.connection.invalidated:
+            context.connection.info[FAILED] = True
+        if context.is_disconnect:
+            return ConnectionLost(f"{self.database.driver.location} ended the connection")
+        return self.database.driver.classify(error)
+
+
+@asynccontextmanager
+async def _limited(limiter: CapacityLimiter) -> AsyncIterator[None]:
+    """Take a place of the limiter, so that the pool has a connection; raise Busy if none becomes free in time."""
+    await limiter.acquire()
+    try:
+        yield
+    finally:
+        limiter.release()

@@ -1,0 +1,25 @@
+"""The unit of work: one transaction, one session, and a repository per aggregate."""
+
+from infrastructure.persistence.sqlmodel.orm_sessions import Transaction
+from infrastructure.persistence.sqlmodel.writing.idempotency_keys import SqlModelKeys
+from infrastructure.persistence.sqlmodel.writing.repositories import (
+    SqlModelItems,
+    SqlModelTasks,
+    SqlModelTransfers,
+    SqlModelUsers,
+)
+from infrastructure.persistence.sqlmodel.writing.sessions import SqlModelAttempts, SqlModelSessions
+
+
+class SqlModelUnitOfWork:
+    """The UnitOfWork."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self.commit = transaction.commit
+        self.users = SqlModelUsers(transaction.session)
+        self.items = SqlModelItems(transaction.session)
+        self.transfers = SqlModelTransfers(transaction.session)
+        self.tasks = SqlModelTasks(transaction.session)
+        self.sessions = SqlModelSessions(transaction.session)
+        self.attempts = SqlModelAttempts(transaction.session)
+        self.keys = SqlModelKeys(transaction.session)

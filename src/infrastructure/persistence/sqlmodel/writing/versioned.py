@@ -1,0 +1,64 @@
+"""Reading, changing and removing rows that have a version, in the session of a unit of work.
+
+Every change is sent at once, so that its errors are raised where it is made.
+"""
+
+from collections.abc import Collection
+from typing import TypeVar
+
+from sqlalchemy.orm.exc import StaleDataError
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from application.errors import TryAgain
+from infrastructure.persistence.sqlalchemy.engines.transaction import CHANGED_MEANWHILE
+from infrastructure.persistence.sqlmodel.models import TableModel, VersionedModel
+
+V = TypeVar("V", bound=VersionedModel)
+
+
+async def add(session: AsyncSession, *rows: TableModel) -> None:
+    """Store new rows."""
+    session.add_all(rows)
+    await flush(session)
+
+
+async def lock(session: AsyncSession, model: type[V], key: object) -> V | None:
+    """Return the row with this key, locked until the transaction ends; None if there is none."""
+    row = await session.get(model, key, with_for_update=True, populate_existing=True)
+    keep(session, row)
+    return row
+
+
+def keep(session: AsyncSession, *rows: TableModel | None) -> None:
+    """Keep rows in the session until it ends. It refers to its rows weakly, and would have to read them again."""
+    session.info.setdefault("kept", []).extend(rows)
+
+
+async def change(session: AsyncSession, changed: VersionedModel, key: object, *, expected: Collection[int]) -> None:
+    """Copy a changed row to the stored one; raise TryAgain unless that has an expected version."""
+    stored = await _unchanged(session, type(changed), key, expected)
+    stored.sqlmodel_update(changed)
+    await flush(session)
+
+
+async def remove(session: AsyncSession, model: type[VersionedModel], key: object, *, expected: Collection[int]) -> None:
+    """Remove the row with this key; raise TryAgain unless it has an expected version."""
+    await session.delete(await _unchanged(session, model, key, expected))
+    await flush(session)
+
+
+async def flush(session: AsyncSession) -> None:
+    """Send the changes; raise TryAgain if a row was changed or removed after it was read."""
+    try:
+        await session.flush()
+    except StaleDataError:
+        raise TryAgain(CHANGED_MEANWHILE) from None
+
+
+async def _unchanged(session: AsyncSession, model: type[V], key: object, expected: Collection[int]) -> V:
+    """Return the row, from the session if lock() has read it there; raise TryAgain unless its version is expected."""
+    stored = await session.get(model, key)
+    if stored is None or stored.version not in expected:
+        await session.rollback()
+        raise TryAgain(CHANGED_MEANWHILE)
+    return stored
