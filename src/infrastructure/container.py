@@ -11,6 +11,7 @@ from application.transact import Transact
 from application.use_cases.health import CheckWritable
 from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from application.use_cases.passwords import VerifyPassword
+from application.use_cases.purge import PurgeExpired, PurgeInTurn
 from application.use_cases.sessions import RefreshSession, SignIn, SignOut
 from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
 from application.use_cases.users import (
@@ -91,6 +92,8 @@ class Container(containers.DeclarativeContainer):
         settings.provided.login_failures_per_address,
     )
 
+    purge_expired = providers.Singleton(PurgeExpired, store, now)
+
     use_cases_and_ports = providers.Dict(
         {
             CreateUser: providers.Singleton(CreateUser, transact, passwords, ids, now),
@@ -123,6 +126,10 @@ class Container(containers.DeclarativeContainer):
             ChangeTask: providers.Singleton(ChangeTask, transact),
             DeleteTask: providers.Singleton(DeleteTask, transact),
             CheckWritable: providers.Singleton(CheckWritable, transact, ids, now),
+            PurgeExpired: purge_expired,
+            PurgeInTurn: providers.Singleton(
+                PurgeInTurn, transact, purge_expired, now, settings.provided.time_between_purges
+            ),
             UserReader: store.provided.users,
             ItemReader: store.provided.items,
             TransferReader: store.provided.transfers,

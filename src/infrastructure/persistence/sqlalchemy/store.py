@@ -12,7 +12,7 @@ from infrastructure.persistence.sqlalchemy import schema
 from infrastructure.persistence.sqlalchemy.engines.postgresql import open_postgresql
 from infrastructure.persistence.sqlalchemy.engines.sqlite import open_sqlite
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
-from infrastructure.persistence.sqlalchemy.purge import REMOVALS
+from infrastructure.persistence.sqlalchemy.purge import purge
 from infrastructure.persistence.sqlalchemy.reading.readers import (
     SqlItemReader,
     SqlTaskReader,
@@ -73,13 +73,9 @@ class SqlStore:
         finally:
             await transaction.end()
 
-    async def purge(self, at: datetime) -> int:
-        """Remove what has expired; return how many keys, sessions and subjects of attempts were removed."""
-        removed = 0
-        for removal in REMOVALS:
-            while keys := await self.database.fetch(removal, {"at": at}):
-                removed += len(keys)
-        return removed
+    async def purge(self, at: datetime, limit: int) -> int:
+        """Remove up to `limit` expired rows of each table; return how many were removed."""
+        return await purge(self.database, at, limit)
 
     async def open(self) -> None:
         """Connect; raise Unavailable if that fails."""
