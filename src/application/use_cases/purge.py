@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from application.idempotency import Replay
 from application.ports import Clock, KeyId, UnitOfWork
 from application.store import Store
 from application.transact import Transact
@@ -64,11 +65,15 @@ class PurgeInTurn:
     async def __call__(self) -> int:
         """Return how many records were removed, 0 if it is another worker's turn."""
         until = self.now() + self.interval / 2
-        return await self.purge(until=until) if await self.transact(self._take_lease) else 0
+        try:
+            await self.transact(self._take_lease)
+        except Replay:
+            return 0
+        return await self.purge(until=until)
 
-    async def _take_lease(self, uow: UnitOfWork) -> bool:
-        """Return whether the lease was free, and is now this worker's."""
-        if await uow.keys.claim(LEASE, b"", at=self.now(), lifetime=self.interval, max_wait=0) is not None:
-            return False
+    async def _take_lease(self, uow: UnitOfWork) -> None:
+        """Claim the lease; raise Replay if it has been claimed and has not expired."""
+        answer = await uow.keys.claim(LEASE, b"", at=self.now(), lifetime=self.interval, max_wait=0)
+        if answer is not None:
+            raise Replay(answer)
         await uow.keys.save_answer(LEASE, b"")
-        return True

@@ -13,10 +13,14 @@ from infrastructure.persistence.sqlalchemy.tables import idempotency_keys, login
 
 
 def _removal(table: Table, keys: Select[*tuple[object, ...]], expiring: Table) -> ClauseElement:
-    """Return the DELETE of the rows of `table` whose primary keys the query yields, for expired rows of `expiring`."""
+    """Return the DELETE of the rows of `table` whose primary keys the query yields, for expired rows of `expiring`.
+
+    The keys are in a CTE, which is executed once: PostgreSQL may execute a subquery again for each row of the table.
+    """
     limited = keys.where(expiring.c.expires_at <= bindparam("at")).limit(bindparam("limit", type_=Integer))
+    expired = limited.with_for_update(skip_locked=True).cte("expired")
     key = table.primary_key.columns
-    return delete(table).where(tuple_(*key).in_(limited.with_for_update(skip_locked=True))).returning(*key)
+    return delete(table).where(tuple_(*key).in_(select(*expired.columns))).returning(*key)
 
 
 def _removal_of(table: Table) -> ClauseElement:
