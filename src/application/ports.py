@@ -204,7 +204,8 @@ class KeyRepository(Protocol):
         Must be the first call of its unit of work. Atomic: of several concurrent claims exactly one gets None. The
         others wait up to `max_wait` seconds for that unit of work to end and raise KeyInFlight if it does not; an
         engine that cannot wait raises KeyInFlight at once. A key that was claimed longer than `lifetime` before
-        `at` counts as new. Raise KeyReused if the key was used with another fingerprint.
+        `at` counts as new. Raise KeyReused if the key was used with another fingerprint. After an answer, as after an
+        error, the unit of work can only be left.
         """
         ...
 

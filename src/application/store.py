@@ -63,8 +63,12 @@ class Store(Protocol):
     @property
     def stream(self) -> StoreStream: ...
 
-    async def purge(self, at: datetime) -> int:
-        """Remove idempotency keys, sessions and log-in attempts that have expired; return how many were removed."""
+    async def purge(self, at: datetime, limit: int) -> int:
+        """Remove records that have expired, up to `limit` of each kind; return how many were removed, 0 at the end.
+
+        The kinds are idempotency keys, sessions, session tokens and log-in attempts. A session is removed after its
+        tokens. Each call is short, so that no unit of work waits for long.
+        """
         ...
 
     async def unsafe_settings(self) -> dict[str, str]:

@@ -12,6 +12,7 @@ from application.use_cases.check_store import CheckStore
 from application.use_cases.health import CheckWritable
 from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from application.use_cases.passwords import VerifyPassword
+from application.use_cases.purge import PurgeExpired, PurgeInTurn
 from application.use_cases.sessions import RefreshSession, SignIn, SignOut
 from application.use_cases.tasks import ChangeTask, CreateTask, DeleteTask
 from application.use_cases.users import (
@@ -92,6 +93,8 @@ class Container(containers.DeclarativeContainer):
         settings.provided.login_failures_per_address,
     )
 
+    purge_expired = providers.Singleton(PurgeExpired, store, now)
+
     use_cases_and_ports = providers.Dict(
         {
             CreateUser: providers.Singleton(CreateUser, transact, passwords, ids, now),
@@ -125,6 +128,10 @@ class Container(containers.DeclarativeContainer):
             DeleteTask: providers.Singleton(DeleteTask, transact),
             CheckWritable: providers.Singleton(CheckWritable, transact, ids, now),
             CheckStore: providers.Singleton(CheckStore, store, now),
+            PurgeExpired: purge_expired,
+            PurgeInTurn: providers.Singleton(
+                PurgeInTurn, transact, purge_expired, now, settings.provided.time_between_purges
+            ),
             UserReader: store.provided.users,
             ItemReader: store.provided.items,
             TransferReader: store.provided.transfers,

@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     login_failures_per_address: int = Field(100, ge=1)
     drain_seconds: float = Field(1, ge=0, le=20)
     request_deadline: float = Field(4.5, gt=0, le=60)
+    purge_interval: int = Field(300, ge=0, le=24 * 60 * 60)
     # Not REPEATABLE READ: a password change would not see a session that began while it waited for a lock.
     isolation: Literal["READ COMMITTED", "SERIALIZABLE"] | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
@@ -108,6 +109,11 @@ class Settings(BaseSettings):
     def refresh_token_lifetime(self) -> timedelta:
         """How long a session lasts."""
         return timedelta(days=self.refresh_token_days)
+
+    @property
+    def time_between_purges(self) -> timedelta:
+        """How long after one purge in the background the next one begins; zero: there are none."""
+        return timedelta(seconds=self.purge_interval)
 
     @property
     def in_production(self) -> bool:

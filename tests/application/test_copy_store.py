@@ -13,6 +13,7 @@ from application.transact import Transact
 from application.use_cases import copy_store
 from application.use_cases.copy_store import Checkpoint, CopyRefused, CopyStore
 from application.use_cases.items import TransferItem
+from application.use_cases.purge import LEASE
 from domain.item import Item
 from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
@@ -163,4 +164,24 @@ async def test_the_marker_is_not_a_key_that_anybody_can_use() -> None:
     store = MemoryStore()
     marker = StoredKey(id=MARKER, fingerprint=b"", expires_at=copy_store.EPOCH, answer=b"")
     await store.stream.write([marker])
-    assert await store.purge(copy_store.EPOCH + timedelta(milliseconds=1)) == 1
+    assert await store.purge(copy_store.EPOCH + timedelta(milliseconds=1), limit=10) == 1
+
+
+async def test_the_leases_of_purges_are_no_part_of_a_store(source: MemoryStore) -> None:
+    """A target on which a server has run is still empty, and servers of the source do not prevent a copy."""
+    lease = StoredKey(id=LEASE, fingerprint=b"", expires_at=NOON, answer=b"")
+    before, target = await everything(source), MemoryStore()
+    await source.stream.write([lease])
+    await target.stream.write([replace(lease, expires_at=NOON + timedelta(minutes=1))])
+    incomplete: set[tuple[str, str]] = set()
+
+    def report(phase: str, kind: type[Record], done: int, total: int) -> None:
+        (incomplete.discard if done == total else incomplete.add)((phase, kind.__name__))
+
+    counts = await CopyStore(source, target, report)("a")
+    assert counts["idempotency keys"] == 3
+    assert incomplete == set()
+    [kept, *_] = await target.stream.read(StoredKey, None, 1)
+    assert kept.expires_at == NOON + timedelta(minutes=1)
+    await target.purge(kept.expires_at, limit=1)
+    assert await everything(target) == before

@@ -291,7 +291,7 @@ async def test_a_session_that_ends_while_its_token_is_looked_up_is_over(
 
             async def find_what_ends(token_hash: bytes) -> tuple[SessionId, UserId] | None:
                 found = await find(token_hash)
-                await store.purge(clock() + timedelta(days=31))
+                await store.purge(clock() + timedelta(days=31), limit=10)
                 return found
 
             uow.sessions.find = find_what_ends  # type: ignore[method-assign]

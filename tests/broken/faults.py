@@ -406,10 +406,24 @@ def attempts_overwrite_each_other(uow: Any) -> None:
 def purging_takes_too_much(store: Any) -> None:
     purge = store.purge
 
-    async def purge_early(at: Any) -> Any:
-        return await purge(at + timedelta(days=365))
+    async def purge_early(at: Any, limit: int) -> Any:
+        return await purge(at + timedelta(days=365), limit)
 
     store.purge = purge_early
+
+
+@fault(
+    "test_purge.py::test_no_more_is_removed_at_once_than_was_asked_for",
+    "test_purge.py::test_a_session_goes_after_its_tokens",
+    through_the_ports=True,
+)
+def purging_knows_no_limit(store: Any) -> None:
+    purge = store.purge
+
+    async def purge_all(at: Any, limit: int) -> Any:
+        return await purge(at, 1_000_000)
+
+    store.purge = purge_all
 
 
 @fault(

@@ -154,7 +154,7 @@ async def test_interrupting_twice_is_no_worse(workers: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("engine", [name for name in SERVERS if name in engines.selected()])
 async def test_a_store_that_hangs_does_not_keep_it(engine: str, tmp_path: Path) -> None:
     with SERVERS[engine]() as store:
-        async with served(tmp_path, DATABASE_URL=store.url, WORKERS="2") as server:
+        async with served(tmp_path, DATABASE_URL=store.url, WORKERS="2", PURGE_INTERVAL="1") as server:
             assert await status(server, "/health/ready") == 200
             store.pause()
             asked = time.monotonic()

@@ -1,14 +1,25 @@
-"""Purging removes what has expired, and nothing else."""
+"""Purging removes what has expired, and nothing else; in small batches, and by one worker at a time."""
 
-from datetime import timedelta
+import asyncio
+from datetime import datetime, timedelta
 
 from application.ports import Begin
 from application.store import Store
+from application.streaming import SessionToken, StoredKey
+from application.transact import Transact
+from application.use_cases.purge import BATCH, LEASE, PurgeExpired, PurgeInTurn
+from domain.session import LoginAttempts, Session
 from domain.user import User
-from interfaces.certification.overlapping import insert
-from interfaces.testing.builders import NOON, a_key, a_session
+from interfaces.certification.overlapping import LIMIT, insert
+from interfaces.testing.builders import NOON, a_key, a_session, a_user
+from interfaces.testing.clock_and_ids import SetClock
 
 HOUR = timedelta(hours=1)
+WORKERS = 5
+
+
+def expired_key() -> StoredKey:
+    return StoredKey(id=a_key(), fingerprint=b"request", expires_at=NOON, answer=b"answer")
 
 
 async def test_what_has_had_its_time_goes_and_nothing_else(ada: User, begin: Begin, store: Store) -> None:
@@ -27,8 +38,8 @@ async def test_what_has_had_its_time_goes_and_nothing_else(ada: User, begin: Beg
             await uow.attempts.save(*attempts)
             await uow.commit()
 
-    assert await store.purge(NOON + HOUR) == 3
-    assert await store.purge(NOON + HOUR) == 0
+    assert await store.purge(NOON + HOUR, limit=10) == 4  # a session, its token, a key, and the attempts of a subject
+    assert await store.purge(NOON + HOUR, limit=10) == 0
 
     async with begin() as uow:
         assert await uow.sessions.find(old.token_hash) is None
@@ -50,7 +61,88 @@ async def test_a_log_in_that_succeeded_leaves_nothing_to_keep(begin: Begin, stor
                 attempts.admit(NOON, limit=3)
             await uow.attempts.save(attempts)
             await uow.commit()
-    assert await store.purge(NOON + HOUR) == 1
+    assert await store.purge(NOON + HOUR, limit=10) == 1
     async with begin() as uow:
         [attempts] = await uow.attempts.get_for_update(b"ada")
         assert (attempts.failed, attempts.pending) == ((), ())
+
+
+async def test_no_more_is_removed_at_once_than_was_asked_for(ada: User, begin: Begin, store: Store) -> None:
+    kinds = Session, SessionToken, LoginAttempts, StoredKey
+    await insert(begin, *(a_session(ada, expires_at=NOON) for _ in range(5)))
+    await store.stream.write([LoginAttempts(subject=bytes([number]), version=1) for number in range(5)])
+    await store.stream.write([expired_key() for _ in range(5)])
+    left, removed = [5] * len(kinds), 0
+    while batch := await store.purge(NOON, limit=2):
+        now = [await store.stream.count(kind) for kind in kinds]
+        assert all(before - after <= 2 for before, after in zip(left, now, strict=True))
+        assert batch == sum(left) - sum(now)
+        left, removed = now, removed + batch
+    assert removed == 5 * len(kinds)
+
+
+async def test_a_session_goes_after_its_tokens(ada: User, begin: Begin, store: Store) -> None:
+    """A session may have any number of tokens, which must not all be removed at once because of that."""
+    session = a_session(ada, expires_at=NOON)
+    await insert(begin, session)
+    for number in range(4):
+        async with begin() as uow:
+            session = await uow.sessions.get_for_update(session.id)
+            session.rotate(session.token_hash, bytes([number]), NOON - HOUR)
+            await uow.sessions.save(session)
+            await uow.commit()
+    for tokens in (3, 1, 0):
+        await store.purge(NOON, limit=2)
+        assert await store.stream.count(SessionToken) == tokens
+        assert await store.stream.count(Session) == (tokens > 0)
+
+
+async def test_units_of_work_run_between_the_batches(begin: Begin, store: Store, clock: SetClock) -> None:
+    await store.stream.write([expired_key() for _ in range(4 * BATCH)])
+    committed = 0
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
+        purge = group.create_task(PurgeExpired(store, clock)())
+        while not purge.done():
+            await insert(begin, a_user())
+            committed += not purge.done()
+    assert committed >= 3
+    assert purge.result() == 4 * BATCH
+
+
+def worker(store: Store, clock: SetClock, purge: type[PurgeExpired] = PurgeExpired) -> PurgeInTurn:
+    """As each process has its own."""
+    return PurgeInTurn(Transact(store.begin, clock, deadline=LIMIT), purge(store, clock), clock, HOUR)
+
+
+async def test_of_workers_that_want_to_purge_at_once_one_does(store: Store, clock: SetClock) -> None:
+    began: list[datetime | None] = []
+
+    class Watched(PurgeExpired):
+        async def __call__(self, *, until: datetime | None = None) -> int:
+            began.append(until)
+            return await super().__call__(until=until)
+
+    await store.stream.write([expired_key() for _ in range(3)])
+    workers = [worker(store, clock, Watched) for _ in range(WORKERS)]
+    assert sorted(await asyncio.gather(*(purge() for purge in workers))) == [0] * (WORKERS - 1) + [3]
+    assert began == [clock() + HOUR / 2]
+
+
+async def test_a_lease_holds_until_it_expires(store: Store, clock: SetClock) -> None:
+    await worker(store, clock)()
+    await store.stream.write([expired_key()])
+    clock.time += HOUR - timedelta(milliseconds=1)
+    assert await worker(store, clock)() == 0
+    clock.move(milliseconds=1)
+    assert await worker(store, clock)() == 1
+    await store.stream.write([expired_key()])
+    assert await worker(store, clock)() == 0
+
+
+async def test_a_lease_is_purged_like_any_key_when_it_has_expired(store: Store, clock: SetClock) -> None:
+    await worker(store, clock)()
+    assert await PurgeExpired(store, clock)() == 0
+    [key] = await store.stream.read(StoredKey, None, 2)
+    assert (key.id, key.expires_at) == (LEASE, clock() + HOUR)
+    clock.time += HOUR
+    assert await PurgeExpired(store, clock)() == 1

@@ -41,7 +41,7 @@ async def test_the_write_that_looks_for_disk_space_succeeds_and_is_purged(
     transact.writes.out_of_space = True
     assert await CheckWritable(transact, ids, clock)()
     assert not transact.writes.out_of_space
-    assert await store.purge(clock()) == 1
+    assert await store.purge(clock(), limit=10) == 1
 
 
 async def test_unsafe_settings_are_lines_by_name(store: Store) -> None:

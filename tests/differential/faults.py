@@ -196,8 +196,8 @@ def keys_live_a_moment_longer(uow: Any) -> None:
 def purging_takes_living_keys_too(store: Any) -> None:
     purge = store.purge
 
-    async def purge_keys(at: datetime) -> int:
-        removed: int = await purge(at)
+    async def purge_keys(at: datetime, limit: int) -> int:
+        removed: int = await purge(at, limit)
         store.tables.keys.clear()
         return removed
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from bson import Binary
 from bson.raw_bson import RawBSONDocument
 from pymongo import AsyncMongoClient
+from pymongo.asynchronous.collection import AsyncCollection
 
 from application.errors import Busy, TryAgain, Unavailable
 from domain.user import User
@@ -20,7 +21,7 @@ from infrastructure.persistence.beanie import open_store
 from infrastructure.persistence.beanie.store import BeanieStore
 from infrastructure.settings import Settings
 from interfaces.certification.overlapping import insert
-from interfaces.testing.builders import a_user, an_item
+from interfaces.testing.builders import NOON, a_key, a_user, an_item
 from tests.support import engines, servers
 
 pytestmark = pytest.mark.skipif("mongodb" not in engines.selected(), reason="ENGINES leaves MongoDB out")
@@ -135,6 +136,32 @@ async def test_an_owner_need_not_be_held_for_the_name(store: BeanieStore) -> Non
 
 
 # Failures
+
+
+async def test_a_key_that_is_claimed_again_while_it_is_purged_stays(
+    store: BeanieStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A purge first looks for what has expired, and then removes it."""
+    key = a_key()
+
+    async def claim(at: datetime) -> bytes | None:
+        async with store.begin() as uow:
+            answer = await uow.keys.claim(key, b"request", at=at, lifetime=timedelta(hours=1), max_wait=1)
+            if answer is None:
+                await uow.keys.save_answer(key, str(at).encode())
+                await uow.commit()
+            return answer
+
+    async def claim_and_delete(collection: Any, *filters: Any) -> Any:
+        await claim(now)
+        return await delete_many(collection, *filters)
+
+    await claim(NOON)
+    now = NOON + timedelta(hours=1)
+    delete_many = AsyncCollection.delete_many
+    monkeypatch.setattr(AsyncCollection, "delete_many", claim_and_delete)
+    assert await store.purge(now, limit=10) == 0
+    assert await claim(now) == str(now).encode()
 
 
 async def test_a_transaction_that_the_server_gave_up_can_be_tried_again(

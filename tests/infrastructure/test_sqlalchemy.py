@@ -1,4 +1,4 @@
-"""What is the SQL adapter's alone: purging piece by piece, and the belts under its locks, and what it sends."""
+"""What is the SQL adapter's alone: what a purge skips, and the belts under its locks, and what it sends."""
 
 import asyncio
 import re
@@ -19,7 +19,6 @@ from application.transact import Transact
 from application.use_cases.items import TransferItem
 from domain.session import LoginAttempts
 from infrastructure.persistence.sqlalchemy import SqlStore
-from infrastructure.persistence.sqlalchemy.purge import BATCH
 from infrastructure.settings import Settings
 from interfaces.certification.overlapping import TRY_AGAIN, attempt, insert
 from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
@@ -37,18 +36,6 @@ async def store(running_engines: RunningEngines, request: pytest.FixtureRequest)
     await database.empty()
 
 
-async def test_what_is_to_be_purged_may_be_more_than_a_piece(store: Store) -> None:
-    user = a_user()
-    expired = [a_session(user, expires_at=NOON) for _ in range(BATCH + 1)]
-    lasting = a_session(user)
-    await insert(store.begin, user, lasting, *expired)
-    assert await store.purge(NOON) == BATCH + 1
-    assert await store.purge(NOON) == 0
-    async with store.begin() as uow:
-        assert await uow.sessions.find(expired[-1].token_hash) is None
-        assert await uow.sessions.find(lasting.token_hash) is not None
-
-
 @pytest.mark.parametrize("store", [name for name in SELECTED if name == "postgresql"], indirect=True)
 async def test_purging_does_not_wait_for_what_others_are_at(store: Store) -> None:
     user = a_user()
@@ -56,8 +43,8 @@ async def test_purging_does_not_wait_for_what_others_are_at(store: Store) -> Non
     await insert(store.begin, user, used, unused)
     async with asyncio.timeout(60), store.begin() as uow:
         await uow.sessions.get_for_update(used.id)
-        assert await store.purge(NOON) == 1
-    assert await store.purge(NOON) == 1
+        assert await store.purge(NOON, limit=10) == 2  # the session and its token
+    assert await store.purge(NOON, limit=10) == 2
 
 
 async def test_attempts_that_have_grown_meanwhile_are_not_overwritten(store: Store) -> None:
@@ -75,7 +62,7 @@ async def test_attempts_that_have_grown_meanwhile_are_not_overwritten(store: Sto
 async def test_subjects_that_nothing_is_stored_of_are_forgotten_with_their_unit(store: Store) -> None:
     async with store.begin() as uow:
         await uow.attempts.get_for_update(b"nobody", b"anybody")
-    assert await store.purge(NOON + timedelta(days=1)) == 0
+    assert await store.purge(NOON + timedelta(days=1), limit=10) == 0
 
 
 async def test_tasks_and_sessions_go_with_their_user(store: Store) -> None:

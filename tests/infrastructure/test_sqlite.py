@@ -126,7 +126,7 @@ async def test_what_waits_for_the_disk_or_is_about_many_rows_leaves_the_event_lo
         await uow.users.hold(user.id)
         await uow.tasks.remove_all(user.id)
         await uow.commit()
-    await store.purge(NOON)
+    await store.purge(NOON, limit=10)
     assert stayed == ["BEGIN", "INSERT", "SELECT"]
 
 

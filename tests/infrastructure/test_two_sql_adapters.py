@@ -300,7 +300,7 @@ async def test_nobody_receives_an_item_after_their_deactivation(shared: dict[str
 async def test_what_is_shared_may_be_done_by_either(shared: dict[str, Store], change: str) -> None:
     changes: dict[str, Callable[[Store], Awaitable[object]]] = {
         "upgrade": lambda store: store.upgrade(),
-        "purge": lambda store: store.purge(NOON + 1_000 * HOUR),
+        "purge": lambda store: store.purge(NOON + 1_000 * HOUR, limit=10),
     }
     await insert(shared["sqlmodel"].begin, user := a_user(), a_session(user))
     async with asyncio.timeout(LIMIT):

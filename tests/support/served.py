@@ -84,6 +84,8 @@ class Served:
 async def served(folder: Path, *, wrapper: str = "", **settings: str) -> AsyncIterator[Served]:
     """A server that is ready, on a free port unless told otherwise; it is killed if it has not ended at the end.
 
+    It does not purge in the background unless told to, which it would do at a random time.
+
     `wrapper` is the beginning of a command line that starts what follows, such as `prlimit --nofile=256:1024`.
     """
     log = folder / "log"
@@ -91,7 +93,7 @@ async def served(folder: Path, *, wrapper: str = "", **settings: str) -> AsyncIt
         process = await asyncio.create_subprocess_exec(
             *(*wrapper.split(), sys.executable, "-m", "interfaces.cli.main", "serve"),
             cwd=folder,
-            env=environment({"PORT": "0"} | settings),
+            env=environment({"PORT": "0", "PURGE_INTERVAL": "0"} | settings),
             stdout=file,
             stderr=file,
         )

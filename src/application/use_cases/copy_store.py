@@ -1,7 +1,7 @@
 """Copying a whole store to another one, on any engine."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -9,12 +9,16 @@ from uuid import UUID
 
 from application.store import Store
 from application.streaming import KINDS, MARKER, Identity, Record, Report, StoredKey, StoreStream, identity, label
+from application.use_cases.purge import LEASE
 from domain.errors import DomainError
 
 BATCH = 1_000
 """Records that are in memory at once."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+OWN_KEYS = {MARKER, LEASE}
+"""Keys of Handover itself, which are neither copied nor compared. They sort before all other keys."""
 
 
 class CopyRefused(DomainError):
@@ -103,7 +107,7 @@ class CopyStore:
                     " again (into an empty target if something was deleted)",
                 )
             counts[label(kind)] = source.count
-        await self.target.purge(EPOCH + timedelta(milliseconds=1))  # removes the marker
+        await self.target.purge(EPOCH + timedelta(milliseconds=1), limit=1)  # removes the marker
         return counts
 
     async def _begin_or_continue(self, fingerprint: bytes) -> Checkpoint:
@@ -111,7 +115,7 @@ class CopyStore:
         marker = await self._marker()
         if marker is None:
             for kind in KINDS:
-                if await self.target.stream.read(kind, None, 1):
+                if contents(await self.target.stream.read(kind, None, len(OWN_KEYS))):
                     raise CopyRefused(
                         "target-not-empty", f"the target is not empty, it has {label(kind)}: name another"
                     )
@@ -132,7 +136,7 @@ class CopyStore:
     async def _copy(self, number: int, after: Identity | None, fingerprint: bytes) -> None:
         """Copy the records of one kind that follow `after`, and record a checkpoint after each batch."""
         kind = KINDS[number]
-        total, done = await self.source.stream.count(kind), 0
+        total, done = await count(self.source.stream, kind), 0
         async for batch in batches(self.source.stream, kind, after):
             await self.target.stream.write(batch)
             await self._save(Checkpoint(number, identity(batch[-1])), fingerprint)
@@ -140,18 +144,29 @@ class CopyStore:
             self.report("copy", kind, done, total)
 
     async def _digest(self, phase: str, stream: StoreStream, kind: type[Record]) -> Digest:
-        """Return the digest of all records of one kind except for MARKER; report progress as `phase`."""
-        digest, total = Digest(), await stream.count(kind)
+        """Return the digest of all records of one kind; report progress as `phase`."""
+        digest, total = Digest(), await count(stream, kind)
         async for batch in batches(stream, kind, None):
             for record in batch:
-                if not (isinstance(record, StoredKey) and record.id == MARKER):
-                    digest = digest.add(record)
+                digest = digest.add(record)
             self.report(phase, kind, digest.count, total)
         return digest
 
 
 async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:
-    """Yield all records of a kind that follow `after`, in lists of up to BATCH."""
+    """Yield all records of a kind that follow `after`, without OWN_KEYS, in lists of 1 to BATCH."""
     while batch := await stream.read(kind, after, BATCH):
-        yield batch
+        if copied := contents(batch):
+            yield copied
         after = identity(batch[-1])
+
+
+async def count(stream: StoreStream, kind: type[Record]) -> int:
+    """Return the number of records of a kind, without OWN_KEYS."""
+    first = await stream.read(kind, None, len(OWN_KEYS))
+    return await stream.count(kind) - len(first) + len(contents(first))
+
+
+def contents(records: Sequence[Record]) -> list[Record]:
+    """Return the records without OWN_KEYS."""
+    return [record for record in records if not (isinstance(record, StoredKey) and record.id in OWN_KEYS)]

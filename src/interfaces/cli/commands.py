@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from application.use_cases.purge import PurgeExpired
 from infrastructure.container import build_container, load_settings
 from interfaces.cli import certify, copy, doctor, migrate, users
 from interfaces.cli.store import open_container
@@ -33,14 +34,14 @@ def serve() -> None:
 
 @app.command(epilog="Example: 0 * * * * handover purge")
 def purge() -> None:
-    """Remove idempotency keys, sessions and log-in attempts that have expired; run it now and then."""
+    """Remove idempotency keys, sessions and log-in attempts that have expired, as servers do in the background."""
 
     async def remove() -> int:
-        async with open_container() as (container, _):
-            removed: int = await container.store().purge(container.now()())
+        async with open_container() as (_, use_cases):
+            removed: int = await use_cases[PurgeExpired]()
             return removed
 
-    print(f"Removed {asyncio.run(remove())} keys, sessions and log-in attempts that had expired")
+    print(f"Removed {asyncio.run(remove())} keys, sessions, session tokens and log-in attempts that had expired")
 
 
 app.command(epilog="Example: handover copy sqlite:///handover.db postgresql://handover@localhost/handover")(copy.copy)

@@ -18,7 +18,7 @@ from handover_lmdb.repositories import ItemReader, LmdbUnitOfWork, TaskReader, T
 from infrastructure.settings import Settings
 
 SCHEMA_KEY, REVISION = b"schema", "1"
-EXPIRING: tuple[type[Any], ...] = (StoredKey, Session, SessionToken, LoginAttempts)
+EXPIRING: tuple[type[Any], ...] = (SessionToken, Session, StoredKey, LoginAttempts)
 
 
 class LmdbStream(UsesDatabase):
@@ -62,13 +62,15 @@ class LmdbStore:
         async with self.database.write() as records:
             yield LmdbUnitOfWork(records)
 
-    async def purge(self, at: datetime) -> int:
+    async def purge(self, at: datetime, limit: int) -> int:
         removed = 0
         async with self.database.write() as records:
             for kind in EXPIRING:
-                for record in [one for one in records.scan(kind) if one.expires_at <= at]:
-                    records.delete(kind, identity(record))
-                    removed += kind is not SessionToken
+                for expired in [identity(one) for one in records.scan(kind) if one.expires_at <= at][:limit]:
+                    records.delete(kind, expired)
+                    removed += 1
+                if removed >= limit:  # a session goes after all of its tokens
+                    break
             records.transaction.commit()
         return removed
 
@@ -93,5 +95,5 @@ class LmdbStore:
 
 
 def open_store(settings: Settings) -> Store:
-    """Return the store in the folder that the URL names, not opened yet. This is the adapter's entry point."""
+    """Return the store in the folder that the URL names. This is the adapter's entry point."""
     return LmdbStore(Path(urlsplit(settings.database_url).path[1:]).absolute())

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime
 
-import pymongo
+from beanie import Document
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -32,9 +32,6 @@ from infrastructure.persistence.beanie.writing.unit_of_work import BeanieUnitOfW
 from infrastructure.settings import Settings
 
 SNAPSHOT, MAJORITY = ReadConcern("snapshot"), WriteConcern("majority")
-
-SECONDS_TO_PURGE = 600
-"""In place of the limit for ordinary answers."""
 
 SECONDS_TO_ABORT = 0.3
 """How long a failed unit of work waits for its transaction to be aborted, which goes on afterwards."""
@@ -110,15 +107,29 @@ class BeanieStore:
         aborting.add_done_callback(self._aborting.discard)
         await asyncio.wait({aborting}, timeout=SECONDS_TO_ABORT)
 
-    async def purge(self, at: datetime) -> int:
-        """Remove what has expired. Tokens go before their sessions, so that a token that is found has a session."""
+    async def purge(self, at: datetime, limit: int) -> int:
+        """Remove up to `limit` expired documents of each kind; return how many were removed.
+
+        Tokens are removed before their sessions, so that a token that is found has a session.
+        """
+
+        async def remove(kind: type[Document]) -> int:
+            return await self._remove_expired(kind, at, limit)
+
+        with translate_errors():
+            tokens = await remove(TokenDocument)
+            sessions = await remove(SessionDocument) if tokens < limit else 0
+            return tokens + sessions + await remove(KeyDocument) + await remove(AttemptsDocument)
+
+    async def _remove_expired(self, kind: type[Document], at: datetime, limit: int) -> int:
+        """Remove up to `limit` documents that have expired, and still have when they are removed."""
         expired = {"expires_at": {"$lte": at}}
-        with translate_errors(), pymongo.timeout(SECONDS_TO_PURGE):
-            await self._connection.collection(TokenDocument).delete_many(expired)
-            removed = 0
-            for kind in (KeyDocument, SessionDocument, AttemptsDocument):
-                removed += (await self._connection.collection(kind).delete_many(expired)).deleted_count
-        return removed
+        collection = self._connection.collection(kind)
+        found = await collection.find(expired, {"_id": 1}).limit(limit).to_list()
+        if not found:
+            return 0
+        removed = await collection.delete_many({"_id": {"$in": [document["_id"] for document in found]}} | expired)
+        return removed.deleted_count
 
     async def unsafe_settings(self) -> dict[str, str]:
         """Return the server's settings with which our promises do not hold, each with what is wrong with it."""

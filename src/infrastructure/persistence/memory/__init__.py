@@ -47,18 +47,19 @@ class MemoryStore:
         finally:
             uow.keys.release()
 
-    async def purge(self, at: datetime) -> int:
-        """Remove what has expired; return how many keys, sessions and subjects of attempts were removed."""
+    async def purge(self, at: datetime, limit: int) -> int:
+        """Remove up to `limit` expired records of each kind; return how many were removed."""
         tables = self.tables
-        keys = [key for key, stored in tables.keys.items() if stored.expires_at <= at]
-        sessions = {id for id, session in tables.sessions.items() if session.expires_at <= at}
-        tokens = [token for token, (session_id, _) in tables.tokens.items() if session_id in sessions]
-        idle = [subject for subject, attempts in tables.attempts.items() if attempts.expires_at <= at]
-        delete_rows(tables.keys, keys)
-        delete_rows(tables.sessions, sessions)
+        expired = {id for id, session in tables.sessions.items() if session.expires_at <= at}
+        tokens = [token for token, (session_id, _) in tables.tokens.items() if session_id in expired][:limit]
+        sessions = list(expired)[:limit] if len(tokens) < limit else []  # tokens go before their sessions
+        keys = [key for key, stored in tables.keys.items() if stored.expires_at <= at][:limit]
+        idle = [subject for subject, attempts in tables.attempts.items() if attempts.expires_at <= at][:limit]
         delete_rows(tables.tokens, tokens)
+        delete_rows(tables.sessions, sessions)
+        delete_rows(tables.keys, keys)
         delete_rows(tables.attempts, idle)
-        return len(keys) + len(sessions) + len(idle)
+        return len(tokens) + len(sessions) + len(keys) + len(idle)
 
     async def unsafe_settings(self) -> dict[str, str]:
         """Return nothing: there are no settings."""

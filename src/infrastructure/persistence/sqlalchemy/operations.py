@@ -7,7 +7,7 @@ from sqlalchemy import literal, select
 from application.store import Capabilities, Schema
 from infrastructure.persistence.sqlalchemy import schema
 from infrastructure.persistence.sqlalchemy.engines import postgresql, sqlite
-from infrastructure.persistence.sqlalchemy.purge import REMOVALS
+from infrastructure.persistence.sqlalchemy.purge import purge
 from infrastructure.settings import Settings
 
 SQLITE = Capabilities(
@@ -24,13 +24,9 @@ class DatabaseOperations:
         self.capabilities = SQLITE if settings.scheme == "sqlite" else POSTGRESQL
         self.database = (sqlite.open_sqlite if settings.scheme == "sqlite" else postgresql.open_postgresql)(settings)
 
-    async def purge(self, at: datetime) -> int:
-        """Remove what has expired; return how many keys, sessions and subjects of attempts were removed."""
-        removed = 0
-        for removal in REMOVALS:
-            while keys := await self.database.fetch(removal, {"at": at}):
-                removed += len(keys)
-        return removed
+    async def purge(self, at: datetime, limit: int) -> int:
+        """Remove up to `limit` expired rows of each table; return how many were removed."""
+        return await purge(self.database, at, limit)
 
     async def unsafe_settings(self) -> dict[str, str]:
         """Return the engine's settings with which our promises do not hold, each with what is wrong with it."""

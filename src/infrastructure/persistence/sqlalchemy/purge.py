@@ -1,20 +1,45 @@
-"""Removing expired rows, in batches, so that no other transaction waits for long."""
+"""Removing expired rows, in batches, so that no other transaction waits for long.
 
-from sqlalchemy import ClauseElement, Table, bindparam, delete, select, tuple_
+Each statement removes up to `limit` rows that have expired at the time `at`, and returns one row for each of them. Rows
+that another transaction has locked are skipped (PostgreSQL).
+"""
 
-from infrastructure.persistence.sqlalchemy.tables import idempotency_keys, login_attempts, sessions
+from datetime import datetime
 
-BATCH = 1_000
+from sqlalchemy import ClauseElement, Integer, Select, Table, bindparam, delete, select, tuple_
+
+from infrastructure.persistence.sqlalchemy.engines.database import Database
+from infrastructure.persistence.sqlalchemy.tables import idempotency_keys, login_attempts, session_tokens, sessions
 
 
-def remove_expired(table: Table) -> ClauseElement:
-    """Return a DELETE of up to BATCH rows that have expired at the parameter `at`; it returns their keys.
+def _removal(table: Table, keys: Select[*tuple[object, ...]], expiring: Table) -> ClauseElement:
+    """Return the DELETE of the rows of `table` whose primary keys the query yields, for expired rows of `expiring`.
 
-    Rows that another transaction has locked are skipped (PostgreSQL).
+    The keys are in a CTE, which is executed once: PostgreSQL may execute a subquery again for each row of the table.
     """
+    limited = keys.where(expiring.c.expires_at <= bindparam("at")).limit(bindparam("limit", type_=Integer))
+    expired = limited.with_for_update(skip_locked=True).cte("expired")
     key = table.primary_key.columns
-    expired = select(*key).where(table.c.expires_at <= bindparam("at")).limit(BATCH).with_for_update(skip_locked=True)
-    return delete(table).where(tuple_(*key).in_(expired)).returning(*key)
+    return delete(table).where(tuple_(*key).in_(select(*expired.columns))).returning(*key)
 
 
-REMOVALS = [remove_expired(table) for table in (idempotency_keys, sessions, login_attempts)]
+def _removal_of(table: Table) -> ClauseElement:
+    return _removal(table, select(*table.primary_key.columns), table)
+
+
+TOKENS = _removal(session_tokens, select(session_tokens.c.token_hash).join(sessions), sessions)
+SESSIONS, KEYS, ATTEMPTS = map(_removal_of, (sessions, idempotency_keys, login_attempts))
+
+
+async def purge(database: Database, at: datetime, limit: int) -> int:
+    """Remove up to `limit` expired rows of each table; return how many were removed.
+
+    Removing a session would also remove its tokens, however many it has; so expired tokens are removed before.
+    """
+
+    async def remove(removal: ClauseElement) -> int:
+        return len(await database.change(removal, {"at": at, "limit": limit}))
+
+    tokens = await remove(TOKENS)
+    sessions = await remove(SESSIONS) if tokens < limit else 0
+    return tokens + sessions + await remove(KEYS) + await remove(ATTEMPTS)

@@ -414,7 +414,7 @@ class Differential(RuleBasedStateMachine):
             self._purge(self.clock())
 
     def _purge(self, at: datetime) -> None:
-        self.both(lambda side: side.store.purge(at))
+        self.both(lambda side: side.store.purge(at, limit=10_000))
 
     # Units of work
 

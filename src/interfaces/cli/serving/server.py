@@ -20,8 +20,10 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
+from application.use_cases.purge import PurgeInTurn
 from infrastructure.container import Settings, build_container, load_settings
 from interfaces.cli.serving.protocol import BoundedProtocol
+from interfaces.cli.serving.purging import purge_repeatedly
 from interfaces.http.app import create_app
 
 STOPPED, FAILED_TO_START = 0, 3
@@ -42,6 +44,8 @@ FILES_PER_SQLITE_CONNECTION = 4
 """A connection of SQLite has the database, its log and its index open; those of other stores have one socket."""
 TICKS_PER_SECOND = 10
 """How often uvicorn calls on_tick()."""
+PURGE_GRACE = 0.5
+"""Seconds that a cancelled purge may take to give its connection back before the store is closed."""
 
 
 def serve(listener: socket.socket, *, control: socket.socket | None = None, on_started: Callable[[], None]) -> int:
@@ -100,6 +104,8 @@ class Server(uvicorn.Server):
         )
         self.app = app
         self.drain_seconds = settings.drain_seconds
+        self.purges = settings.purge_interval > 0
+        self.purging: asyncio.Task[None] | None = None
         self.control = control
         self.on_started = on_started
         self.closes_at = float("inf")
@@ -137,10 +143,13 @@ class Server(uvicorn.Server):
         self.ends_at = min(self.ends_at, now + limit)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to serve, listen to the parent's orders, and report that."""
+        """Start to serve, listen to the parent's orders, begin to purge, and report that the server has started."""
         await super().startup(sockets)
         if self.control:
             asyncio.get_running_loop().add_reader(self.control, self.follow_order, self.control)
+        if self.purges:
+            purge = self.app.state.use_cases_and_ports[PurgeInTurn]
+            self.purging = asyncio.create_task(purge_repeatedly(purge, self.app.state.metrics.purged.inc))
         gc.collect()
         gc.freeze()  # these objects are permanent; looking through them would delay requests
         self.on_started()
@@ -158,7 +167,12 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().remove_reader(control)
 
     async def on_tick(self, counter: int) -> bool:
-        """Close connections whose heads are late, once a second; return whether it is time to shut down."""
+        """Close connections whose heads are late, once a second; return whether it is time to shut down.
+
+        The purge ends with the first tick after a signal.
+        """
+        if self.app.state.draining and self.purging and not self.purging.cancelling():
+            self.purging.cancel()
         if counter % TICKS_PER_SECOND == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
@@ -175,6 +189,8 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.02)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        if self.purging:
+            await asyncio.wait({self.purging}, timeout=PURGE_GRACE)
         with suppress(TimeoutError):
             async with asyncio.timeout(3):  # the process ends even if closing the store hangs
                 await super().shutdown(sockets)

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus: the number of requests and how long they took."""
+"""Metrics for Prometheus: the number of requests, how long they took, and what the background purge removed."""
 
 import hmac
 import os
@@ -31,6 +31,9 @@ class Metrics:
         )
         self.seconds = Histogram(
             "http_request_duration_seconds", "Until the answer was out.", ["method", "route"], registry=self.registry
+        )
+        self.purged = Counter(
+            "purged_records", "Expired records that were removed in the background.", registry=self.registry
         )
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.token = settings.metrics_token

@@ -178,21 +178,33 @@ class Database:
         return self._combined[changes]
 
     async def fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
-        """Execute one statement outside a transaction and return its rows.
+        """Execute one query outside a transaction and return its rows.
 
         It is sent a second time on another connection if the first had ended; so it must be safe to repeat. Raise Busy
         on a conflict with a transaction.
         """
+        return await self._fetch_or_repeat(self.readers, statement, parameters)
+
+    async def change(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
+        """Execute one change outside a transaction as fetch() does a query, on a connection for transactions.
+
+        On SQLite it waits in the queue of this process's units of work, and not with the connections for reads.
+        """
+        return await self._fetch_or_repeat(self.writers, statement, parameters)
+
+    async def _fetch_or_repeat(
+        self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters
+    ) -> Sequence[Row]:
         try:
             try:
-                return await self._fetch(statement, parameters)
+                return await self._fetch(pool, statement, parameters)
             except ConnectionLost:
-                return await self._fetch(statement, parameters)
+                return await self._fetch(pool, statement, parameters)
         except TryAgain:
             raise Busy("the store is too busy to answer") from None
 
-    async def _fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
-        connection = await self._acquire(self.readers)
+    async def _fetch(self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
+        connection = await self._acquire(pool)
         try:
             return await connection.fetch(statement, parameters)
         finally:

@@ -1,0 +1,79 @@
+"""Removing what has expired, at an operator's command or in the background of the servers."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from application.idempotency import Replay
+from application.ports import Clock, KeyId, UnitOfWork
+from application.store import Store
+from application.transact import Transact
+from domain.user import UserId
+
+BATCH = 500
+"""Records of each kind that are removed at once."""
+
+PAUSE = 0.05
+"""Seconds between two batches, in which units of work that have waited for a batch can run."""
+
+LEASE = KeyId(UserId(UUID(int=1)), "handover purge", "")
+"""The idempotency key that the worker has claimed whose turn it is to purge. No user has the id 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeExpired:
+    """Remove the records that have expired, and return how many were removed.
+
+    - Idempotency keys, sessions with their tokens, and log-in attempts expire.
+    - They are removed in small batches, each in a transaction of its own, with a pause after each.
+    - What expires meanwhile is left for the next time.
+    """
+
+    store: Store
+    now: Clock
+
+    async def __call__(self, *, until: datetime | None = None) -> int:
+        """Begin no batch after the time `until`, if there is one."""
+        at, total = self.now(), 0
+        while removed := await self.store.purge(at, BATCH):
+            total += removed
+            await asyncio.sleep(PAUSE)
+            if until and self.now() >= until:
+                break
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeInTurn:
+    """Remove the records that have expired, unless a worker has begun that within the last interval.
+
+    - A worker that wants to purge claims LEASE for one interval. Of all workers that use the store, one gets it; the
+      others remove nothing.
+    - The lease is not given back. It expires even if its worker has died, and then any worker can get it.
+    - The worker begins no batch in the second half of the interval, so that it is done before its lease expires. The
+      next purge removes what is left.
+    - If the lease should fail, for example because two machines' clocks differ, two workers purge at the same time.
+      They still remove only what has expired.
+    """
+
+    transact: Transact
+    purge: PurgeExpired
+    now: Clock
+    interval: timedelta
+
+    async def __call__(self) -> int:
+        """Return how many records were removed, 0 if it is another worker's turn."""
+        until = self.now() + self.interval / 2
+        try:
+            await self.transact(self._take_lease)
+        except Replay:
+            return 0
+        return await self.purge(until=until)
+
+    async def _take_lease(self, uow: UnitOfWork) -> None:
+        """Claim the lease; raise Replay if it has been claimed and has not expired."""
+        answer = await uow.keys.claim(LEASE, b"", at=self.now(), lifetime=self.interval, max_wait=0)
+        if answer is not None:
+            raise Replay(answer)
+        await uow.keys.save_answer(LEASE, b"")

@@ -1,0 +1,39 @@
+"""The background task of each worker that removes expired records."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from application.errors import OutcomeUnknown, TryAgain, Unavailable
+from application.use_cases.purge import PurgeInTurn
+
+log = structlog.get_logger()
+
+
+async def purge_repeatedly(purge: PurgeInTurn, count: Callable[[int], None]) -> None:
+    """Purge once per interval until this task is cancelled. `count` is called with how many records were removed.
+
+    The first purge begins at a random time in the first interval, so that workers that were started together do not all
+    ask the store at the same time.
+    """
+    seconds = purge.interval.total_seconds()
+    await asyncio.sleep(random.uniform(0, seconds))  # noqa: S311 - jitter, not a secret
+    while True:
+        await _purge_once(purge, count)
+        await asyncio.sleep(seconds)
+
+
+async def _purge_once(purge: PurgeInTurn, count: Callable[[int], None]) -> None:
+    """Purge; log and count what was removed. An error is logged, and the next purge tries again."""
+    try:
+        removed = await purge()
+    except (TryAgain, OutcomeUnknown, Unavailable) as error:
+        log.warning("purge failed", reason=str(error))
+    except Exception:
+        log.exception("purge failed")
+    else:
+        if removed:
+            log.info("purged", records=removed)
+            count(removed)
