@@ -53,7 +53,7 @@ class PurgeInTurn:
     - The lease is not given back. It expires even if its worker has died, and then any worker can get it.
     - The worker begins no batch in the second half of the interval, so that it is done before its lease expires. The
       next purge removes what is left.
-    - If the lease should fail, for example because two machines' clocks differ, two workers purge at the same time.
+    - If the clocks of two machines differ by more than half of the interval, two workers may purge at the same time.
       They still remove only what has expired.
     """
 

@@ -5,6 +5,7 @@ that another transaction has locked are skipped (PostgreSQL).
 """
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ClauseElement, Integer, Select, Table, bindparam, delete, select, tuple_
 
@@ -12,7 +13,7 @@ from infrastructure.persistence.sqlalchemy.engines.database import Database
 from infrastructure.persistence.sqlalchemy.tables import idempotency_keys, login_attempts, session_tokens, sessions
 
 
-def _removal(table: Table, keys: Select[*tuple[object, ...]], expiring: Table) -> ClauseElement:
+def _removal(table: Table, keys: Select[Any], expiring: Table) -> ClauseElement:
     """Return the DELETE of the rows of `table` whose primary keys the query yields, for expired rows of `expiring`.
 
     The keys are in a CTE, which is executed once: PostgreSQL may execute a subquery again for each row of the table.
@@ -24,6 +25,7 @@ def _removal(table: Table, keys: Select[*tuple[object, ...]], expiring: Table) -
 
 
 def _removal_of(table: Table) -> ClauseElement:
+    """Return the DELETE of expired rows of a table that has the column `expires_at`."""
     return _removal(table, select(*table.primary_key.columns), table)
 
 
@@ -40,6 +42,6 @@ async def purge(database: Database, at: datetime, limit: int) -> int:
     async def remove(removal: ClauseElement) -> int:
         return len(await database.change(removal, {"at": at, "limit": limit}))
 
-    tokens = await remove(TOKENS)
-    sessions = await remove(SESSIONS) if tokens < limit else 0
-    return tokens + sessions + await remove(KEYS) + await remove(ATTEMPTS)
+    removed_tokens = await remove(TOKENS)
+    removed_sessions = await remove(SESSIONS) if removed_tokens < limit else 0
+    return removed_tokens + removed_sessions + await remove(KEYS) + await remove(ATTEMPTS)
