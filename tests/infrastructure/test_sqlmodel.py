@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from decimal import Decimal
+from itertools import product
 
 import pytest
 from sqlalchemy.exc import InvalidRequestError
@@ -10,7 +12,7 @@ from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from application.paging import Sort, Window
-from application.readers import ItemFilter
+from application.readers import ItemFilter, ItemOrder
 from application.streaming import SessionToken
 from domain.errors import Conflict, NotFound
 from domain.user import UserId
@@ -49,6 +51,24 @@ async def test_a_count_is_one_statement_more(store: SqlModelStore) -> None:
     with statements_of(store) as sent:
         assert (await store.items.page(ItemFilter(), Sort("id"), Window(limit=2))).total == 5
     assert len(sent) == 2
+
+
+@pytest.mark.parametrize("store", [name for name in SELECTED if name == "sqlmodel-sqlite"], indirect=True)
+async def test_every_page_of_items_is_read_in_the_order_of_an_index(store: SqlModelStore) -> None:
+    """The join with the owners does not make SQLite sort, and the owners are found by their ids."""
+    owner = a_user()
+    await insert(store.begin, owner, an_item(owner))
+    filters = [ItemFilter(), ItemFilter(owner.id), ItemFilter(min_price=Decimal(1)), ItemFilter(owner.id, Decimal(1))]
+    orders: tuple[ItemOrder, ...] = ("id", "created_at", "price", "name")
+    for filter, by, descending in product(filters, orders, (False, True)):
+        with statements_of(store) as sent:
+            await store.items.page(filter, Sort(by, descending), Window(count=False))
+        async with store.database.readers.engine.connect() as connection:
+            values = (1,) * sent[0].count("?")
+            plan = [row.detail for row in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sent[0]}", values)]
+        items, users = plan
+        assert "items USING" in items
+        assert users.startswith("SEARCH users")
 
 
 async def test_tokens_are_read_with_their_sessions_by_one_statement(store: SqlModelStore) -> None:

@@ -172,6 +172,26 @@ async def test_the_second_waits_for_what_the_first_holds(one: Store, other: Stor
     await insert(other.begin, a_user(email=user.email))  # which nobody has any more
 
 
+async def test_the_second_locks_a_row_after_the_first_has_ended(one: Store, other: Store) -> None:
+    user = a_user()
+    item = an_item(user)
+    await insert(one.begin, user, item)
+
+    async def lock() -> Item:
+        async with other.begin() as uow:
+            return await uow.items.get_for_update(item.id)
+
+    async with asyncio.timeout(LIMIT):
+        async with one.begin() as uow:
+            await uow.items.get_for_update(item.id)
+            locking = asyncio.create_task(lock())
+            await asyncio.wait({locking}, timeout=PAUSE)
+            assert not locking.done()
+            await uow.items.save(replace(item, name="Lantern", version=2))
+            await uow.commit()
+        assert (await locking).name == "Lantern"
+
+
 # Races, of which one half goes through each adapter
 
 
