@@ -66,11 +66,10 @@ class LmdbStore:
         removed = 0
         async with self.database.write() as records:
             for kind in EXPIRING:
-                for expired in [identity(one) for one in records.scan(kind) if one.expires_at <= at][:limit]:
-                    records.delete(kind, expired)
-                    removed += 1
-                if removed >= limit:  # a session goes after all of its tokens
-                    break
+                if removed < limit:  # a session goes after all of its tokens
+                    for expired in [identity(one) for one in records.scan(kind) if one.expires_at <= at][:limit]:
+                        records.delete(kind, expired)
+                        removed += 1
             records.transaction.commit()
         return removed
 
