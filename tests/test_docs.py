@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-import tomllib
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from infrastructure.settings import Settings
 from interfaces.cli.commands import app
 from interfaces.testing.builders import a_key, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
+from tests.package.test_outside_adapter import CERTIFY
 from tests.support import capability_table
 from tests.support.served import environment, served
 
@@ -128,21 +129,31 @@ async def test_the_statements_of_a_transfer(store: SqlStore) -> None:
     assert sent == promised.split("\n")[:-1]
 
 
-async def test_the_adapter_of_another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if it were installed: a module on the path, and beside it what its package says of its entry points."""
+def test_the_story_of_an_adapter_is_that_of_the_example() -> None:
+    """tests/package runs its command where only wheels are installed."""
     text = (ROOT / "docs/adding-an-adapter.md").read_text()
-    (module,) = snippets("python", text)
-    (declared,) = snippets("toml", text)
-    entry_points = tomllib.loads(declared)["project"]["entry-points"]["handover.persistence"]
-    (tmp_path / "papyrus.py").write_text(module)
-    info = tmp_path / "papyrus-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: papyrus\nVersion: 1.0\n")
-    lines = "".join(f"{name} = {where}\n" for name, where in entry_points.items())
-    (info / "entry_points.txt").write_text(f"[handover.persistence]\n{lines}")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    async with served(tmp_path, PERSISTENCE="papyrus", DATABASE_URL="memory://") as server, server.client() as client:
-        assert (await client.get("/health/ready")).status_code == 200
+    example = ROOT / "examples" / "handover-lmdb"
+    code = "".join(file.read_text() for file in sorted((example / "src").rglob("*.py")))
+    assert [snippet for snippet in snippets("python", text) if snippet not in code] == []
+    assert snippets("toml", text)[0] in (example / "pyproject.toml").read_text()
+    command, in_pytest = snippets("sh", text)
+    assert command.split() == ["handover", *CERTIFY]
+    assert all(option in in_pytest for option in ("-p interfaces.certification.plugin", f"--certify {CERTIFY[-1]}"))
+
+
+async def test_the_unit_tests_of_a_use_case_of_somebody_else(tmp_path: Path) -> None:
+    conftest, use_case, tests = snippets("python", (ROOT / "docs/unit-tests.md").read_text())
+    assert len(use_case.splitlines()) + len(tests.splitlines()) <= 70
+    for name, content in ("conftest", conftest), ("reduce_price", use_case), ("test_reduce_price", tests):
+        (tmp_path / f"{name}.py").write_text(content)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()
+    assert "2 passed" in out.decode()
 
 
 def test_the_table_of_engines_is_what_the_adapters_state() -> None:

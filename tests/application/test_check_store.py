@@ -12,10 +12,11 @@ from uuid import UUID
 
 import pytest
 
+from application import record_rules
 from application.errors import Unavailable
 from application.store import Store
 from application.streaming import KINDS, Record, SessionToken, label
-from application.use_cases import check_store, record_rules
+from application.use_cases import check_store
 from application.use_cases.check_store import CheckStore, Finding, just_before, name, remember
 from domain.item import Item, Transfer
 from domain.session import Session

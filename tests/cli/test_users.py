@@ -108,7 +108,7 @@ async def test_what_is_refused(url: str, tmp_path: Path) -> None:
         ("password:",),
         ("no such user",),
         ("username:",),
-        ("HANDOVER_DATABASE_URL", "memory://"),
+        ("memory://", "name a store that lasts"),
         ("handover migrate up",),
     ]
     for run, words in zip(runs, expected, strict=True):

@@ -12,6 +12,8 @@ from tests.support.wheels import EXAMPLE, ROOT, install_wheels, variables
 
 BROKEN = [name for name, adapter in BROKEN_ADAPTERS.items() if adapter.engine == "lmdb"]
 SECONDS = 600
+CERTIFY = ["certify", "--url", "lmdb:///empty.lmdb"]
+"""As docs/adding-an-adapter.md has it."""
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +23,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_adapter_is_certified(python: Path, tmp_path: Path) -> None:
     run = subprocess.run(
-        [python, "-m", "interfaces.cli.main", "certify", "--url", "lmdb:///empty.lmdb", "--json"],
+        [python, "-m", "interfaces.cli.main", *CERTIFY, "--json"],
         cwd=tmp_path,
         env=variables(),
         capture_output=True,
@@ -35,6 +37,26 @@ def test_the_adapter_is_certified(python: Path, tmp_path: Path) -> None:
     contracts = [*(ROOT / "tests" / "contracts").rglob("test_*.py")]
     assert len(certificate["promises"]) == len(contracts)
     assert all(capability["verified"] for capability in certificate["capabilities"].values())
+
+
+def test_the_same_in_pytest(python: Path, tmp_path: Path) -> None:
+    """The command in docs/adding-an-adapter.md, on a few of the tests."""
+    text = (ROOT / "docs" / "adding-an-adapter.md").read_text()
+    command = text[text.index("pytest -p interfaces.certification.plugin") :].partition("```")[0].replace("\\\n", " ")
+    words: list[str | Path] = [
+        python,
+        "-m",
+        *command.split(),
+        "-k",
+        "capabilities or purge",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+    ]
+    run = subprocess.run(
+        words, cwd=tmp_path, env=variables(), capture_output=True, text=True, timeout=SECONDS, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 def test_nothing_of_the_checkout_is_on_the_path(python: Path, tmp_path: Path) -> None:

@@ -217,7 +217,9 @@ async def test_api7_server_side_request_forgery(ada: Person, monkeypatch: pytest
 
 
 def imported_in_src() -> set[str]:
-    trees = [ast.parse(file.read_text()) for file in SRC.rglob("*.py")]
+    """Without what certifies adapters: it calls the API within its own process."""
+    files = [file for file in SRC.rglob("*.py") if "certification" not in file.parts]
+    trees = [ast.parse(file.read_text()) for file in files]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     assert "jwt" in plain

@@ -10,9 +10,9 @@ from uuid import UUID
 from application.paging import Position, Sort, Window
 from application.ports import Clock
 from application.readers import ItemFilter
+from application.record_rules import UNREADABLE, broken_end, broken_link, broken_rules
 from application.store import Store
 from application.streaming import KINDS, Identity, R, Record, Report, SessionToken, identity, label
-from application.use_cases.record_rules import UNREADABLE, broken_end, broken_link, broken_rules
 from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer
 from domain.session import Session, SessionId

@@ -129,6 +129,7 @@ class Database:
     async def write(self) -> AsyncIterator[Records]:
         """Begin a write transaction as soon as no other one is open; abort it at the end unless it was committed."""
         async with self.turn:
+            await asyncio.sleep(0)  # lets other tasks run, even if nothing below has to wait
             while True:
                 with suppress(BlockingIOError):  # LMDB has a lock, too, but waiting for it would block the event loop
                     fcntl.flock(self.lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,7 +148,7 @@ def translated_errors() -> Iterator[None]:
     """Raise Unavailable instead of LMDB's errors."""
     try:
         yield
-    except lmdb.Error as error:
+    except (lmdb.Error, FileNotFoundError) as error:
         full = isinstance(error, (lmdb.MapFullError, lmdb.DiskError))
         raise (NoSpace if full else Unavailable)(f"LMDB: {error}") from error
 
