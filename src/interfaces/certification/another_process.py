@@ -20,7 +20,6 @@ from application.store import Store
 from domain.errors import NotFound
 from domain.item import ItemId
 from domain.user import UserId
-from interfaces.certification.overlapping import LIMIT
 from interfaces.testing.builders import NOON, a_user
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 OPERATION = "POST /users"
 EMAIL = "claimant@example.org"
+SECONDS_TO_START = 60.0
+"""A limit for the other process to start, even on a busy machine."""
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ async def started(settings: "Settings", *arguments: str) -> AsyncIterator[Proces
 async def says(process: Process) -> str:
     """Return the next line that the process prints, and an empty text if it ends without one."""
     assert process.stdout
-    async with asyncio.timeout(LIMIT):
+    async with asyncio.timeout(SECONDS_TO_START):
         return (await process.stdout.readline()).decode().strip()
 
 
