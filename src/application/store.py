@@ -11,7 +11,10 @@ from application.streaming import StoreStream
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The revision of the store's schema, and the revision that this version of Handover needs. None: no schema."""
+    """The revision of the store's schema, and the one that this version of Handover needs.
+
+    `found` is None if the store has no schema yet, and `needed` is None if the engine has none.
+    """
 
     found: str | None
     needed: str | None

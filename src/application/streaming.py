@@ -64,7 +64,10 @@ Identity = UUID | bytes | tuple[UUID, str, str]
 
 
 def identity(record: Record) -> Identity:
-    """Return the identity of a record, by which read() sorts the records of its kind."""
+    """Return what identifies a record among those of its kind, by which read() sorts.
+
+    This is the token hash, the subject, or the three parts of an idempotency key; for all other kinds it is `id`.
+    """
     match record:
         case SessionToken():
             return record.token_hash

@@ -147,7 +147,7 @@ def is_common(password: str) -> bool:
 
 
 def _is_run(text: str) -> bool:
-    """Return whether the text is a part of a keyboard or alphabet sequence."""
+    """Return whether the text is a part, of at least SHORTEST_RUN characters, of a keyboard or alphabet sequence."""
     return len(text) >= SHORTEST_RUN and any(text in run for run in RUNS)
 
 
@@ -166,7 +166,10 @@ def _stems(text: str) -> set[str]:
 
 
 def _is_affix(text: str) -> bool:
-    """Return whether the text has no letter and is short enough to be an addition to a word."""
+    """Return whether the text has no letter and is an addition that people make to a word.
+
+    That is a text of at most LONGEST_AFFIX characters, or any part of `1234567890`.
+    """
     return not _has_letter(text) and (len(text) <= LONGEST_AFFIX or text in "1234567890")
 
 

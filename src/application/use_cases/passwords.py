@@ -56,12 +56,13 @@ class VerifiedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class VerifyPassword:
-    """Verify a password, and count the attempt as pending until it is settled.
+    """Verify a password and return the attempt, which the caller has to settle. A wrong password is not an error.
 
-    - After so many failed attempts within a quarter of an hour, for one account or from one address, no further
-      password is verified: TooManyAttempts.
+    - After `max_failures_per_account` or `max_failures_per_address` failed attempts within a quarter of an hour, no
+      further password is verified: TooManyAttempts.
     - Whether the account exists makes no difference, neither to the count nor to the time that it takes.
-    - Attempts are counted before they are verified, so a thousand at once get no further than one after another.
+    - Attempts are counted before they are verified. One that would exceed a limit if all pending ones failed waits for
+      them, and raises Busy if that takes too long. So many attempts at once get no more guesses than one after another.
     - An IPv6 network (/64) counts as one address, since its users can choose any address in it.
     """
 

@@ -67,10 +67,10 @@ class Connection:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """Run the block as one of as many reads as the pool has connections, with driver errors translated.
+        """Limit the reads that run at once to the number of connections in the pool, and translate driver errors.
 
-        Raise Busy if no place becomes free in time, Unavailable if the block takes longer than a request may. The
-        driver's own time limits apply to single steps, of which a read may take several.
+        Raise Busy if no place becomes free in time, Unavailable if waiting and the block together take longer than a
+        request may. The driver's own time limits apply to single steps, of which a read may take several.
         """
         try:
             async with asyncio.timeout(self._settings.request_deadline):

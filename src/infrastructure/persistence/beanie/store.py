@@ -155,5 +155,5 @@ class BeanieStore:
         await schema.upgrade(self._connection.database)
 
     async def downgrade(self) -> None:
-        """Undo the newest migration."""
+        """Undo the newest migration, with the data that only its schema can hold. Undoing the first removes all."""
         await schema.downgrade(self._connection.database)

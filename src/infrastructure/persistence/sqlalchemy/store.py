@@ -49,7 +49,10 @@ class SqlStore(DatabaseOperations):
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
-        """Begin a transaction; roll it back at the end of the block unless it was committed."""
+        """Begin a transaction; roll it back at the end of the block unless it was committed.
+
+        If the block is cancelled, the connection is closed instead, because there is no time to roll back.
+        """
         transaction = Transaction(await self.database.begin())
         try:
             yield SqlUnitOfWork(transaction)

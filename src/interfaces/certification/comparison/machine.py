@@ -85,6 +85,11 @@ within = precondition(lambda machine: machine.unit is not None)
 
 
 class Differential(RuleBasedStateMachine):
+    """A Hypothesis state machine that does the same to the in-memory store and to another, and compares each outcome.
+
+    Its rules run use cases while no unit of work is open, and single steps of the unit of work while one is.
+    """
+
     people: "Bundle[User]" = Bundle("people")
     things: "Bundle[Item]" = Bundle("things")
     tasks: "Bundle[Task]" = Bundle("tasks")
@@ -132,7 +137,7 @@ class Differential(RuleBasedStateMachine):
     # Comparing
 
     def both(self, deed: Callable[[Side], Awaitable[T]]) -> Outcome[T]:
-        """Do it on both sides, and be told what came of it."""
+        """Do the same on both sides, raise Different unless the outcomes are equal, and return the outcome."""
         self.agreed = False
         expected, actual = (self.loop.run_until_complete(outcome(deed(side))) for side in self.sides)
         compare(expected, actual)
@@ -140,16 +145,21 @@ class Differential(RuleBasedStateMachine):
         return expected
 
     def step(self, step: Step[T]) -> Outcome[T]:
-        """The unit's next: its last is followed by its end."""
+        """Take the next step of the open unit of work as _compare_step() does; end the unit after its last step."""
         assert self.unit
-        result = self._step(step)
+        result = self._compare_step(step)
         if self.unit:
             self.unit.steps_left -= 1
             if not self.unit.steps_left:
                 self._end()
         return result
 
-    def _step(self, step: Step[T]) -> Outcome[T]:
+    def _compare_step(self, step: Step[T]) -> Outcome[T]:
+        """Take the step on both sides, compare the outcomes, and return the expected one.
+
+        If only one side refuses, with an error that may come as late as commit(), the other side commits and has to
+        refuse then. A refusal ends the unit of work.
+        """
         assert self.unit
         self.agreed = False
         one, other = self.unit.sides
@@ -175,8 +185,8 @@ class Differential(RuleBasedStateMachine):
         if unit.ending == COMMIT:
             if unit.key:
                 key = unit.key
-                self._step(lambda uow: uow.keys.save_answer(key, b"an answer"))
-            self._step(_commit)
+                self._compare_step(lambda uow: uow.keys.save_answer(key, b"an answer"))
+            self._compare_step(_commit)
         for side in unit.sides if self.unit else ():
             self.loop.run_until_complete(side.break_off() if unit.ending == BREAK else side.leave())
         self.unit = None
@@ -429,7 +439,7 @@ class Differential(RuleBasedStateMachine):
         self._begin(*unit)
         assert self.unit
         id = self._key(by.id, "POST /items", key)
-        claim = self._step(_claim(id, fingerprint, self.clock()))
+        claim = self._compare_step(_claim(id, fingerprint, self.clock()))
         if self.unit and claim.answer is None:
             self.unit.key = id
         elif self.unit:  # after a replay there is nothing left to do, and MongoDB's transaction is over

@@ -29,7 +29,7 @@ class Told:
 
     @property
     def problem(self) -> str | None:
-        """The last part of its type."""
+        """The last part of the type of the problem that was answered; None if the answer is not a problem."""
         is_problem = self.body and ("content-type", "application/problem+json") in self.headers
         return json.loads(self.body)["type"].rpartition("/")[2] if is_problem else None
 

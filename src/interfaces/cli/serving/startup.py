@@ -79,7 +79,10 @@ async def prepare_store(settings: Settings) -> None:
 
 
 def announcement(settings: Settings, host: str, port: int) -> Callable[[], None]:
-    """Return a function that prints where the server is, for when it has started."""
+    """Return a function that writes the server's address, docs page and data location to stderr.
+
+    It is to be called when the server has started. Passwords are masked.
+    """
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     text = f"""\
 Handover is at  {address}

@@ -69,9 +69,9 @@ def _exclude_fixed_paths(route: Route, paths: list[str]) -> None:
 
 
 def allowed_methods(request: Request) -> str:
-    """Return the methods of all routes that match the request's path, for the header Allow.
+    """Return the value of the header Allow: the methods of all routes that match the request's path, sorted.
 
-    FastAPI names only those of the first route that matches.
+    FastAPI names only those of the first route that matches. HEAD is added to GET, because the middleware answers it.
     """
     allowed: set[str] = set()
     for context in iter_route_contexts(request.app.routes):

@@ -20,10 +20,11 @@ from infrastructure.persistence.beanie.errors import translate_errors
 
 
 class LockQueue:
-    """Lets units of work of this process queue for documents that they want to lock.
+    """Lets the units of work of one process wait in turn for the documents that they are going to lock.
 
-    MongoDB would refuse the later one at once instead. Queueing helps only before the first statement, which fixes the
-    transaction's snapshot: a write to a document that was committed after the snapshot is refused.
+    Without it, MongoDB refuses the later of two units of work at once. Only the first wait of a unit of work has an
+    effect, and only before its first statement: that statement fixes the snapshot, and MongoDB refuses to write a
+    document that another transaction has changed since.
     """
 
     def __init__(self, locks: KeyedLock, end_of_unit: AsyncExitStack) -> None:
@@ -80,7 +81,10 @@ class TransactionCollection:
             )
 
     async def lock_or_insert(self, document: Document) -> dict[str, Any]:
-        """Lock the stored document with this document's id and return it; insert this document if there is none."""
+        """Lock the stored document with the id of `document` and return it; if there is none, insert `document` first.
+
+        Unlike lock(), this does not wait for other units of work: call wait_for() before.
+        """
         new = document.model_dump(by_alias=True, exclude={"id"})
         with translate_errors():
             row = await self._collection.find_one_and_update(

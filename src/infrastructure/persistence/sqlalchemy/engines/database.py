@@ -41,7 +41,10 @@ class Driver(Protocol):
 
     @property
     def has_named_rows(self) -> bool:
-        """Whether its rows can be read by column name, so that they need no copy if no value has to be converted."""
+        """Whether this driver's rows can be read by column name.
+
+        If so, fetch() returns them as they are unless a value must be converted; otherwise it copies each into a dict.
+        """
         ...
 
     @property

@@ -11,7 +11,10 @@ Classify = Callable[[Exception], Exception]
 
 
 class ConnectionLost(Unavailable):
-    """The connection ended while a statement was running."""
+    """The connection had ended before a statement was sent, or it ended while the statement was running.
+
+    Nobody knows whether the statement has taken effect, so only what is safe to repeat may be repeated.
+    """
 
 
 class LockTimeout(TryAgain):

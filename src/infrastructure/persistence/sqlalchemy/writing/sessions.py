@@ -107,7 +107,7 @@ class SqlSessions:
         await self.transaction.fetch(REVOKE_SESSIONS, {"of_user": user_id})
 
     async def remove_all(self, user_id: UserId) -> None:
-        """Remove all sessions of the user, and their tokens."""
+        """Remove all sessions of the user; the database removes their tokens with them."""
         await self.transaction.fetch(REMOVE_SESSIONS, {"of_user": user_id})
 
     async def _add_token(self, session: Session) -> None:
