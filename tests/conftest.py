@@ -1,6 +1,7 @@
 """Each test that asks for a store runs once per engine, on a store that is open, of the newest schema, and empty."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,19 @@ def pytest_report_header() -> str:
     names = engines.selected()
     missing = [name for name in engines.ENGINES if name not in names]
     return f"engines: {', '.join(names)}" + (f" (NARROWED: without {', '.join(missing)})" if missing else "")
+
+
+ABOVE_THE_STORE = [Path(__file__).parent / folder for folder in ("http/requests", "http/documentation", "security")]
+"""What these folders test does not depend on the adapter. On SQLite and PostgreSQL the default adapter is enough."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Leave the second SQL adapter out of the tests above the store, unless ENGINES names it."""
+    test = metafunc.definition
+    chosen = any("engine" in str(mark.args[0]).split(",") for mark in test.iter_markers("parametrize"))
+    if "engine" in metafunc.fixturenames and not chosen and {*ABOVE_THE_STORE} & {*test.path.parents}:
+        test.add_marker(pytest.mark.parametrize("engine", engines.selected_above_the_store(), indirect=True))
 
 
 @pytest.fixture(params=engines.selected())

@@ -210,6 +210,12 @@ def selected() -> list[str]:
     return os.environ.get("ENGINES", "").split() or list(ENGINES)
 
 
+def selected_above_the_store() -> list[str]:
+    """The engines that the variable ENGINES names, or else all with their default adapters."""
+    named = os.environ.get("ENGINES", "").split()
+    return named or [name for name in ENGINES if not name.startswith("sqlmodel-")]
+
+
 def refuse_unknown() -> None:
     if unknown := sorted(set(selected()) - set(ENGINES)):
         raise pytest.UsageError(f"ENGINES: no engine {', '.join(unknown)}; there are {', '.join(ENGINES)}")
