@@ -23,7 +23,7 @@ def pytest_report_header() -> str:
     return f"engines: {', '.join(names)}" + (f" (NARROWED: without {', '.join(missing)})" if missing else "")
 
 
-ABOVE_THE_STORE = [Path(__file__).parent / folder for folder in ("http/requests", "http/documentation", "security")]
+ABOVE_THE_STORE = [Path(__file__).parent / folder for folder in ("cli", "http", "security")]
 """What these folders test does not depend on the adapter. On SQLite and PostgreSQL the default adapter is enough."""
 
 

@@ -1,5 +1,6 @@
 """Copying a whole store to another one, on any engine."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import astuple, dataclass
@@ -7,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
+from application.errors import TryAgain, Unavailable
 from application.store import Store
 from application.streaming import KINDS, MARKER, Identity, Record, Report, StoredKey, StoreStream, identity, label
 from application.use_cases.purge import LEASE
 from domain.errors import DomainError
+
+SECONDS_FOR_LOCKS = 90
+"""How long a copy waits for locks of a copy that was killed before. MongoDB keeps them for up to a minute."""
 
 BATCH = 1_000
 """Records that are in memory at once."""
@@ -131,14 +136,14 @@ class CopyStore:
 
     async def _save(self, checkpoint: Checkpoint, fingerprint: bytes) -> None:
         marker = StoredKey(id=MARKER, fingerprint=fingerprint, expires_at=EPOCH, answer=checkpoint.encode())
-        await self.target.stream.write([marker])
+        await self._write([marker])
 
     async def _copy(self, number: int, after: Identity | None, fingerprint: bytes) -> None:
         """Copy the records of one kind that follow `after`, and record a checkpoint after each batch."""
         kind = KINDS[number]
         total, done = await count(self.source.stream, kind), 0
         async for batch in batches(self.source.stream, kind, after):
-            await self.target.stream.write(batch)
+            await self._write(batch)
             await self._save(Checkpoint(number, identity(batch[-1])), fingerprint)
             done += len(batch)
             self.report("copy", kind, done, total)
@@ -151,6 +156,15 @@ class CopyStore:
                 digest = digest.add(record)
             self.report(phase, kind, digest.count, total)
         return digest
+
+    async def _write(self, records: Sequence[Record]) -> None:
+        """Write the records to the target, and again after TryAgain; raise Unavailable after SECONDS_FOR_LOCKS."""
+        for _ in range(10 * SECONDS_FOR_LOCKS):
+            try:
+                return await self.target.stream.write(records)
+            except TryAgain:
+                await asyncio.sleep(0.1)
+        raise Unavailable("another transaction locks records of the target: stop what uses it, and repeat the command")
 
 
 async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:
