@@ -25,7 +25,7 @@ class OwnedItem:
 
 
 class UserReader(Protocol):
-    """Queries of users."""
+    """The port for queries of users."""
 
     async def get(self, user_id: UserId) -> User:
         """Return the user; raise NotFound `user-not-found`."""
@@ -65,7 +65,7 @@ ItemOrder = Literal["id", "created_at", "price", "name"]
 
 
 class ItemReader(Protocol):
-    """Queries of items."""
+    """The port for queries of items."""
 
     async def get(self, item_id: ItemId) -> OwnedItem:
         """Return the item; raise NotFound `item-not-found`."""
@@ -77,7 +77,7 @@ class ItemReader(Protocol):
 
 
 class TransferReader(Protocol):
-    """Queries of the transfer history."""
+    """The port for queries of the transfer history."""
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         """Return the transfers of an item, sorted by number; raise NotFound `item-not-found`.
@@ -112,7 +112,7 @@ TaskOrder = Literal["id", "created_at", "title"]
 
 
 class TaskReader(Protocol):
-    """Queries of tasks."""
+    """The port for queries of tasks."""
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
         """Return the task; raise NotFound `task-not-found` if there is none or it belongs to another user."""

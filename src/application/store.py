@@ -38,8 +38,8 @@ class Capabilities:
     conflicts: Literal["wait", "fail"]
     """What happens to a unit of work that is about to change what an open one has changed.
 
-    "wait": it waits until the other one ends. "fail": it raises TryAgain, at commit() at the latest, even while the
-    other one is still open.
+    "wait": it waits until the other one ends. "fail": neither waits, and one of the two raises TryAgain, at commit() at
+    the latest.
     """
     seconds_to_release_locks: float | None
     """How long after the death of a process its locks are released, at most. None: they are in its memory."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from application.errors import TryAgain, Unavailable
 from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.store import Store
 from application.streaming import KINDS, MARKER, Identity, Record, StoredKey
@@ -101,6 +102,36 @@ async def test_a_copy_is_continued_wherever_it_was_cut_off(source: MemoryStore) 
             break
     assert cut_off > 5
     assert await everything(target) == await everything(source)
+
+
+class LockedStream(MemoryStream):
+    """Another transaction has locked what is written, for so many writes."""
+
+    locked_for = 5
+
+    async def write(self, records: Sequence[Record]) -> None:
+        self.locked_for -= 1
+        if self.locked_for >= 0:
+            raise TryAgain("locked")
+        await super().write(records)
+
+
+async def test_locks_that_a_killed_copy_has_left_are_waited_for(
+    source: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_store, "SECONDS_BETWEEN_WRITES", 0)
+    target = MemoryStore()
+    target.stream = LockedStream(target.tables)
+    await CopyStore(source, target)("a")
+    assert await everything(target) == await everything(source)
+
+
+async def test_they_are_not_waited_for_for_ever(source: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_store, "SECONDS_FOR_LOCKS", 0)
+    target = MemoryStore()
+    target.stream = LockedStream(target.tables)
+    with pytest.raises(Unavailable, match="the target is locked"):
+        await CopyStore(source, target)("a")
 
 
 async def test_a_target_that_is_not_empty_is_refused(source: MemoryStore) -> None:

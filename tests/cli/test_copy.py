@@ -111,6 +111,33 @@ async def test_what_cannot_be_copied_is_refused_in_one_line(
     assert "Traceback" not in run.err
 
 
+async def test_a_target_whose_migration_was_interrupted_is_migrated(source: Store, tmp_path: Path) -> None:
+    """As a copy leaves it that was killed between two migrations: with the older schema, and empty."""
+    target = sqlalchemy.open_store(settings_for(f"sqlite:///{tmp_path}/target.db"))
+    await target.open()
+    await target.upgrade()
+    await target.downgrade()
+    assert not (await target.schema()).is_current
+    run = await handover("copy", "sqlite:///source.db", "sqlite:///target.db", folder=tmp_path)
+    assert run.exit_code == 0, run.err
+    assert await everything(target) == await everything(source)
+    await target.close()
+
+
+async def test_a_target_with_an_older_schema_and_data_is_refused(source: Store, tmp_path: Path) -> None:
+    target = sqlalchemy.open_store(settings_for(f"sqlite:///{tmp_path}/target.db"))
+    await target.open()
+    await target.upgrade()
+    await target.stream.write([a_user()])
+    await target.downgrade()
+    before = await target.schema()
+    run = await handover("copy", "sqlite:///source.db", "sqlite:///target.db", folder=tmp_path)
+    assert (run.exit_code, run.out) == (1, "")
+    assert "name an empty store" in run.err
+    assert await target.schema() == before
+    await target.close()
+
+
 async def test_a_target_in_use_is_refused(source: Store, tmp_path: Path) -> None:
     assert (await handover("copy", "sqlite:///source.db", "sqlite:///target.db", folder=tmp_path)).exit_code == 0
     run = await handover("copy", "sqlite:///source.db", "sqlite:///target.db", folder=tmp_path)

@@ -16,6 +16,8 @@ from domain.errors import DomainError
 
 SECONDS_FOR_LOCKS = 90
 """How long a copy waits for locks of a copy that was killed before. MongoDB keeps them for up to a minute."""
+SECONDS_BETWEEN_WRITES = 0.1
+"""How long it waits before it tries again."""
 
 BATCH = 1_000
 """Records that are in memory at once."""
@@ -159,12 +161,15 @@ class CopyStore:
 
     async def _write(self, records: Sequence[Record]) -> None:
         """Write the records to the target, and again after TryAgain; raise Unavailable after SECONDS_FOR_LOCKS."""
-        for _ in range(10 * SECONDS_FOR_LOCKS):
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + SECONDS_FOR_LOCKS
+        while True:
             try:
                 return await self.target.stream.write(records)
             except TryAgain:
-                await asyncio.sleep(0.1)
-        raise Unavailable("another transaction locks records of the target: stop what uses it, and repeat the command")
+                if clock() >= deadline:
+                    raise Unavailable("the target is locked: stop what uses it, and repeat the command") from None
+                await asyncio.sleep(SECONDS_BETWEEN_WRITES)
 
 
 async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:

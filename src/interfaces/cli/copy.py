@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from application.errors import Unavailable
-from application.store import Schema, Store
+from application.store import Store
 from application.use_cases.copy_store import CopyStore
 from domain.user import User
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
@@ -44,9 +44,8 @@ async def _copy(source: Settings, target: Settings) -> dict[str, int]:
                 f"the schema of {source.masked_url} is {schema.found or 'missing'}, and {schema.needed} is needed:"
                 " run `handover migrate up` on it"
             )
-        target_schema = await to_store.schema()
         # A copy that was killed while it migrated the target has left an older schema, and no users.
-        if target_schema.found is None or (_is_older(target_schema) and not await to_store.stream.count(User)):
+        if (await to_store.schema()).found is None or not await to_store.stream.count(User):
             await to_store.upgrade()
         if not (schema := await to_store.schema()).is_current:
             raise Unavailable(
@@ -54,11 +53,6 @@ async def _copy(source: Settings, target: Settings) -> dict[str, int]:
             )
         with progress() as report:
             return await CopyStore(from_store, to_store, report)(source.location)
-
-
-def _is_older(schema: Schema) -> bool:
-    """Return whether the found revision comes before the needed one. Revisions are numbered."""
-    return bool(schema.found and schema.needed and schema.found < schema.needed)
 
 
 @asynccontextmanager

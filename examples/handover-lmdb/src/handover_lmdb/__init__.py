@@ -22,7 +22,7 @@ EXPIRING: tuple[type[Any], ...] = (SessionToken, Session, StoredKey, LoginAttemp
 
 
 class LmdbStream(UsesDatabase):
-    """The StoreStream."""
+    """Implements the port StoreStream."""
 
     async def count(self, kind: type[Record]) -> int:
         with self.database.read() as records:

@@ -57,7 +57,7 @@ class Versioned(Repository, Generic[E]):
 
 
 class Users(Versioned[User]):
-    """The UserRepository."""
+    """Implements the port UserRepository."""
 
     kind = User
 
@@ -77,13 +77,13 @@ class Users(Versioned[User]):
 
 
 class Items(Versioned[Item]):
-    """The ItemRepository."""
+    """Implements the port ItemRepository."""
 
     kind = Item
 
 
 class Transfers(Repository):
-    """The TransferRepository."""
+    """Implements the port TransferRepository."""
 
     async def add(self, transfer: Transfer) -> None:
         if self.records.find(Transfer, history_key(transfer.item_id, transfer.number)):
@@ -92,7 +92,7 @@ class Transfers(Repository):
 
 
 class Tasks(Versioned[Task]):
-    """The TaskRepository."""
+    """Implements the port TaskRepository."""
 
     kind = Task
 
@@ -102,7 +102,7 @@ class Tasks(Versioned[Task]):
 
 
 class Sessions(Versioned[Session]):
-    """The SessionRepository."""
+    """Implements the port SessionRepository."""
 
     kind = Session
 
@@ -127,7 +127,7 @@ class Sessions(Versioned[Session]):
 
 
 class Attempts(Repository):
-    """The LoginAttemptRepository."""
+    """Implements the port LoginAttemptRepository."""
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         return [self.records.get(LoginAttempts, subject) or LoginAttempts(subject=subject) for subject in subjects]
@@ -138,7 +138,7 @@ class Attempts(Repository):
 
 
 class Keys(Repository):
-    """The KeyRepository. A unit of work begins when no other one is open, so no key is in flight."""
+    """Implements the port KeyRepository. A unit of work begins when no other one is open, so no key is in flight."""
 
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
@@ -170,7 +170,7 @@ class LmdbUnitOfWork:
 
 
 class UserReader(UsesDatabase):
-    """The UserReader."""
+    """Implements the port UserReader."""
 
     async def get(self, user_id: UserId) -> User:
         with self.database.read() as records:
@@ -186,7 +186,7 @@ class UserReader(UsesDatabase):
 
 
 class ItemReader(UsesDatabase):
-    """The ItemReader."""
+    """Implements the port ItemReader."""
 
     async def get(self, item_id: ItemId) -> OwnedItem:
         with self.database.read() as records:
@@ -203,7 +203,7 @@ class ItemReader(UsesDatabase):
 
 
 class TransferReader(UsesDatabase):
-    """The TransferReader."""
+    """Implements the port TransferReader."""
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         with self.database.read() as records:
@@ -213,7 +213,7 @@ class TransferReader(UsesDatabase):
 
 
 class TaskReader(UsesDatabase):
-    """The TaskReader."""
+    """Implements the port TaskReader."""
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
         with self.database.read() as records:

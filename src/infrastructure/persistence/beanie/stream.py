@@ -42,7 +42,7 @@ MAPPINGS: dict[type[Any], Mapping] = {
 
 
 class BeanieStream:
-    """The StoreStream."""
+    """Implements the port StoreStream."""
 
     def __init__(
         self, connection: Connection, transaction: Callable[[], AbstractAsyncContextManager[AsyncClientSession]]

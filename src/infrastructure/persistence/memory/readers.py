@@ -12,7 +12,7 @@ from infrastructure.persistence.memory.tables import Tables
 
 
 class MemoryUserReader:
-    """The UserReader."""
+    """Implements the port UserReader."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -33,7 +33,7 @@ class MemoryUserReader:
 
 
 class MemoryItemReader:
-    """The ItemReader."""
+    """Implements the port ItemReader."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -55,7 +55,7 @@ class MemoryItemReader:
 
 
 class MemoryTransferReader:
-    """The TransferReader."""
+    """Implements the port TransferReader."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -73,7 +73,7 @@ class MemoryTransferReader:
 
 
 class MemoryTaskReader:
-    """The TaskReader."""
+    """Implements the port TaskReader."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables

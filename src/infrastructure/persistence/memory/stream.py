@@ -13,7 +13,7 @@ from infrastructure.persistence.memory.tables import StoredAnswer, Tables
 
 
 class MemoryStream:
-    """The StoreStream."""
+    """Implements the port StoreStream."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables

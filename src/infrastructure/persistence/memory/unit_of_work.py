@@ -28,7 +28,7 @@ class Versioned(Protocol):
 
 
 class MemoryUsers:
-    """The UserRepository."""
+    """Implements the port UserRepository."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.users)
@@ -135,7 +135,7 @@ class MemoryVersioned(Generic[K, E]):
 
 
 class MemoryItems(MemoryVersioned[ItemId, Item]):
-    """The ItemRepository."""
+    """Implements the port ItemRepository."""
 
     kind = "item"
 
@@ -145,7 +145,7 @@ class MemoryItems(MemoryVersioned[ItemId, Item]):
 
 
 class MemoryTasks(MemoryVersioned[TaskId, Task]):
-    """The TaskRepository."""
+    """Implements the port TaskRepository."""
 
     kind = "task"
 
@@ -157,7 +157,7 @@ class MemoryTasks(MemoryVersioned[TaskId, Task]):
 
 
 class MemorySessions(MemoryVersioned[SessionId, Session]):
-    """The SessionRepository."""
+    """Implements the port SessionRepository."""
 
     kind = "session"
 
@@ -199,7 +199,7 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
 
 
 class MemoryAttempts:
-    """The LoginAttemptRepository."""
+    """Implements the port LoginAttemptRepository."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.attempts)
@@ -217,7 +217,7 @@ class MemoryAttempts:
 
 
 class MemoryTransfers:
-    """The TransferRepository."""
+    """Implements the port TransferRepository."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.transfers)
@@ -232,7 +232,7 @@ class MemoryTransfers:
 
 
 class MemoryKeys:
-    """The KeyRepository."""
+    """Implements the port KeyRepository."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.keys)

@@ -96,7 +96,7 @@ def upsert(table: Table, dialect: str, count: int) -> Any:
 
 
 class SqlStream:
-    """The StoreStream."""
+    """Implements the port StoreStream."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -57,7 +57,7 @@ MAPPINGS: dict[type[Any], Mapping] = {
 
 
 class SqlModelStream:
-    """The StoreStream."""
+    """Implements the port StoreStream."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions

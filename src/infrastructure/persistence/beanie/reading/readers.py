@@ -18,7 +18,7 @@ from infrastructure.persistence.beanie.rows import owned_item_from, task_from, t
 
 
 class BeanieUserReader:
-    """The UserReader."""
+    """Implements the port UserReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -47,7 +47,7 @@ class BeanieUserReader:
 
 
 class BeanieItemReader:
-    """The ItemReader."""
+    """Implements the port ItemReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -76,7 +76,7 @@ class BeanieItemReader:
 
 
 class BeanieTransferReader:
-    """The TransferReader."""
+    """Implements the port TransferReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -120,7 +120,7 @@ class BeanieTransferReader:
 
 
 class BeanieTaskReader:
-    """The TaskReader."""
+    """Implements the port TaskReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

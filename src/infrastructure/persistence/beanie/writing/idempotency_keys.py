@@ -14,7 +14,7 @@ from infrastructure.persistence.beanie.writing.transaction import TransactionCol
 
 
 class BeanieKeys:
-    """The KeyRepository."""
+    """Implements the port KeyRepository."""
 
     def __init__(self, keys: TransactionCollection, committed: Collection) -> None:
         self._keys = keys

@@ -26,7 +26,7 @@ from infrastructure.persistence.beanie.writing.transaction import TransactionCol
 
 
 class BeanieUsers:
-    """The UserRepository."""
+    """Implements the port UserRepository."""
 
     def __init__(self, users: TransactionCollection, items: TransactionCollection) -> None:
         self._users = users
@@ -83,7 +83,7 @@ class BeanieUsers:
 
 
 class BeanieItems:
-    """The ItemRepository."""
+    """Implements the port ItemRepository."""
 
     def __init__(self, items: TransactionCollection, users: BeanieUsers) -> None:
         self._items = items
@@ -114,7 +114,7 @@ class BeanieItems:
 
 
 class BeanieTransfers:
-    """The TransferRepository."""
+    """Implements the port TransferRepository."""
 
     def __init__(self, transfers: TransactionCollection) -> None:
         self._transfers = transfers
@@ -125,7 +125,7 @@ class BeanieTransfers:
 
 
 class BeanieTasks:
-    """The TaskRepository."""
+    """Implements the port TaskRepository."""
 
     def __init__(self, tasks: TransactionCollection) -> None:
         self._tasks = tasks
@@ -155,7 +155,7 @@ class BeanieTasks:
 
 
 class BeanieSessions:
-    """The SessionRepository."""
+    """Implements the port SessionRepository."""
 
     def __init__(self, sessions: TransactionCollection, tokens: TransactionCollection) -> None:
         self._sessions = sessions
@@ -206,7 +206,7 @@ class BeanieSessions:
 
 
 class BeanieAttempts:
-    """The LoginAttemptRepository."""
+    """Implements the port LoginAttemptRepository."""
 
     def __init__(self, attempts: TransactionCollection) -> None:
         self._attempts = attempts

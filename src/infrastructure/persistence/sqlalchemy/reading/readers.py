@@ -99,7 +99,7 @@ def without_none(**filters: Any) -> dict[str, Any]:
 
 
 class SqlUserReader:
-    """The UserReader."""
+    """Implements the port UserReader."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -124,7 +124,7 @@ class SqlUserReader:
 
 
 class SqlItemReader:
-    """The ItemReader."""
+    """Implements the port ItemReader."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -151,7 +151,7 @@ class SqlItemReader:
 
 
 class SqlTransferReader:
-    """The TransferReader."""
+    """Implements the port TransferReader."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -166,7 +166,7 @@ class SqlTransferReader:
 
 
 class SqlTaskReader:
-    """The TaskReader."""
+    """Implements the port TaskReader."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -53,7 +53,7 @@ CLAIM = {
 
 
 class SqlKeys:
-    """The KeyRepository."""
+    """Implements the port KeyRepository."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction

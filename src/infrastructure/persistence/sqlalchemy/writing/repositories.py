@@ -83,7 +83,7 @@ def _numbered(values: Iterable[object]) -> dict[str, object]:
 
 
 class SqlUsers:
-    """The UserRepository."""
+    """Implements the port UserRepository."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -118,7 +118,7 @@ class SqlUsers:
 
 
 class SqlItems:
-    """The ItemRepository."""
+    """Implements the port ItemRepository."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -146,7 +146,7 @@ class SqlItems:
 
 
 class SqlTransfers:
-    """The TransferRepository."""
+    """Implements the port TransferRepository."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -160,7 +160,7 @@ class SqlTransfers:
 
 
 class SqlTasks:
-    """The TaskRepository."""
+    """Implements the port TaskRepository."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction

@@ -76,7 +76,7 @@ def _numbered(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class SqlSessions:
-    """The SessionRepository."""
+    """Implements the port SessionRepository."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -117,7 +117,7 @@ class SqlSessions:
 
 
 class SqlAttempts:
-    """The LoginAttemptRepository."""
+    """Implements the port LoginAttemptRepository."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction

@@ -45,7 +45,7 @@ TASKS = Listing(
 
 
 class SqlModelUserReader:
-    """The UserReader."""
+    """Implements the port UserReader."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
@@ -69,7 +69,7 @@ class SqlModelUserReader:
 
 
 class SqlModelItemReader:
-    """The ItemReader."""
+    """Implements the port ItemReader."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
@@ -94,7 +94,7 @@ class SqlModelItemReader:
 
 
 class SqlModelTransferReader:
-    """The TransferReader."""
+    """Implements the port TransferReader."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
@@ -122,7 +122,7 @@ class SqlModelTransferReader:
 
 
 class SqlModelTaskReader:
-    """The TaskReader."""
+    """Implements the port TaskReader."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions

@@ -19,7 +19,7 @@ from infrastructure.persistence.sqlmodel.writing.versioned import flush, keep
 
 
 class SqlModelKeys:
-    """The KeyRepository."""
+    """Implements the port KeyRepository."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session

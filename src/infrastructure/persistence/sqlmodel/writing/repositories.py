@@ -22,7 +22,7 @@ from infrastructure.persistence.sqlmodel.writing.versioned import add, change, l
 
 
 class SqlModelUsers:
-    """The UserRepository."""
+    """Implements the port UserRepository."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -65,7 +65,7 @@ class SqlModelUsers:
 
 
 class SqlModelItems:
-    """The ItemRepository."""
+    """Implements the port ItemRepository."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -89,7 +89,7 @@ class SqlModelItems:
 
 
 class SqlModelTransfers:
-    """The TransferRepository."""
+    """Implements the port TransferRepository."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -100,7 +100,7 @@ class SqlModelTransfers:
 
 
 class SqlModelTasks:
-    """The TaskRepository."""
+    """Implements the port TaskRepository."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session

@@ -13,7 +13,10 @@ from infrastructure.persistence.sqlmodel.writing.versioned import add, change, f
 
 
 class SqlModelSessions:
-    """The SessionRepository. It is given an ORM session, which has nothing to do with the sessions that it stores."""
+    """Implements the port SessionRepository.
+
+    It is given an ORM session, which has nothing to do with the sessions that it stores.
+    """
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -55,7 +58,7 @@ class SqlModelSessions:
 
 
 class SqlModelAttempts:
-    """The LoginAttemptRepository."""
+    """Implements the port LoginAttemptRepository."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
