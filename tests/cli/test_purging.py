@@ -28,7 +28,7 @@ MANY = 100_000
 
 LONG_AGO = NOON - timedelta(days=1000)
 
-lasting = pytest.mark.parametrize("engine", [name for name in engines.selected() if name != "memory"])
+lasting = pytest.mark.parametrize("engine", [name for name in engines.selected_above_the_store() if name != "memory"])
 
 
 def expired_keys(number: int) -> list[StoredKey]:

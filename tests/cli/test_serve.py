@@ -23,7 +23,7 @@ KILLED_AFTER = 60, 150
 PATIENCE = 60.0
 """Seconds for the transfers of all clients; a killed unit of work keeps its locks on MongoDB for five."""
 
-durable = pytest.mark.parametrize("engine", [name for name in engines.selected() if name != "memory"])
+durable = pytest.mark.parametrize("engine", [name for name in engines.selected_above_the_store() if name != "memory"])
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from tests.support.served import Run, environment, handover, served
 
 LONG_AGO = NOON - timedelta(days=1000)
 PASSWORD = "correct horse battery"
-lasting = pytest.mark.parametrize("engine", [name for name in engines.selected() if name != "memory"])
+lasting = pytest.mark.parametrize("engine", [name for name in engines.selected_above_the_store() if name != "memory"])
 on_sqlite = pytest.mark.parametrize("engine", [name for name in engines.selected() if name == "sqlite"])
 
 
