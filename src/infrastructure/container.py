@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from dependency_injector import containers, providers
-
 from application.ports import Tokens
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.store import Store
@@ -25,6 +23,7 @@ from application.use_cases.users import (
 )
 from infrastructure.adapters import installed_adapters
 from infrastructure.clock_and_ids import new_id, new_token, utc_now
+from infrastructure.dependency_injector_core import containers, providers
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
 from infrastructure.settings import Misconfigured, Settings, load_settings
@@ -55,10 +54,11 @@ def open_store(settings: Settings) -> Store:
     try:
         make = adapters[settings.adapter].load()
     except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
         extra = EXTRAS.get(settings.adapter)
         remedy = f"pip install 'handover[{extra}]'" if extra else "install it"
         raise Misconfigured(
-            f"HANDOVER_PERSISTENCE: the adapter {settings.adapter} needs the package {error.name}: {remedy}"
+            f"HANDOVER_PERSISTENCE: the adapter {settings.adapter} needs the package {package}: {remedy}"
         ) from error
     store: Store = make(settings)
     return store

@@ -76,10 +76,12 @@ async def test_a_standalone_mongodb(tmp_path: Path) -> None:
 
 async def test_a_package_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As if it were not: found first, and failing as a missing one does.
-    (tmp_path / "beanie.py").write_text("raise ModuleNotFoundError(\"No module named 'beanie'\", name='beanie')\n")
+    (tmp_path / "sqlmodel.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'sqlmodel'\", name='sqlmodel')\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    run = await handover("serve", folder=tmp_path, DATABASE_URL="mongodb://127.0.0.1:1/x")
-    assert refused(run, "HANDOVER_PERSISTENCE", "beanie", "pip install 'handover[mongodb]'")
+    run = await handover("serve", folder=tmp_path, PERSISTENCE="sqlmodel")
+    assert refused(run, "HANDOVER_PERSISTENCE", "sqlmodel", "pip install 'handover[sqlmodel]'")
 
 
 async def test_a_settings_file_that_is_no_text(tmp_path: Path) -> None:

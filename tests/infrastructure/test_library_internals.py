@@ -5,6 +5,8 @@ If one of these tests fails after an update, read the module that it names befor
 
 import inspect
 import sqlite3
+import subprocess
+import sys
 import threading
 from dataclasses import fields
 from importlib.metadata import requires, version
@@ -29,7 +31,7 @@ from infrastructure.persistence.sqlalchemy.engines.combined import combine
 from infrastructure.persistence.sqlalchemy.engines.compiled import compile_statement
 from infrastructure.persistence.sqlalchemy.tables import items, sessions, transfers
 
-BOUNDED = ["aiosqlite", "fastapi", "sqlalchemy", "uvicorn"]
+BOUNDED = ["aiosqlite", "dependency-injector", "fastapi", "sqlalchemy", "uvicorn"]
 
 
 @pytest.mark.parametrize("name", BOUNDED)
@@ -39,6 +41,15 @@ def test_the_installed_version_is_within_an_upper_bound(name: str) -> None:
     ]
     assert any(specifier.operator == "<" for specifier in requirement.specifier)
     assert requirement.specifier.contains(version(name))
+
+
+@pytest.mark.parametrize("imported", ["dependency_injector.containers", "infrastructure.container"])
+def test_dependency_injector_does_without_its_integrations(imported: str) -> None:
+    """Used by infrastructure/dependency_injector_core.py; the first case says whether that module is still needed."""
+    program = f"import sys, {imported}; print(*{{'fastapi', 'werkzeug'}} & {{*sys.modules}})"
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+    assert ("fastapi" in found) == (imported == "dependency_injector.containers")
+    assert ("werkzeug" in found) == (imported == "dependency_injector.containers")
 
 
 def test_sqlalchemy_compiles_a_statement_without_executing_it() -> None:

@@ -1,16 +1,20 @@
 """The command `handover` as a process of its own, as people run it."""
 
 import asyncio
+import multiprocessing
 import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import httpx2
+
+from interfaces.cli import main
 
 SECONDS_TO_START = 120
 SECONDS_TO_RUN = 120
@@ -30,23 +34,50 @@ class Run:
 
 
 async def handover(*words: str, folder: Path, typed: str = "", **settings: str) -> Run:
-    """Run it to its end. The folder is where it looks for `.env`, and puts what it is not told to put elsewhere."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "interfaces.cli.main", *words),
-        cwd=folder,
-        env=environment(({"PORT": "0"} if "serve" in words else {}) | settings),  # 8000 may be taken on this machine
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(SECONDS_TO_RUN):
-            out, err = await process.communicate(typed.encode(errors="surrogateescape"))
-    finally:
-        with suppress(ProcessLookupError):
+    """Run it to its end. The folder is where it looks for `.env`, and puts what it is not told to put elsewhere.
+
+    The process is forked from one that has imported what commands import, which would otherwise take most of the
+    suite's time. `served` and tests/package/smoke.py start the command as people do.
+    """
+    given = environment(({"PORT": "0"} if "serve" in words else {}) | settings)  # 8000 may be taken on this machine
+    with TemporaryDirectory(prefix="handover-command-") as name:
+        streams = [Path(name, stream) for stream in ("in", "out", "err")]
+        streams[0].write_bytes(typed.encode(errors="surrogateescape"))
+        process = _FORKS.Process(target=_run_command, args=(words, folder, given, streams))
+        await asyncio.to_thread(process.start)
+        try:
+            await asyncio.to_thread(process.join, SECONDS_TO_RUN)
+            assert process.exitcode is not None, f"handover {' '.join(words)} has not ended: {streams[2].read_text()}"
+        finally:
             process.kill()
-    assert process.returncode is not None
-    return Run(process.returncode, out.decode(), err.decode())
+        return Run(process.exitcode, streams[1].read_text(), streams[2].read_text())
+
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        "alembic.command",
+        "interfaces.cli.commands",
+        "interfaces.cli.serving.startup",
+        "infrastructure.persistence.beanie",
+        "infrastructure.persistence.sqlalchemy",
+    ]
+)
+
+
+def _run_command(words: Sequence[str], folder: Path, given: dict[str, str], streams: Sequence[Path]) -> None:
+    """Make this process look like a new one, and run the command in it."""
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(given)
+    sys.path[:0] = given.get("PYTHONPATH", "").split(os.pathsep)
+    for number, path in enumerate(streams):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY)
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
+    sys.argv = ["handover", *words]
+    main.run()
 
 
 @dataclass(slots=True)
