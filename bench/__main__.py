@@ -56,6 +56,13 @@ def workers_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: 
     report.report(f"{engine}-workers", results)
 
 
+@app.command("adapters")
+def adapters_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
+    """The two adapters for SQL: SQLAlchemy Core and SQLModel."""
+    results = others.adapters(engine, rounds=rounds, seconds=seconds)
+    report.report(f"{engine}-adapters", results)
+
+
 @app.command("servers")
 def servers_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
     """uvicorn, as `handover serve` has it, and granian."""

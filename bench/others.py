@@ -1,4 +1,4 @@
-"""Handover beside itself: with more data, with more processes, on another server, and at rest."""
+"""Handover beside itself: with more data, more processes, another SQL adapter, another server, and at rest."""
 
 import asyncio
 from collections.abc import Iterator
@@ -102,6 +102,15 @@ def workers(engine_name: str, *, rounds: int, seconds: float) -> dict[str, Any]:
         return handover(url, log, port, WORKERS="2")
 
     variants: list[tuple[str, Start]] = [(HANDOVER, handover), ("2 workers", two)]
+    results, peaks = several(engine_name, variants, rounds=rounds, seconds=seconds)
+    return {"kind": "several", "engine": engine_name, "cases": results, "peak_mb": peaks}
+
+
+def adapters(engine_name: str, *, rounds: int, seconds: float) -> dict[str, Any]:
+    def sqlmodel(url: str, log: Path, port: int) -> Any:
+        return handover(url, log, port, PERSISTENCE="sqlmodel")
+
+    variants: list[tuple[str, Start]] = [("Core", handover), ("SQLModel", sqlmodel)]
     results, peaks = several(engine_name, variants, rounds=rounds, seconds=seconds)
     return {"kind": "several", "engine": engine_name, "cases": results, "peak_mb": peaks}
 

@@ -62,6 +62,7 @@ class ExplanationOut(BaseModel):
     summary="What a problem type means",
 )
 async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch", "invalid-request"])]) -> Response:
+    """Explain a type of problem. The field `type` of every error is the path of its explanation."""
     if slug not in PROBLEMS:
         raise HTTPException(404)
     status, title, explanation = PROBLEMS[slug]
@@ -94,6 +95,7 @@ class StartOut(BaseModel):
     summary="Where to start; a page for browsers",
 )
 async def start(request: Request) -> Response:
+    """Return links to the documentation and to the health checks: as a page for browsers, otherwise as JSON."""
     addresses = {name: _root(request) + path for name, (path, _) in LINKS.items()}
     accept = request.headers.get("accept", "*/*")
     if accepted_quality(accept, "text/html") > accepted_quality(accept, "application/json"):

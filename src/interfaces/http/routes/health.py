@@ -37,6 +37,7 @@ class ReadyOut(BaseModel):
     summary="The process answers",
 )
 async def live() -> Response:
+    """Say that the process answers. The store is not looked at."""
     return json_answer({"status": "alive"}).response()
 
 
@@ -52,6 +53,11 @@ async def ready(
     store: Annotated[Store, Depends(use(Store))],
     check_writable: Annotated[CheckWritable, Depends(use(CheckWritable))],
 ) -> Response:
+    """Say that requests can be served, or answer 503 with the reason.
+
+    The server is not about to stop; the store answers; its schema is the one that this version needs; and it has disk
+    space for writes.
+    """
     if request.app.state.draining:
         raise NotReady("the server is about to stop")
     schema = await store.schema()

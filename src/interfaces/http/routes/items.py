@@ -120,6 +120,10 @@ router = new_router("items")
 async def create_item(
     body: ItemIn, idempotency: WithIdempotency, create: Annotated[CreateItem, Depends(use(CreateItem))]
 ) -> Response:
+    """Create an item that the caller owns.
+
+    A request with an `Idempotency-Key` can be sent again safely: it creates one item and returns the same answer.
+    """
     creating = create(by=idempotency.caller, name=body.name, description=body.description, price=body.price)
     return await idempotency.run(creating, answer=created_item_answer, body=body)
 
@@ -169,6 +173,10 @@ async def list_items(
     query: Annotated[ItemOwnerQuery, Query()],
     items: Annotated[ItemReader, Depends(use(ItemReader))],
 ) -> Response:
+    """Return a page of all items, or of one owner's, within a range of prices.
+
+    Without `sort`, the order is that of creation. Both limits of the range are included.
+    """
     wanted = query.filter(UserId(query.owner_id) if query.owner_id else None)
     listing = query.items_listing(request, wanted)
     return listing.response(await items.page(wanted, listing.sort, listing.window))
@@ -188,6 +196,10 @@ async def list_items_of_user(
     items: Annotated[ItemReader, Depends(use(ItemReader))],
     users: Annotated[UserReader, Depends(use(UserReader))],
 ) -> Response:
+    """Return a page of the items that the user owns now, within a range of prices.
+
+    Without `sort`, the order is that of creation. Both limits of the range are included.
+    """
     wanted = query.filter(UserId(user_id))
     listing = query.items_listing(request, wanted)
     page = await items.page(wanted, listing.sort, listing.window)
@@ -209,6 +221,7 @@ async def list_items_of_user(
 async def read_item(
     item_id: UUID, items: Annotated[ItemReader, Depends(use(ItemReader))], known: IfNoneMatch = None
 ) -> Response:
+    """Return the item with its owner, or 304 if `If-None-Match` has its current `ETag`."""
     return answer_unless_known(known, item_answer(await items.get(ItemId(item_id))))
 
 
@@ -229,6 +242,11 @@ async def change_item(
     expected: IfMatch,
     change: Annotated[ChangeItem, Depends(use(ChangeItem))],
 ) -> Response:
+    """Change the fields that are given, and return the item; only its owner may.
+
+    A change that changes nothing leaves the version as it is. If the version has moved on from that in `If-Match`, the
+    answer is 412 and nothing is changed.
+    """
     changes = cast(ItemChanges, body.model_dump())
     return item_answer(await change(ItemId(item_id), changes, by=caller, expected=expected)).response()
 
@@ -242,5 +260,9 @@ async def change_item(
 async def delete_item(
     item_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteItem, Depends(use(DeleteItem))]
 ) -> Response:
+    """Remove the item; only its owner may. The store keeps its transfers, but no route shows them any more.
+
+    If the version has moved on from that in `If-Match`, the answer is 412 and nothing is removed.
+    """
     await delete(ItemId(item_id), by=caller, expected=expected)
     return Response(status_code=204)

@@ -85,6 +85,10 @@ router = new_router("health")
     summary="Numbers of requests and their times, for Prometheus; in production it needs a token of its own",
 )
 async def read_metrics(request: Request) -> Response:
+    """Return counts and durations of requests, in the text format of Prometheus; with several workers, of all of them.
+
+    In production the header `Authorization` must have the token of the setting `HANDOVER_METRICS_TOKEN`.
+    """
     metrics: Metrics = request.app.state.metrics
     metrics.check_token(request.headers.get("authorization"))
     return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)

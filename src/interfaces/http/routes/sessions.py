@@ -93,6 +93,10 @@ router = new_router("signing in")
 async def sign_in(
     address: ClientAddress, body: Annotated[SignInIn, Form()], sign_in: Annotated[SignIn, Depends(use(SignIn))]
 ) -> Response:
+    """Start a session, and return its access token and refresh token.
+
+    Failures are counted for the account and for the client's address; after too many, the answer is 429 for a while.
+    """
     signed_in = await sign_in(login=body.username, password=body.password, address=address)
     log.info("signed in", user_id=str(signed_in.user_id), client=address)
     return tokens_answer(signed_in).response()
@@ -108,6 +112,11 @@ async def sign_in(
 async def refresh_session(
     address: ClientAddress, body: RefreshIn, refresh: Annotated[RefreshSession, Depends(use(RefreshSession))]
 ) -> Response:
+    """Exchange the refresh token for a new access token and a new refresh token. It works once.
+
+    If a refresh token is used a second time, the session ends, because one of the two clients that sent it must have
+    stolen it.
+    """
     signed_in = await refresh(refresh_token=body.refresh_token)
     log.info("refreshed", user_id=str(signed_in.user_id), client=address)
     return tokens_answer(signed_in).response()
@@ -117,6 +126,10 @@ async def refresh_session(
 async def sign_out(
     address: ClientAddress, body: RefreshIn, sign_out: Annotated[SignOut, Depends(use(SignOut))]
 ) -> Response:
+    """End the session that the refresh token belongs to. An unknown or spent token is 204, too.
+
+    Access tokens that were issued in the session work until they expire.
+    """
     user_id = await sign_out(refresh_token=body.refresh_token)
     if user_id:
         log.info("signed out", user_id=str(user_id), client=address)

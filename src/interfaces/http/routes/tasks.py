@@ -129,6 +129,10 @@ router = new_router("tasks")
 async def create_task(
     body: TaskIn, idempotency: WithIdempotency, create: Annotated[CreateTask, Depends(use(CreateTask))]
 ) -> Response:
+    """Add a task to the caller's list.
+
+    A request with an `Idempotency-Key` can be sent again safely: it creates one task and returns the same answer.
+    """
     creating = create(by=idempotency.caller, title=body.title, description=body.description, status=body.status)
     return await idempotency.run(creating, answer=created_task_answer, body=body)
 
@@ -140,6 +144,10 @@ async def create_task(
     summary="Your tasks",
 )
 async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuery, Query()], tasks: Tasks) -> Response:
+    """Return a page of the caller's tasks, all or those of one status or created after a time.
+
+    Without `sort`, the order is that of creation.
+    """
     wanted = TaskFilter(caller, query.status, query.created_after)
     listing = query.listing(request, TASKS, parse_sort(query.sort), **asdict(wanted))
     return listing.response(await tasks.page(wanted, listing.sort, listing.window))
@@ -154,6 +162,7 @@ async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuer
 async def list_tasks_by_status(
     request: Request, status: TaskStatus, caller: Caller, paging: Paging, tasks: Tasks
 ) -> Response:
+    """Return a page of the caller's tasks of one status, in the order of their creation."""
     wanted = TaskFilter(caller, status)
     listing = paging.listing(request, TASKS, Sort("id"), **asdict(wanted))
     return listing.response(await tasks.page(wanted, listing.sort, listing.window))
@@ -168,6 +177,7 @@ async def list_tasks_by_status(
 async def list_recent_tasks(
     request: Request, caller: Caller, query: Annotated[RecentTaskQuery, Query()], tasks: Tasks
 ) -> Response:
+    """Return a page of the caller's tasks that were created within so many days, in the order of their creation."""
     listing = query.listing(  # named by the days and not by the cut-off, which moves with the clock
         request, TASKS, Sort("id"), owner_id=caller, days=query.days
     )
@@ -186,6 +196,10 @@ async def list_recent_tasks(
     summary="One task",
 )
 async def read_task(task_id: UUID, caller: Caller, tasks: Tasks, known: IfNoneMatch = None) -> Response:
+    """Return one of the caller's tasks, or 304 if `If-None-Match` has its current `ETag`.
+
+    A task of somebody else is 404, as one that does not exist.
+    """
     return answer_unless_known(known, task_answer(await tasks.get(TaskId(task_id), caller)))
 
 
@@ -205,6 +219,11 @@ async def change_task(
     expected: IfMatch,
     change: Annotated[ChangeTask, Depends(use(ChangeTask))],
 ) -> Response:
+    """Change the fields of one of the caller's tasks that are given, and return the task.
+
+    A change that changes nothing leaves the version as it is. If the version has moved on from that in `If-Match`, the
+    answer is 412 and nothing is changed.
+    """
     changes = cast(TaskChanges, body.model_dump())
     return task_answer(await change(TaskId(task_id), changes, by=caller, expected=expected)).response()
 
@@ -218,5 +237,9 @@ async def change_task(
 async def delete_task(
     task_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteTask, Depends(use(DeleteTask))]
 ) -> Response:
+    """Remove one of the caller's tasks.
+
+    If the version has moved on from that in `If-Match`, the answer is 412 and nothing is removed.
+    """
     await delete(TaskId(task_id), by=caller, expected=expected)
     return json_answer({"message": "Task deleted successfully", "task_id": task_id}).response()

@@ -90,6 +90,11 @@ async def transfer_item(
     idempotency: WithIdempotency,
     transfer: Annotated[TransferItem, Depends(use(TransferItem))],
 ) -> Response:
+    """Make another user the owner of the item, and return the item; only its owner may.
+
+    Of several concurrent transfers of one item by its owner exactly one succeeds. A request with an `Idempotency-Key`
+    can be sent again safely: the item is transferred once, and the answer is the first one.
+    """
     transferring = transfer(ItemId(item_id), by=idempotency.caller, to=UserId(body.to_user_id), expected=expected)
     return await idempotency.run(transferring, answer=item_answer, body=body)
 
@@ -106,5 +111,9 @@ async def list_transfers(
     paging: Paging,
     transfers: Annotated[TransferReader, Depends(use(TransferReader))],
 ) -> Response:
+    """Return a page of the item's transfers, the oldest first.
+
+    Transfers are numbered 1, 2, 3 … without a gap. Each is from the user to whom the one before was.
+    """
     listing = paging.listing(request, TRANSFERS, Sort("number"), item_id=item_id)
     return listing.response(await transfers.page(ItemId(item_id), listing.window))

@@ -126,6 +126,10 @@ router = new_router("users")
 async def create_user(
     body: UserIn, address: ClientAddress, create: Annotated[CreateUser, Depends(use(CreateUser))]
 ) -> Response:
+    """Create an account. No sign-in is needed.
+
+    E-mail address and username are unique regardless of case, and the username cannot be changed later.
+    """
     user = await create(email=body.email, username=body.username, password=body.password)
     log.info("account created", user_id=str(user.id), client=address)
     return json_answer(account_out(user), 201, location=f"/users/{user.id}").response()
@@ -135,6 +139,7 @@ async def create_user(
     "/users/me", response_model=AccountOut, responses=problem_responses("account-inactive"), summary="Your account"
 )
 async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
+    """Return the caller's own account, with its e-mail address."""
     return json_answer(account_out(await read(caller))).response()
 
 
@@ -145,6 +150,7 @@ async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(
     summary="All users, with what everybody may know of them",
 )
 async def list_users(request: Request, paging: Paging, users: Users) -> Response:
+    """Return a page of all users in the order of their creation, without their e-mail addresses."""
     listing = paging.listing(request, PROFILES, Sort("id"))
     return listing.response(await users.page(listing.window))
 
@@ -156,6 +162,7 @@ async def list_users(request: Request, paging: Paging, users: Users) -> Response
     summary="One user; your own account with its e-mail address",
 )
 async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
+    """Return the profile of a user; of the caller, the account with its e-mail address."""
     user = await users.get(UserId(user_id))
     return json_answer(account_out(user) if user.id == caller else profile_out(user)).response()
 
@@ -182,6 +189,11 @@ async def change_account(
     address: ClientAddress,
     change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
 ) -> Response:
+    """Change the e-mail address or the password of the caller's own account; the current password is required.
+
+    A new password ends all sessions: no refresh token works any more. Wrong passwords are counted, and after too many
+    the answer is 429 for a while.
+    """
     user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
     fields = sorted(body.model_fields_set - {"current_password"})
     log.info("account changed", user_id=str(user.id), fields=fields, client=address)
@@ -197,6 +209,10 @@ async def change_account(
 async def delete_account(
     user_id: UUID, caller: Caller, address: ClientAddress, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
 ) -> Response:
+    """Delete the caller's own account with its tasks and sessions; 409 while it owns items.
+
+    The transfers in which the user took part remain.
+    """
     await delete(UserId(user_id), by=caller)
     log.info("account deleted", user_id=str(user_id), client=address)
     return Response(status_code=204)
