@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -42,22 +44,26 @@ async def everything(store: Store) -> dict[str, set[str]]:
     return {kind.__name__: {repr(one) for one in await store.stream.read(kind, None, 10_000)} for kind in KINDS}
 
 
-async def kill_a_copy(folder: Path, seconds: float, *words: str) -> bool:
-    """Kill it after so many seconds, unless it has ended; return whether it was killed."""
-    process = await asyncio.create_subprocess_exec(
+async def start_a_copy(folder: Path, *words: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "interfaces.cli.main", "copy", *words),
         cwd=folder,
         env=environment({}),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def kill_a_copy(folder: Path, seconds: float, *words: str) -> bool:
+    """Kill it after so many seconds, unless it has ended; return whether it was killed."""
+    process = await start_a_copy(folder, *words)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await process.wait()
+            await process.communicate()
     if process.returncode is not None:
         return False
     process.kill()
-    await process.wait()
+    await process.communicate()
     return True
 
 
@@ -89,6 +95,31 @@ async def test_there_and_back_killed_on_the_way(
     returned = sqlalchemy.open_store(settings_for(f"sqlite:///{tmp_path}/back.db"))
     assert await everything(returned) == await everything(source)
     await returned.close()
+
+
+async def test_ctrl_c_ends_it_in_one_line(source: Store, tmp_path: Path) -> None:
+    target = sqlalchemy.open_store(settings_for(f"sqlite:///{tmp_path}/target.db"))
+    await target.open()
+    await target.upgrade()
+    process = await start_a_copy(tmp_path, "sqlite:///source.db", "sqlite:///target.db")
+    with closing(sqlite3.connect(tmp_path / "target.db", 60, isolation_level=None)) as lock:
+        async with asyncio.timeout(60):
+            while True:  # until something has been copied; then the lock keeps the copy from going on
+                lock.execute("BEGIN IMMEDIATE")
+                if lock.execute("SELECT count(*) FROM users").fetchone() != (0,):
+                    break
+                lock.execute("ROLLBACK")
+                await asyncio.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+    assert (process.returncode, out) == (1, b"")
+    assert err.decode().splitlines()[-1] == "handover: interrupted: repeat the command to continue the copy"
+    assert b"Traceback" not in err
+
+    run = await handover("copy", "sqlite:///source.db", "sqlite:///target.db", folder=tmp_path)
+    assert run.exit_code == 0, run.err
+    assert await everything(target) == await everything(source)
+    await target.close()
 
 
 @pytest.mark.parametrize(

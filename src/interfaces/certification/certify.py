@@ -147,7 +147,7 @@ async def prepare(settings: Settings) -> Capabilities:
 def certify(settings: Settings, capabilities: Capabilities, progress: Progress, only: str = "") -> Certificate:
     """Run the contract tests on the store that the settings name, or only those that `only` selects (pytest's -k).
 
-    Deletes everything in the store. Raise Misconfigured if the tests cannot be run.
+    Deletes everything in the store. Raise Misconfigured if the tests cannot be run, and KeyboardInterrupt at Ctrl+C.
     """
     results = Results(progress)
     # No configuration or plugin of the folder or environment in which this runs changes the result.
@@ -157,6 +157,8 @@ def certify(settings: Settings, capabilities: Capabilities, progress: Progress, 
     with TemporaryDirectory(prefix="handover-certify-") as folder:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
         code = pytest.main(_arguments(settings, only), plugins=[results])
+    if code == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if results.errors or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
         raise Misconfigured(f"the contract tests cannot be run: {'; '.join(results.errors) or code}")
     return Certificate(

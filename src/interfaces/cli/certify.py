@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from infrastructure.container import Misconfigured, load_settings
+from interfaces.cli.interruption import interruptible
 
 if TYPE_CHECKING:
     from interfaces.certification import certify as certifying
@@ -35,7 +36,7 @@ def certify(
     settings = load_settings(database_url=url, persistence=adapter)
     capabilities = asyncio.run(certifying.prepare(settings))
     began = monotonic()
-    with _progress() as progress:
+    with interruptible("nothing is certified, and the database may not be empty"), _progress() as progress:
         certificate = certifying.certify(settings, capabilities, progress, only)
     if as_json:
         print(json.dumps(certificate.as_json(), indent=2))

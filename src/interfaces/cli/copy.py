@@ -12,6 +12,7 @@ from application.store import Store
 from application.use_cases.copy_store import CopyStore
 from domain.user import User
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from interfaces.cli.interruption import interruptible
 from interfaces.cli.progress import progress
 from interfaces.cli.store import check_durable
 
@@ -30,7 +31,8 @@ def copy(
     target = load_settings(database_url=target_url, persistence=target_adapter)
     if source.location == target.location:
         raise Misconfigured(f"the source and the target are the same store, {source.masked_url}: name another target")
-    counts = asyncio.run(_copy(source, target))
+    with interruptible("repeat the command to continue the copy"):
+        counts = asyncio.run(_copy(source, target))
     for name, count in counts.items():
         print(f"{name + ':':18} {count:>10,}")
     print("Copied and verified.")

@@ -11,6 +11,7 @@ import typer
 from application.errors import Unavailable
 from application.store import Store
 from application.use_cases.check_store import CheckStore, Diagnosis
+from interfaces.cli.interruption import interruptible
 from interfaces.cli.progress import progress
 from interfaces.cli.store import open_container
 
@@ -20,7 +21,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
 
     Nothing is changed, and servers may go on. Whatever is found is read again before it is listed.
     """
-    diagnosis = asyncio.run(_check())
+    with interruptible("the store has not been checked"):
+        diagnosis = asyncio.run(_check())
     if as_json:
         print(json.dumps(_as_json(diagnosis), indent=2))
     else:
