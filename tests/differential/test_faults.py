@@ -9,7 +9,7 @@ from application.store import Store
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.certification.comparison.effort import SHORT_ON_A_STORE
 from interfaces.certification.comparison.machine import compare_with_memory
-from interfaces.certification.comparison.sides import Different
+from interfaces.certification.comparison.use_cases import Difference
 from tests.differential.faults import FAULTS
 
 ENOUGH = settings(
@@ -38,7 +38,7 @@ def test_a_fault_is_noticed(fault: str, loop: asyncio.AbstractEventLoop) -> None
         FAULTS[fault](store)
         return store
 
-    with pytest.raises(Different):
+    with pytest.raises(Difference):
         compare_with_memory(faulty, loop, ENOUGH, SEED)
 
 

@@ -23,7 +23,7 @@ from tests.support.engines import ENGINES
 
 @pytest.fixture(scope="session", autouse=True)
 def secrets() -> Iterator[Secrets]:
-    """No log holds a password, a token or a hash that a test has used; asked once, of the whole run."""
+    """No log holds a password, a token or a hash that a test has used; request once, of the whole run."""
     with watched() as secrets:
         yield secrets
         assert secrets.leaked() == []
@@ -45,8 +45,8 @@ async def http(app: FastAPI) -> AsyncIterator[AsyncClient]:
     recorder = Recorder(app)
     async with client_of(recorder) as client:
         yield client
-    for told in recorder.told:
-        assert told.is_declared(), told
+    for exchange in recorder.exchanges:
+        assert exchange.is_declared(), exchange
 
 
 @pytest.fixture

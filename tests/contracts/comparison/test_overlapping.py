@@ -16,7 +16,7 @@ from application.store import Store
 from domain.errors import DomainError
 from domain.item import ItemId
 from domain.user import User, UserId
-from interfaces.certification.comparison.sides import Side, check_histories
+from interfaces.certification.comparison.use_cases import UseCases, check_histories
 from interfaces.testing.clock_and_ids import SetClock
 
 WRITERS, DEEDS, KEYS = 6, 12, 8
@@ -45,7 +45,7 @@ class Log:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_whoever_is_first(seed: int, store: Store) -> None:
-    side, log = Side(store, SetClock()), Log()
+    side, log = UseCases(store, SetClock()), Log()
     people = [
         await side.create_user(email=f"{name}@example.org", username=name, password="correct horse")
         for name in ("ada", "grace", "zoe")
@@ -70,7 +70,7 @@ async def test_whoever_is_first(seed: int, store: Store) -> None:
     assert log.refusals["version-mismatch"] + log.refusals["item-not-owned"], "nobody got in anybody's way"
 
 
-async def write(side: Side, people: list[User], things: list[ItemId], chance: random.Random, log: Log) -> None:
+async def write(side: UseCases, people: list[User], things: list[ItemId], chance: random.Random, log: Log) -> None:
     for _ in range(DEEDS):
         key = chance.randrange(KEYS)
         deed = chance.choice(["change", "transfer", "transfer once"])

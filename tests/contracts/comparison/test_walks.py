@@ -18,7 +18,7 @@ from application.store import Store
 from domain.item import Item, ItemId
 from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
-from interfaces.certification.comparison.sides import scattered_ids
+from interfaces.certification.comparison.use_cases import scattered_ids
 from interfaces.certification.comparison.values import ITEM_SORTS, TASK_SORTS, names
 from interfaces.testing.builders import NOON, a_user
 

@@ -37,18 +37,18 @@ from domain.task import Task, TaskChanges, TaskId, TaskStatus
 from domain.user import User, UserId
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.certification.comparison import values
-from interfaces.certification.comparison.sides import (
+from interfaces.certification.comparison.use_cases import (
     LIFETIME,
     OpenUnit,
     Outcome,
-    Side,
+    UseCases,
     check_histories,
     compare,
-    once,
     outcome,
     scattered_ids,
+    with_idempotency_key,
 )
-from interfaces.certification.comparison.values import mostly, one_of
+from interfaces.certification.comparison.values import maybe, mostly
 from interfaces.testing.clock_and_ids import SetClock
 
 T = TypeVar("T")
@@ -61,8 +61,8 @@ LOWEST, DIME, HIGHEST = Decimal(0), Decimal("0.10"), Decimal("9999999999.99")
 EVERYTHING = Window(limit=100)
 NOBODY = UserId(list(zip(range(10_000), scattered_ids(), strict=False))[-1][1])
 
-COMMIT, LEAVE, BREAK = "commit", "leave", "break"
-UNIT = st.tuples(st.integers(1, 4), st.sampled_from([COMMIT, COMMIT, COMMIT, LEAVE, BREAK]))
+COMMIT, EXIT, RAISE = "commit", "exit", "raise"
+UNIT = st.tuples(st.integers(1, 4), st.sampled_from([COMMIT, COMMIT, COMMIT, EXIT, RAISE]))
 """How many steps a unit of work has, and how it ends."""
 
 KEY = st.none() | st.tuples(values.keys, values.fingerprints)
@@ -72,7 +72,7 @@ KEY = st.none() | st.tuples(values.keys, values.fingerprints)
 class Unit:
     """One unit of work, open on both sides."""
 
-    sides: list[OpenUnit]
+    units: list[OpenUnit]
     steps_left: int
     ending: str
     key: KeyId | None = None
@@ -80,8 +80,8 @@ class Unit:
 
 
 # While a unit of work is open there are only its own steps, and readers.
-alone = precondition(lambda machine: machine.unit is None)
-within = precondition(lambda machine: machine.unit is not None)
+without_unit = precondition(lambda machine: machine.unit is None)
+in_unit = precondition(lambda machine: machine.unit is not None)
 
 
 class Differential(RuleBasedStateMachine):
@@ -99,19 +99,20 @@ class Differential(RuleBasedStateMachine):
         super().__init__()
         self.loop = loop
         self.clock = SetClock()
-        self.sides = [Side(store, self.clock) for store in (MemoryStore(), loop.run_until_complete(fresh()))]
+        self.both_stores = [UseCases(store, self.clock) for store in (MemoryStore(), loop.run_until_complete(fresh()))]
         self.unit: Unit | None = None
         self.ids = scattered_ids()
         for _ in range(1_000):
             next(self.ids)  # apart from the ids that use cases take
-        self.known_people: dict[UserId, User] = {}
-        self.known_things: dict[ItemId, Item] = {}
+        self.known_users: dict[UserId, User] = {}
+        self.known_items: dict[ItemId, Item] = {}
         self.known_tokens: set[str] = set()
         self.known_keys: set[KeyId] = set()
         self.known_subjects = {b"never seen"}
         self.agreed = True
         self.first_people = [
-            self._met(self._sign_up(f"{name}@example.org", name, "correct horse")) for name in ("ada", "grace", "zoe")
+            self._remember_user(self._sign_up(f"{name}@example.org", name, "correct horse"))
+            for name in ("ada", "grace", "zoe")
         ]
 
     # To begin with
@@ -123,23 +124,23 @@ class Differential(RuleBasedStateMachine):
     @initialize(target=things, kinds=st.lists(st.tuples(values.names, values.prices), min_size=3, max_size=5))
     def some_things(self, kinds: list[tuple[str, Decimal]]) -> "MultipleResults[Item]":
         owners = cycle(self.first_people[:2])
-        return _all(self.create_item(next(owners), name, None, price, None) for name, price in kinds)
+        return _all_results(self.create_item(next(owners), name, None, price, None) for name, price in kinds)
 
     @initialize(target=tasks, titles=st.lists(values.names, min_size=2, max_size=4))
     def some_tasks(self, titles: list[str]) -> "MultipleResults[Task]":
         owner = self.first_people[2]  # who owns no items, and so may leave them behind
-        return _all(self.create_task(owner, title, None, TaskStatus.PENDING, None) for title in titles)
+        return _all_results(self.create_task(owner, title, None, TaskStatus.PENDING, None) for title in titles)
 
     @initialize(target=tokens)
     def some_sessions(self) -> "MultipleResults[str]":
-        return _all(self.sign_in(user, "username", "correct horse", "::1") for user in self.first_people)
+        return _all_results(self.sign_in(user, "username", "correct horse", "::1") for user in self.first_people)
 
     # Comparing
 
-    def both(self, deed: Callable[[Side], Awaitable[T]]) -> Outcome[T]:
-        """Do the same on both sides, raise Different unless the outcomes are equal, and return the outcome."""
+    def run_on_both(self, call: Callable[[UseCases], Awaitable[T]]) -> Outcome[T]:
+        """Do the same on both sides, raise Difference unless the outcomes are equal, and return the outcome."""
         self.agreed = False
-        expected, actual = (self.loop.run_until_complete(outcome(deed(side))) for side in self.sides)
+        expected, actual = (self.loop.run_until_complete(outcome(call(use_cases))) for use_cases in self.both_stores)
         compare(expected, actual)
         self.agreed = True
         return expected
@@ -162,13 +163,13 @@ class Differential(RuleBasedStateMachine):
         """
         assert self.unit
         self.agreed = False
-        one, other = self.unit.sides
-        expected, actual = self._do(one, step), self._do(other, step)
+        in_memory, tested = self.unit.units
+        expected, actual = self._run_step(in_memory, step), self._run_step(tested, step)
         if expected.may_come_later and not actual.refusal:
-            compare(expected, self._do(other, _commit))
+            compare(expected, self._run_step(tested, _commit))
         elif actual.may_come_later and not expected.refusal:
             expected = Outcome(None, actual.refusal, actual.may_come_later)
-            compare(self._do(one, _commit), expected)
+            compare(self._run_step(in_memory, _commit), expected)
         else:
             compare(expected, actual)
         self.agreed = True
@@ -176,8 +177,8 @@ class Differential(RuleBasedStateMachine):
             self.unit = None
         return expected
 
-    def _do(self, side: OpenUnit, step: Step[T]) -> Outcome[T]:
-        return self.loop.run_until_complete(outcome(side.do(step)))
+    def _run_step(self, opened: OpenUnit, step: Step[T]) -> Outcome[T]:
+        return self.loop.run_until_complete(outcome(opened.run(step)))
 
     def _end(self) -> None:
         assert self.unit
@@ -187,31 +188,33 @@ class Differential(RuleBasedStateMachine):
                 key = unit.key
                 self._compare_step(lambda uow: uow.keys.save_answer(key, b"an answer"))
             self._compare_step(_commit)
-        for side in unit.sides if self.unit else ():
-            self.loop.run_until_complete(side.break_off() if unit.ending == BREAK else side.leave())
+        for opened in unit.units if self.unit else ():
+            self.loop.run_until_complete(opened.exit_with_error() if unit.ending == RAISE else opened.exit())
         self.unit = None
 
     # Users
 
     @rule(target=people, email=values.given_emails, username=values.given_usernames, password=values.given_passwords)
-    @alone
+    @without_unit
     def sign_up(self, email: str, username: str, password: str) -> "User | MultipleResults[User]":
         user = self._sign_up(email, username, password)
-        return multiple() if user is None else self._met(user)
+        return multiple() if user is None else self._remember_user(user)
 
     def _sign_up(self, email: str, username: str, password: str) -> User | None:
-        return self.both(lambda side: side.create_user(email=email, username=username, password=password)).answer
+        return self.run_on_both(
+            lambda use_cases: use_cases.create_user(email=email, username=username, password=password)
+        ).answer
 
     @rule(
         target=people,
         user=people,
-        by=one_of(people, seldom=True),
+        by=maybe(people, rarely=True),
         current_password=values.passwords,
         email=st.none() | values.given_emails,
         password=st.none() | values.given_passwords,
         address=values.addresses,
     )
-    @alone
+    @without_unit
     def change_account(
         self,
         user: User,
@@ -221,9 +224,9 @@ class Differential(RuleBasedStateMachine):
         password: str | None,
         address: str,
     ) -> "User | MultipleResults[User]":
-        self._about_to_prove(user, user.username, address)
-        changed = self.both(
-            lambda side: side.change_account(
+        self._note_subjects(user, user.username, address)
+        changed = self.run_on_both(
+            lambda use_cases: use_cases.change_account(
                 user.id,
                 by=(by or user).id,
                 current_password=current_password,
@@ -232,36 +235,36 @@ class Differential(RuleBasedStateMachine):
                 address=address,
             )
         )
-        return multiple() if changed.answer is None else self._met(changed.answer)
+        return multiple() if changed.answer is None else self._remember_user(changed.answer)
 
     @rule(
         user=people,
-        by=one_of(people, seldom=True),
+        by=maybe(people, rarely=True),
         end=st.sampled_from(["delete", *["deactivate"] * 2, *["activate"] * 3]),
     )
-    @alone
+    @without_unit
     def end_or_resume_account(self, user: User, by: User | None, end: str) -> None:
         match end:
             case "delete":
-                self.both(lambda side: side.delete_account(user.id, by=(by or user).id))
+                self.run_on_both(lambda use_cases: use_cases.delete_account(user.id, by=(by or user).id))
             case "deactivate":
-                self.both(lambda side: side.deactivate_user(user.username))
+                self.run_on_both(lambda use_cases: use_cases.deactivate_user(user.username))
             case _:
-                self.both(lambda side: side.activate_user(user.username))
+                self.run_on_both(lambda use_cases: use_cases.activate_user(user.username))
 
     # Items
 
     @rule(
         target=things, by=people, name=values.given_names, description=values.descriptions, price=values.prices, key=KEY
     )
-    @alone
+    @without_unit
     def create_item(
         self, by: User, name: str, description: str | None, price: Decimal, key: tuple[str, bytes] | None
     ) -> "Item | MultipleResults[Item]":
-        return self._item(
-            self.both(
-                lambda side: self._once(
-                    side.create_item(by=by.id, name=name, description=description, price=price),
+        return self._remember_item(
+            self.run_on_both(
+                lambda use_cases: self._with_key(
+                    use_cases.create_item(by=by.id, name=name, description=description, price=price),
                     by.id,
                     "POST /items",
                     key,
@@ -272,38 +275,40 @@ class Differential(RuleBasedStateMachine):
     @rule(
         target=things,
         item=things,
-        by=one_of(people, seldom=True),
+        by=maybe(people, rarely=True),
         changes=values.item_changes,
         offsets=values.version_offsets,
     )
-    @alone
+    @without_unit
     def change_item(
         self, item: Item, by: User | None, changes: ItemChanges, offsets: tuple[int, ...] | None
     ) -> "Item | MultipleResults[Item]":
-        return self._item(
-            self.both(
-                lambda side: side.change_item(
-                    item.id, changes, by=self._by(by, item), expected=_expected(item.version, offsets)
+        return self._remember_item(
+            self.run_on_both(
+                lambda use_cases: use_cases.change_item(
+                    item.id, changes, by=self._caller(by, item), expected=_expected(item.version, offsets)
                 )
             )
         )
 
-    @rule(item=things, by=one_of(people, seldom=True), offsets=values.version_offsets)
-    @alone
+    @rule(item=things, by=maybe(people, rarely=True), offsets=values.version_offsets)
+    @without_unit
     def delete_item(self, item: Item, by: User | None, offsets: tuple[int, ...] | None) -> None:
-        self.both(
-            lambda side: side.delete_item(item.id, by=self._by(by, item), expected=_expected(item.version, offsets))
+        self.run_on_both(
+            lambda use_cases: use_cases.delete_item(
+                item.id, by=self._caller(by, item), expected=_expected(item.version, offsets)
+            )
         )
 
     @rule(
         target=things,
         item=things,
-        by=one_of(people, seldom=True),
+        by=maybe(people, rarely=True),
         to=st.lists(people, min_size=1, max_size=3),
         offsets=values.version_offsets,
         key=KEY,
     )
-    @alone
+    @without_unit
     def transfer_item(
         self,
         item: Item,
@@ -313,7 +318,7 @@ class Differential(RuleBasedStateMachine):
         key: tuple[str, bytes] | None,
     ) -> "Item | MultipleResults[Item]":
         """From hand to hand, the first time perhaps by somebody else than the owner and with a key."""
-        moved = self._transfer(item, self._by(by, item), to[0], offsets, key)
+        moved = self._transfer(item, self._caller(by, item), to[0], offsets, key)
         for user in to[1:]:
             if isinstance(moved, Item):
                 moved = self._transfer(moved, moved.owner_id, user, offsets, None)
@@ -325,10 +330,10 @@ class Differential(RuleBasedStateMachine):
     def _transfer(
         self, item: Item, by: UserId, to: User, offsets: tuple[int, ...] | None, key: tuple[str, bytes] | None
     ) -> "Item | MultipleResults[Item]":
-        return self._item(
-            self.both(
-                lambda side: self._once(
-                    side.transfer_item(item.id, by=by, to=to.id, expected=_expected(item.version, offsets)),
+        return self._remember_item(
+            self.run_on_both(
+                lambda use_cases: self._with_key(
+                    use_cases.transfer_item(item.id, by=by, to=to.id, expected=_expected(item.version, offsets)),
                     by,
                     "POST /items/{id}/transfer",
                     key,
@@ -346,14 +351,14 @@ class Differential(RuleBasedStateMachine):
         status=values.statuses,
         key=KEY,
     )
-    @alone
+    @without_unit
     def create_task(
         self, by: User, title: str, description: str | None, status: TaskStatus, key: tuple[str, bytes] | None
     ) -> "Task | MultipleResults[Task]":
-        return _or_nothing(
-            self.both(
-                lambda side: self._once(
-                    side.create_task(by=by.id, title=title, description=description, status=status),
+        return _result_or_none_at_all(
+            self.run_on_both(
+                lambda use_cases: self._with_key(
+                    use_cases.create_task(by=by.id, title=title, description=description, status=status),
                     by.id,
                     "POST /tasks",
                     key,
@@ -364,27 +369,27 @@ class Differential(RuleBasedStateMachine):
     @rule(
         target=tasks,
         task=tasks,
-        by=one_of(people, seldom=True),
+        by=maybe(people, rarely=True),
         changes=values.task_changes,
         offsets=values.version_offsets,
     )
-    @alone
+    @without_unit
     def change_task(
         self, task: Task, by: User | None, changes: TaskChanges, offsets: tuple[int, ...] | None
     ) -> "Task | MultipleResults[Task]":
-        return _or_nothing(
-            self.both(
-                lambda side: side.change_task(
+        return _result_or_none_at_all(
+            self.run_on_both(
+                lambda use_cases: use_cases.change_task(
                     task.id, changes, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
                 )
             )
         )
 
-    @rule(task=tasks, by=one_of(people, seldom=True), offsets=values.version_offsets)
-    @alone
+    @rule(task=tasks, by=maybe(people, rarely=True), offsets=values.version_offsets)
+    @without_unit
     def delete_task(self, task: Task, by: User | None, offsets: tuple[int, ...] | None) -> None:
-        self.both(
-            lambda side: side.delete_task(
+        self.run_on_both(
+            lambda use_cases: use_cases.delete_task(
                 task.id, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
             )
         )
@@ -398,56 +403,60 @@ class Differential(RuleBasedStateMachine):
         password=values.passwords,
         address=values.addresses,
     )
-    @alone
+    @without_unit
     def sign_in(self, user: User, login: str, password: str, address: str) -> "str | MultipleResults[str]":
         login = {"email": user.email.upper(), "username": user.username.upper()}.get(login, login)
-        self._about_to_prove(user, login, address)
-        return self._token(self.both(lambda side: side.sign_in(login=login, password=password, address=address)))
+        self._note_subjects(user, login, address)
+        return self._remember_token(
+            self.run_on_both(lambda use_cases: use_cases.sign_in(login=login, password=password, address=address))
+        )
 
-    @rule(target=tokens, token=one_of(tokens))
-    @alone
+    @rule(target=tokens, token=maybe(tokens))
+    @without_unit
     def refresh(self, token: str | None) -> "str | MultipleResults[str]":
-        return self._token(self.both(lambda side: side.refresh(refresh_token=token or "unknown")))
+        return self._remember_token(
+            self.run_on_both(lambda use_cases: use_cases.refresh(refresh_token=token or "unknown"))
+        )
 
     @rule(token=tokens)
-    @alone
+    @without_unit
     def sign_out(self, token: str) -> None:
-        self.both(lambda side: side.sign_out(refresh_token=token))
+        self.run_on_both(lambda use_cases: use_cases.sign_out(refresh_token=token))
 
     # Time
 
     @rule(by=values.moments, purge=st.booleans())
-    @alone
+    @without_unit
     def time_passes(self, by: timedelta, purge: bool) -> None:
         self.clock.time += by
         if purge:
             self._purge(self.clock())
 
     def _purge(self, at: datetime) -> None:
-        self.both(lambda side: side.store.purge(at, limit=10_000))
+        self.run_on_both(lambda use_cases: use_cases.store.purge(at, limit=10_000))
 
     # Units of work
 
     @rule(unit=UNIT)
-    @alone
+    @without_unit
     def begin(self, unit: tuple[int, str]) -> None:
-        self._begin(*unit)
+        self._open_unit(*unit)
 
     @rule(unit=UNIT, by=people, key=values.keys, fingerprint=values.fingerprints)
-    @alone
+    @without_unit
     def begin_with_a_key(self, unit: tuple[int, str], by: User, key: str, fingerprint: bytes) -> None:
-        self._begin(*unit)
+        self._open_unit(*unit)
         assert self.unit
         id = self._key(by.id, "POST /items", key)
         claim = self._compare_step(_claim(id, fingerprint, self.clock()))
         if self.unit and claim.answer is None:
             self.unit.key = id
         elif self.unit:  # after a replay there is nothing left to do, and MongoDB's transaction is over
-            self.unit.ending = LEAVE
+            self.unit.ending = EXIT
             self._end()
 
     @rule(target=people, email=values.emails.map(str.casefold), username=values.usernames, active=st.booleans())
-    @within
+    @in_unit
     def add_user(self, email: str, username: str, active: bool) -> "User | MultipleResults[User]":
         user = User(
             id=UserId(next(self.ids)),
@@ -458,10 +467,10 @@ class Differential(RuleBasedStateMachine):
             created_at=self.clock(),
         )
         self.step(lambda uow: uow.users.add(copy(user)))
-        return self._met(user)
+        return self._remember_user(user)
 
     @rule(user=people, email=st.none() | values.emails.map(str.casefold), hash=st.sampled_from(["old ", ""]))
-    @within
+    @in_unit
     def save_user(self, user: User, email: str | None, hash: str) -> None:
         async def save(uow: UnitOfWork) -> User:
             changed = await uow.users.get_for_update(user.id)
@@ -472,7 +481,7 @@ class Differential(RuleBasedStateMachine):
         self.step(save)
 
     @rule(users=st.lists(people, max_size=3))
-    @within
+    @in_unit
     def hold_users(self, users: list[User]) -> None:
         async def hold(uow: UnitOfWork) -> list[User]:
             held = await uow.users.hold(NOBODY, *(user.id for user in users))
@@ -481,7 +490,7 @@ class Differential(RuleBasedStateMachine):
         self.step(hold)
 
     @rule(target=things, owner=people, name=values.names, description=values.descriptions, price=values.prices)
-    @within
+    @in_unit
     def add_item(
         self, owner: User, name: str, description: str | None, price: Decimal
     ) -> "Item | MultipleResults[Item]":
@@ -501,11 +510,11 @@ class Differential(RuleBasedStateMachine):
             return True
 
         self.step(add)
-        self.known_things[item.id] = item
+        self.known_items[item.id] = item
         return item
 
     @rule(item=things, name=values.names, price=values.prices)
-    @within
+    @in_unit
     def save_item(self, item: Item, name: str, price: Decimal) -> None:
         async def save(uow: UnitOfWork) -> Item:
             changed = await uow.items.get_for_update(item.id)
@@ -517,7 +526,7 @@ class Differential(RuleBasedStateMachine):
         self.step(save)
 
     @rule(item=things)
-    @within
+    @in_unit
     def save_item_as_it_was_seen(self, item: Item) -> None:
         """Which is too old by then, unless nobody was at it."""
 
@@ -530,7 +539,7 @@ class Differential(RuleBasedStateMachine):
         self.step(save)
 
     @rule(item=things, needs_rehash=st.booleans())
-    @within
+    @in_unit
     def remove_item(self, item: Item, needs_rehash: bool) -> None:
         async def remove(uow: UnitOfWork) -> None:
             found = await uow.items.get_for_update(item.id)
@@ -539,7 +548,7 @@ class Differential(RuleBasedStateMachine):
         self.step(remove)
 
     @rule(target=things, item=things, to=people, again=st.booleans())
-    @within
+    @in_unit
     def hand_over(self, item: Item, to: User, again: bool) -> "Item | MultipleResults[Item]":
         """`again`: as if it were the last transfer once more, whose number is taken."""
         id = TransferId(next(self.ids))
@@ -559,11 +568,11 @@ class Differential(RuleBasedStateMachine):
         moved = self.step(transfer).answer
         if moved is None:
             return multiple()
-        self.known_things[item.id] = moved
+        self.known_items[item.id] = moved
         return moved
 
     @rule(target=tasks, owner=people, title=values.names, description=values.descriptions, status=values.statuses)
-    @within
+    @in_unit
     def add_task(
         self, owner: User, title: str, description: str | None, status: TaskStatus
     ) -> "Task | MultipleResults[Task]":
@@ -586,7 +595,7 @@ class Differential(RuleBasedStateMachine):
         return task
 
     @rule(task=tasks, title=values.names, status=values.statuses, removed=st.booleans(), needs_rehash=st.booleans())
-    @within
+    @in_unit
     def save_or_remove_task(
         self, task: Task, title: str, status: TaskStatus, removed: bool, needs_rehash: bool
     ) -> None:
@@ -602,7 +611,7 @@ class Differential(RuleBasedStateMachine):
         self.step(save)
 
     @rule(user=people, end=st.sampled_from(["remove", "revoke sessions", "remove sessions", "remove tasks"]))
-    @within
+    @in_unit
     def end_what_is_of(self, user: User, end: str) -> None:
         async def end_it(uow: UnitOfWork) -> None:
             found = await uow.users.get_for_update(user.id)
@@ -618,7 +627,7 @@ class Differential(RuleBasedStateMachine):
         self.step(end_it)
 
     @rule(target=tokens, user=people, lifetime=values.moments)
-    @within
+    @in_unit
     def add_session(self, user: User, lifetime: timedelta) -> str:
         id = SessionId(next(self.ids))
         token = f"token of {id}"
@@ -635,7 +644,7 @@ class Differential(RuleBasedStateMachine):
         return token
 
     @rule(target=tokens, token=tokens, revoked=st.booleans())
-    @within
+    @in_unit
     def rotate_or_revoke(self, token: str, revoked: bool) -> "str | MultipleResults[str]":
         successor = f"successor {next(self.ids)}"
 
@@ -658,7 +667,7 @@ class Differential(RuleBasedStateMachine):
         return successor
 
     @rule(subjects=st.lists(values.subjects, unique=True, min_size=1), failed=st.booleans(), settled=st.booleans())
-    @within
+    @in_unit
     def count_attempts(self, subjects: list[bytes], failed: bool, settled: bool) -> None:
         self.known_subjects.update(subjects)
         at = self.clock()
@@ -680,27 +689,27 @@ class Differential(RuleBasedStateMachine):
 
     @rule(user=people)
     def read_user(self, user: User) -> None:
-        self.both(lambda side: side.store.users.get(user.id))
-        self.both(lambda side: side.read_account(user.id))
-        self.both(lambda side: side.store.users.find_by_login(user.email))
-        self.both(lambda side: side.store.users.find_by_login(user.username))
+        self.run_on_both(lambda use_cases: use_cases.store.users.get(user.id))
+        self.run_on_both(lambda use_cases: use_cases.read_account(user.id))
+        self.run_on_both(lambda use_cases: use_cases.store.users.find_by_login(user.email))
+        self.run_on_both(lambda use_cases: use_cases.store.users.find_by_login(user.username))
 
-    @rule(limit=values.limits, skip=values.skips, after=one_of(people), count=st.booleans())
+    @rule(limit=values.limits, skip=values.skips, after=maybe(people), count=st.booleans())
     def list_users(self, limit: int, skip: int, after: User | None, count: bool) -> None:
         position = Position(after.id, after.id) if after else None
-        self.both(lambda side: side.store.users.page(_window(limit, skip, position, count)))
+        self.run_on_both(lambda use_cases: use_cases.store.users.page(_window(limit, skip, position, count)))
 
     @rule(target=things, item=things)
     def read_item(self, item: Item) -> "Item | MultipleResults[Item]":
-        return self._item(self.both(lambda side: side.store.items.get(item.id)))
+        return self._remember_item(self.run_on_both(lambda use_cases: use_cases.store.items.get(item.id)))
 
     @rule(
-        owner=one_of(people),
+        owner=maybe(people),
         prices=st.tuples(st.none() | values.prices, st.none() | values.prices),
         sort=values.item_sorts,
         limit=values.limits,
         skip=values.skips,
-        after=one_of(things),
+        after=maybe(things),
         count=st.booleans(),
     )
     def list_items(
@@ -718,30 +727,32 @@ class Differential(RuleBasedStateMachine):
         self._page(filter, sort, _window(limit, skip, position, count))
 
     def _page(self, filter: ItemFilter, sort: Sort[Any], window: Window) -> None:
-        self.both(lambda side: side.store.items.page(filter, sort, window))
+        self.run_on_both(lambda use_cases: use_cases.store.items.page(filter, sort, window))
 
     @rule(item=things, limit=values.limits, skip=values.skips, after=st.none() | st.integers(1, 3), count=st.booleans())
     def list_transfers(self, item: Item, limit: int, skip: int, after: int | None, count: bool) -> None:
         position = None
         if after is not None:
-            history = self.both(lambda side: side.store.transfers.page(item.id, EVERYTHING)).answer
+            history = self.run_on_both(lambda use_cases: use_cases.store.transfers.page(item.id, EVERYTHING)).answer
             if history is None or len(history.items) < after:
                 return
             position = Position(after, history.items[after - 1].id)
-        self.both(lambda side: side.store.transfers.page(item.id, _window(limit, skip, position, count)))
+        self.run_on_both(
+            lambda use_cases: use_cases.store.transfers.page(item.id, _window(limit, skip, position, count))
+        )
 
-    @rule(task=tasks, by=one_of(people, seldom=True))
+    @rule(task=tasks, by=maybe(people, rarely=True))
     def read_task(self, task: Task, by: User | None) -> None:
-        self.both(lambda side: side.store.tasks.get(task.id, by.id if by else task.owner_id))
+        self.run_on_both(lambda use_cases: use_cases.store.tasks.get(task.id, by.id if by else task.owner_id))
 
     @rule(
         owner=people,
         status=st.none() | values.statuses,
-        created_after=one_of(tasks),
+        created_after=maybe(tasks),
         sort=values.task_sorts,
         limit=values.limits,
         skip=values.skips,
-        after=one_of(tasks),
+        after=maybe(tasks),
         count=st.booleans(),
     )
     def list_tasks(
@@ -760,47 +771,47 @@ class Differential(RuleBasedStateMachine):
         self._task_page(filter, sort, _window(limit, skip, position, count))
 
     def _task_page(self, filter: TaskFilter, sort: Sort[Any], window: Window) -> None:
-        self.both(lambda side: side.store.tasks.page(filter, sort, window))
+        self.run_on_both(lambda use_cases: use_cases.store.tasks.page(filter, sort, window))
 
     # Everything that is stored, at the end
 
     def teardown(self) -> None:
-        for side in self.unit.sides if self.unit else ():
-            self.loop.run_until_complete(side.break_off() if self.agreed else side.cut_off())
+        for opened in self.unit.units if self.unit else ():
+            self.loop.run_until_complete(opened.exit_with_error() if self.agreed else opened.cancel())
         if self.agreed:
-            self._look_at_everything()
+            self._compare_everything()
 
-    def _look_at_everything(self) -> None:
-        self.both(lambda side: side.store.users.page(EVERYTHING))
+    def _compare_everything(self) -> None:
+        self.run_on_both(lambda use_cases: use_cases.store.users.page(EVERYTHING))
         for sort in values.ITEM_SORTS:
             self._page(ItemFilter(), sort, EVERYTHING)
         for price in LOWEST, DIME, HIGHEST:
             self._page(ItemFilter(min_price=price), Sort("price"), EVERYTHING)
             self._page(ItemFilter(max_price=price), Sort("price"), EVERYTHING)
-        for user in self.known_people.values():
+        for user in self.known_users.values():
             self._task_page(TaskFilter(user.id), Sort("title"), EVERYTHING)
-        for item in self.known_things.values():
-            self.both(lambda side, item=item: side.store.transfers.page(item.id, EVERYTHING))  # type: ignore[misc]
+        for item in self.known_items.values():
+            self.run_on_both(lambda use_cases, item=item: use_cases.store.transfers.page(item.id, EVERYTHING))  # type: ignore[misc]
         for token in sorted(self.known_tokens):
-            self._look_at_session(hash_token(token))
-        self._look(lambda uow: uow.attempts.get_for_update(*sorted(self.known_subjects)))
+            self._compare_session(hash_token(token))
+        self._read_in_unit(lambda uow: uow.attempts.get_for_update(*sorted(self.known_subjects)))
         for key, age in product(sorted(self.known_keys, key=repr), AGES):
-            self._look(_claim(key, b"one request", self.clock() + age))
-        for side in self.sides:
-            self.loop.run_until_complete(check_histories(side.store))
+            self._read_in_unit(_claim(key, b"one request", self.clock() + age))
+        for use_cases in self.both_stores:
+            self.loop.run_until_complete(check_histories(use_cases.store))
         for age in AGES:
             self._purge(self.clock() + age)
-        for item in self.known_things.values():  # last, because it leaves transfers behind that never happened
-            self._look_at_numbers(item)
+        for item in self.known_items.values():  # last, because it leaves transfers behind that never happened
+            self._compare_transfer_numbers(item)
 
-    def _look_at_session(self, token_hash: bytes) -> None:
+    def _compare_session(self, token_hash: bytes) -> None:
         async def session(uow: UnitOfWork) -> tuple[object, Session | None]:
             found = await uow.sessions.find(token_hash)
             return found, await uow.sessions.get_for_update(found[0]) if found else None
 
-        self._look(session)
+        self._read_in_unit(session)
 
-    def _look_at_numbers(self, item: Item) -> None:
+    def _compare_transfer_numbers(self, item: Item) -> None:
         """Compare which numbers of transfers are taken, those of removed items included, whose history cannot be read.
 
         Each unit of work is committed, because an engine may notice a number that is taken as late as that.
@@ -816,43 +827,43 @@ class Differential(RuleBasedStateMachine):
                 transferred_at=self.clock(),
             )
             add = _add(transfer)
-            self.both(lambda side, add=add: run(side.store, add))  # type: ignore[misc]
+            self.run_on_both(lambda use_cases, add=add: run(use_cases.store, add))  # type: ignore[misc]
 
-    def _look(self, step: Step[T]) -> None:
+    def _read_in_unit(self, step: Step[T]) -> None:
         """In a unit of work that leaves nothing behind."""
 
-        async def look(side: Side) -> T:
-            async with side.store.begin() as uow:
+        async def look(use_cases: UseCases) -> T:
+            async with use_cases.store.begin() as uow:
                 return await step(uow)
 
-        self.both(look)
+        self.run_on_both(look)
 
     # What is remembered
 
-    def _met(self, user: User | None) -> User:
+    def _remember_user(self, user: User | None) -> User:
         assert user
-        self.known_people[user.id] = user
+        self.known_users[user.id] = user
         return user
 
-    def _item(self, found: Outcome[OwnedItem]) -> "Item | MultipleResults[Item]":
+    def _remember_item(self, found: Outcome[OwnedItem]) -> "Item | MultipleResults[Item]":
         if found.answer is None:
             return multiple()
         item = found.answer.item
-        self.known_things[item.id] = item
+        self.known_items[item.id] = item
         return item
 
-    def _by(self, user: User | None, item: Item) -> UserId:
+    def _caller(self, user: User | None, item: Item) -> UserId:
         """The item's owner, as far as is known, unless it shall be somebody else."""
-        return user.id if user else self.known_things[item.id].owner_id
+        return user.id if user else self.known_items[item.id].owner_id
 
-    def _token(self, signed_in: Outcome[Any]) -> "str | MultipleResults[str]":
+    def _remember_token(self, signed_in: Outcome[Any]) -> "str | MultipleResults[str]":
         if signed_in.answer is None:
             return multiple()
         token: str = signed_in.answer.refresh_token
         self.known_tokens.add(token)
         return token
 
-    def _about_to_prove(self, user: User | None, login: str, address: str) -> None:
+    def _note_subjects(self, user: User | None, login: str, address: str) -> None:
         self.known_subjects.update(
             hash_subject(text)
             for text in (f"account {login.casefold()}", f"address {address}", f"account {user.id}" if user else "none")
@@ -863,14 +874,16 @@ class Differential(RuleBasedStateMachine):
         self.known_keys.add(id)
         return id
 
-    def _once(self, deed: Awaitable[T], caller: UserId, operation: str, key: tuple[str, bytes] | None) -> Awaitable[T]:
+    def _with_key(
+        self, call: Awaitable[T], caller: UserId, operation: str, key: tuple[str, bytes] | None
+    ) -> Awaitable[T]:
         if key is None:
-            return deed
-        return once(deed, self._key(caller, operation, key[0]), key[1])
+            return call
+        return with_idempotency_key(call, self._key(caller, operation, key[0]), key[1])
 
-    def _begin(self, steps: int, ending: str) -> None:
+    def _open_unit(self, steps: int, ending: str) -> None:
         async def begin() -> list[OpenUnit]:
-            return [OpenUnit(side.store.begin) for side in self.sides]
+            return [OpenUnit(use_cases.store.begin) for use_cases in self.both_stores]
 
         self.unit = Unit(self.loop.run_until_complete(begin()), steps, ending)
 
@@ -883,11 +896,11 @@ def _window(limit: int, skip: int, after: Position | None, count: bool) -> Windo
     return Window(limit, 0 if after else skip, after, count)
 
 
-def _all(results: "Iterable[T | MultipleResults[T]]") -> "MultipleResults[T]":
+def _all_results(results: "Iterable[T | MultipleResults[T]]") -> "MultipleResults[T]":
     return multiple(*[result for result in results if not isinstance(result, MultipleResults)])
 
 
-def _or_nothing(found: Outcome[T]) -> "T | MultipleResults[T]":
+def _result_or_none_at_all(found: Outcome[T]) -> "T | MultipleResults[T]":
     return multiple() if found.answer is None else found.answer
 
 
@@ -916,7 +929,7 @@ def compare_with_memory(
     effort: settings,
     random_seed: int | None = None,
 ) -> None:
-    """Run random operations on an empty store from `fresh()` and in memory; raise Different at the first difference.
+    """Run random operations on an empty store from `fresh()` and in memory; raise Difference at the first difference.
 
     Hypothesis then shortens the operations and prints them as a program. Runs on `loop`, which must not be running.
     """

@@ -20,13 +20,13 @@ def mostly(usual: st.SearchStrategy[T], unusual: st.SearchStrategy[U]) -> st.Sea
     return st.sampled_from([usual] * 5 + [unusual]).flatmap(lambda chosen: chosen)
 
 
-def one_of(bundle: "Bundle[T]", *, seldom: bool = False) -> st.SearchStrategy[T | None]:
+def maybe(bundle: "Bundle[T]", *, rarely: bool = False) -> st.SearchStrategy[T | None]:
     """None as long as the bundle is empty, and now and then when it is not."""
-    chosen = mostly(st.none(), bundle) if seldom else mostly(bundle, st.none())
+    chosen = mostly(st.none(), bundle) if rarely else mostly(bundle, st.none())
     return st.runner().flatmap(lambda machine: chosen if machine.bundle(bundle.name) else st.none())
 
 
-AWKWARD = (
+UNUSUAL_TEXTS = (
     *(
         "a",
         "A",
@@ -69,8 +69,10 @@ AWKWARD = (
 )
 """By code point the one past the basic plane are the last, by UTF-16 they are not."""
 
-awkward = st.sampled_from(AWKWARD)
-texts = awkward | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=3)
+unusual_texts = st.sampled_from(UNUSUAL_TEXTS)
+texts = unusual_texts | st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=3
+)
 names = texts.filter(str.strip)
 given_names = mostly(names, st.sampled_from(["", " ", "a\0", "\ud800", "x" * 201, "💡" * 200]))
 descriptions = st.none() | st.just("") | texts

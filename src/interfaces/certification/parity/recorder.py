@@ -9,11 +9,11 @@ from interfaces.certification.parity.document import operations
 
 
 @dataclass(frozen=True)
-class Told:
-    """One exchange: what was asked, and all that was answered. The operation is None where there is none."""
+class Exchange:
+    """One exchange: what was request, and all that was answered. The operation is None where there is none."""
 
     operation: str | None
-    asked: str
+    request: str
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
@@ -37,7 +37,7 @@ class Told:
 @dataclass
 class Recorder:
     app: ASGIApp
-    told: list[Told] = field(default_factory=list)
+    exchanges: list[Exchange] = field(default_factory=list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         start: Message = {}
@@ -53,7 +53,7 @@ class Recorder:
         await self.app(scope, receive, send_noted)
         headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
         operation = scope["route"].name if "route" in scope and start["status"] != 405 else None
-        asked = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
+        request = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
         if operation == "read_metrics" and start["status"] == 200:
             headers, body = (), b"which tell the time"
-        self.told.append(Told(operation, asked, start["status"], headers, body))
+        self.exchanges.append(Exchange(operation, request, start["status"], headers, body))

@@ -1,6 +1,6 @@
 """Every operation, and every problem that it can give, in one long story.
 
-Time, ids, tokens and request ids are set, so that it is told in the same bytes wherever it is told.
+Time, ids, tokens and request ids are set, so that it is told in the same bytes wherever it is exchange.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from domain.user import UserId
 from infrastructure.container import Settings, build_container, open_store
 from interfaces.certification.parity.document import IN_MEMORY
 from interfaces.certification.parity.problems import assert_problem
-from interfaces.certification.parity.recorder import Recorder, Told
+from interfaces.certification.parity.recorder import Exchange, Recorder
 from interfaces.http.app import attach_container, create_app
 from interfaces.http.middleware import deadline
 from interfaces.testing.clock_and_ids import SetClock
@@ -38,7 +38,7 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 
 @dataclass(frozen=True)
-class Ask:
+class RequestTemplate:
     """A request that is right, but for what is then made wrong with it."""
 
     method: str
@@ -48,17 +48,17 @@ class Ask:
     headers: Mapping[str, str] = field(default_factory=dict)
     by: str | None = None
 
-    def having(self, **headers: str) -> "Ask":
+    def with_headers(self, **headers: str) -> "RequestTemplate":
         return replace(self, headers={**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}})
 
 
-class Fails:
-    """Whatever is asked of it fails like this."""
+class FailingUseCase:
+    """Whatever is request of it fails like this."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def __getattr__(self, _: str) -> "Fails":
+    def __getattr__(self, _: str) -> "FailingUseCase":
         return self
 
     async def __call__(self, *_: object, **__: object) -> None:
@@ -89,23 +89,23 @@ class Story:
     async def number(self, request: Request) -> None:
         request.headers["X-Request-ID"] = f"request-{next(self.requests)}"
 
-    async def ask(self, expected: int | str, ask: Ask, **changed: Any) -> Response:
+    async def send(self, expected: int | str, request: RequestTemplate, **changed: Any) -> Response:
         """Send it and see that the outcome is this status, or this problem."""
-        ask = replace(ask, **changed)
-        headers = dict(ask.headers)
-        if ask.by is not None:
-            headers["Authorization"] = f"Bearer {self.token(ask.by)}"
+        request = replace(request, **changed)
+        headers = dict(request.headers)
+        if request.by is not None:
+            headers["Authorization"] = f"Bearer {self.token(request.by)}"
         content: dict[str, Any] = {}
-        if isinstance(ask.content, bytes) or hasattr(ask.content, "__aiter__"):
-            content["content"] = ask.content
-            headers.setdefault("Content-Type", FORM if ask.form else JSON)
-        elif ask.content is not None:
-            content["data" if ask.form else "json"] = ask.content
-        response = await self.http.request(ask.method, ask.path, headers=headers, **content)
+        if isinstance(request.content, bytes) or hasattr(request.content, "__aiter__"):
+            content["content"] = request.content
+            headers.setdefault("Content-Type", FORM if request.form else JSON)
+        elif request.content is not None:
+            content["data" if request.form else "json"] = request.content
+        response = await self.http.request(request.method, request.path, headers=headers, **content)
         if isinstance(expected, str):
             assert_problem(response, response.status_code, expected)
         else:
-            assert response.status_code == expected, f"{ask}: {response.text}"
+            assert response.status_code == expected, f"{request}: {response.text}"
         return response
 
     def token(self, name: str) -> str:
@@ -115,67 +115,73 @@ class Story:
     def failing(self, error: Exception) -> Iterator[None]:
         """Whatever lies below the routes fails, but for the check of tokens."""
         use_cases_and_ports = self.app.state.use_cases_and_ports
-        fails = Fails(error)
+        failing = FailingUseCase(error)
         self.app.state.use_cases_and_ports = {
-            cls: use_cases_and_ports[cls] if cls is Tokens else fails for cls in use_cases_and_ports
+            cls: use_cases_and_ports[cls] if cls is Tokens else failing for cls in use_cases_and_ports
         }
         try:
             yield
         finally:
             self.app.state.use_cases_and_ports = use_cases_and_ports
 
-    async def tell(self) -> list[Told]:
+    async def run(self) -> list[Exchange]:
         async with self.http:
             await self.health_and_documents()
             await self.signing_up_and_in()
             await self.items()
             await self.tasks()
-            await self.people()
+            await self.users()
             await self.refusals_of_every_operation()
             await self.refusals_of_sign_in()
             await self.refusals_of_accounts()
             await self.refusals_of_items()
             await self.refusals_of_tasks()
-            await self.endings()
-        return self.recorder.told
+            await self.deletions()
+        return self.recorder.exchanges
 
     async def health_and_documents(self) -> None:
         for method in ("GET", "HEAD"):
             for path in ("/", "/health/live", "/health/ready"):
-                await self.ask(200, Ask(method, path))
+                await self.send(200, RequestTemplate(method, path))
                 if method == "GET":
-                    await self.ask("bad-request", Ask(method, path).having(Host="not a host"))
-        await self.ask(200, Ask("GET", "/").having(Accept="text/html"))
-        await self.ask(200, Ask("GET", "/problems/version-mismatch"))
-        await self.ask("not-found", Ask("GET", "/problems/nope"))
-        await self.ask("not-signed-in", Ask("GET", "/metrics"))
-        await self.ask("invalid-token", Ask("GET", "/metrics").having(Authorization="Bearer x"))
-        await self.ask(200, Ask("GET", "/metrics").having(Authorization="bearer of the metrics"))
-        await self.ask("not-found", Ask("GET", "/nope"))
-        await self.ask("method-not-allowed", Ask("DELETE", "/health/live"))
-        await self.ask(307, Ask("GET", "/health/live/"))
+                    await self.send("bad-request", RequestTemplate(method, path).with_headers(Host="not a host"))
+        await self.send(200, RequestTemplate("GET", "/").with_headers(Accept="text/html"))
+        await self.send(200, RequestTemplate("GET", "/problems/version-mismatch"))
+        await self.send("not-found", RequestTemplate("GET", "/problems/nope"))
+        await self.send("not-signed-in", RequestTemplate("GET", "/metrics"))
+        await self.send("invalid-token", RequestTemplate("GET", "/metrics").with_headers(Authorization="Bearer x"))
+        await self.send(200, RequestTemplate("GET", "/metrics").with_headers(Authorization="bearer of the metrics"))
+        await self.send("not-found", RequestTemplate("GET", "/nope"))
+        await self.send("method-not-allowed", RequestTemplate("DELETE", "/health/live"))
+        await self.send(307, RequestTemplate("GET", "/health/live/"))
 
     async def signing_up_and_in(self) -> None:
         for name in ("ada", "Bob", "eve"):
             body = {"email": f"{name}@Example.org", "username": name, "password": PASSWORD}
-            created = await self.ask(201, Ask("POST", "/users", body))
+            created = await self.send(201, RequestTemplate("POST", "/users", body))
             self.accounts[name.lower()] = created.json()
-        tokens = (await self.ask(200, self.sign_in("ADA"))).json()
-        refreshed = await self.ask(200, Ask("POST", "/auth/refresh", {"refresh_token": tokens["refresh_token"]}))
-        await self.ask(204, Ask("POST", "/auth/logout", {"refresh_token": refreshed.json()["refresh_token"]}))
-        await self.ask(200, Ask("GET", "/users/me", by="ada"))
+        tokens = (await self.send(200, self.sign_in("ADA"))).json()
+        refreshed = await self.send(
+            200, RequestTemplate("POST", "/auth/refresh", {"refresh_token": tokens["refresh_token"]})
+        )
+        await self.send(
+            204, RequestTemplate("POST", "/auth/logout", {"refresh_token": refreshed.json()["refresh_token"]})
+        )
+        await self.send(200, RequestTemplate("GET", "/users/me", by="ada"))
 
-    def sign_in(self, login: str, password: str = PASSWORD) -> Ask:
-        return Ask("POST", "/auth/token", {"username": login, "password": password}, form=True)
+    def sign_in(self, login: str, password: str = PASSWORD) -> RequestTemplate:
+        return RequestTemplate("POST", "/auth/token", {"username": login, "password": password}, form=True)
 
-    def register(self, name: str, price: str, by: str, **fields: str) -> Ask:
+    def register(self, name: str, price: str, by: str, **fields: str) -> RequestTemplate:
         description = json.dumps(fields.get("description"))
         content = f'{{"name": {json.dumps(name)}, "price": {price}, "description": {description}}}'
-        return Ask("POST", "/items", content.encode(), by=by)
+        return RequestTemplate("POST", "/items", content.encode(), by=by)
 
     async def items(self) -> None:
         made = [
-            await self.ask(201, self.register(name, price, by, description=description).having(Idempotency_Key=price))
+            await self.send(
+                201, self.register(name, price, by, description=description).with_headers(Idempotency_Key=price)
+            )
             for name, price, by, description in [
                 ("Lamp", "19.9", "ada", "Brass"),
                 ("lamp", "1.230", "bob", ""),
@@ -185,29 +191,31 @@ class Story:
             ]
         ]
         self.lamp = made[0].headers["location"]
-        again = await self.ask(
-            201, self.register("Lamp", "19.90", "ada", description="Brass").having(Idempotency_Key="19.9")
+        again = await self.send(
+            201, self.register("Lamp", "19.90", "ada", description="Brass").with_headers(Idempotency_Key="19.9")
         )
         assert again.headers["idempotency-replayed"] == "true"
         for number in range(7):  # of equal prices and names, made at other times
             self.clock.move(milliseconds=number % 3)
-            await self.ask(201, self.register("Box", "10", "ada" if number % 2 else "bob"))
-        await self.ask(200, Ask("GET", self.lamp, by="bob"))
-        await self.ask(200, Ask("HEAD", self.lamp, by="bob"))
-        await self.ask(304, Ask("GET", self.lamp, by="bob").having(If_None_Match='"1"'))
-        change = Ask("PATCH", self.lamp, by="ada")
-        await self.ask(200, change, content={})
-        await self.ask(200, change.having(If_Match='"1"'), content={"price": 20, "description": None})
-        await self.ask(200, change.having(If_Match='"7", "2"'), content={"description": "Brass", "name": "Lamp"})
+            await self.send(201, self.register("Box", "10", "ada" if number % 2 else "bob"))
+        await self.send(200, RequestTemplate("GET", self.lamp, by="bob"))
+        await self.send(200, RequestTemplate("HEAD", self.lamp, by="bob"))
+        await self.send(304, RequestTemplate("GET", self.lamp, by="bob").with_headers(If_None_Match='"1"'))
+        change = RequestTemplate("PATCH", self.lamp, by="ada")
+        await self.send(200, change, content={})
+        await self.send(200, change.with_headers(If_Match='"1"'), content={"price": 20, "description": None})
+        await self.send(200, change.with_headers(If_Match='"7", "2"'), content={"description": "Brass", "name": "Lamp"})
         for number in range(3):
             here, there = ("ada", "bob") if number % 2 == 0 else ("bob", "ada")
             self.clock.move(seconds=1)
-            transfer = Ask("POST", f"{self.lamp}/transfer", {"to_user_id": self.accounts[there]["id"]}, by=here)
-            await self.ask(200, transfer.having(If_Match=f'"{number + 3}"', Idempotency_Key=f"k{number}"))
-        await self.ask(200, transfer.having(If_Match='"5"', Idempotency_Key="k2"))
-        await self.ask(200, transfer, content={"to_user_id": self.accounts["ada"]["id"]}, by="bob")
-        await self.walk(f"{self.lamp}/transfers?limit=3")
-        await self.walk(f"{self.lamp}/transfers?skip=1&limit=2&count=false")
+            transfer = RequestTemplate(
+                "POST", f"{self.lamp}/transfer", {"to_user_id": self.accounts[there]["id"]}, by=here
+            )
+            await self.send(200, transfer.with_headers(If_Match=f'"{number + 3}"', Idempotency_Key=f"k{number}"))
+        await self.send(200, transfer.with_headers(If_Match='"5"', Idempotency_Key="k2"))
+        await self.send(200, transfer, content={"to_user_id": self.accounts["ada"]["id"]}, by="bob")
+        await self.read_all_pages(f"{self.lamp}/transfers?limit=3")
+        await self.read_all_pages(f"{self.lamp}/transfers?skip=1&limit=2&count=false")
         for query in (
             "limit=5",
             "sort=price&limit=4",
@@ -221,30 +229,36 @@ class Story:
             "min_price=10&max_price=10.00&limit=3",
             "limit=2&skip=10000",
         ):
-            await self.walk(f"/items?{query}")
+            await self.read_all_pages(f"/items?{query}")
         for name in ("ada", "bob", "eve"):
-            await self.walk(f"/users/{self.accounts[name]['id']}/items?sort=-price&limit=3&max_price=20")
+            await self.read_all_pages(f"/users/{self.accounts[name]['id']}/items?sort=-price&limit=3&max_price=20")
 
-    async def walk(self, address: str) -> None:
+    async def read_all_pages(self, address: str) -> None:
         """From page to page, as their links lead."""
         following: str | None = address
         while following:
-            page = await self.ask(200, Ask("GET", following, by="ada"))
+            page = await self.send(200, RequestTemplate("GET", following, by="ada"))
             following = page.links["next"]["url"] if "next" in page.links else None
 
     async def tasks(self) -> None:
         for number, status in enumerate(("pending", "in_progress", "completed", "cancelled", "pending")):
             self.clock.move(days=3)
             body = {"title": f"Task {number % 2} é", "description": "x" * number or None, "status": status}
-            made = await self.ask(201, Ask("POST", "/tasks", body, by="ada").having(Idempotency_Key=str(number)))
-        await self.ask(201, Ask("POST", "/tasks", {"title": "Bob's"}, by="bob"))
-        await self.ask(201, Ask("POST", "/tasks", body, by="ada").having(Idempotency_Key="4"))
+            made = await self.send(
+                201, RequestTemplate("POST", "/tasks", body, by="ada").with_headers(Idempotency_Key=str(number))
+            )
+        await self.send(201, RequestTemplate("POST", "/tasks", {"title": "Bob's"}, by="bob"))
+        await self.send(201, RequestTemplate("POST", "/tasks", body, by="ada").with_headers(Idempotency_Key="4"))
         self.task = made.headers["location"]
-        await self.ask(200, Ask("GET", self.task, by="ada"))
-        await self.ask(304, Ask("GET", self.task, by="ada").having(If_None_Match="*"))
-        await self.ask(200, Ask("PUT", self.task, {"status": "completed"}, by="ada").having(If_Match='"1"'))
-        await self.ask(200, Ask("PATCH", self.task, {"title": "Other", "description": None}, by="ada"))
-        await self.ask(200, Ask("PATCH", self.task, {"title": "Other"}, by="ada").having(If_Match="*"))
+        await self.send(200, RequestTemplate("GET", self.task, by="ada"))
+        await self.send(304, RequestTemplate("GET", self.task, by="ada").with_headers(If_None_Match="*"))
+        await self.send(
+            200, RequestTemplate("PUT", self.task, {"status": "completed"}, by="ada").with_headers(If_Match='"1"')
+        )
+        await self.send(200, RequestTemplate("PATCH", self.task, {"title": "Other", "description": None}, by="ada"))
+        await self.send(
+            200, RequestTemplate("PATCH", self.task, {"title": "Other"}, by="ada").with_headers(If_Match="*")
+        )
         before = self.clock().isoformat().replace("+00:00", "Z")
         for query in (
             "?limit=2",
@@ -258,197 +272,205 @@ class Story:
             "/recent?limit=1",
             "/recent?days=365&limit=3",
         ):
-            await self.walk(f"/tasks{query}")
+            await self.read_all_pages(f"/tasks{query}")
 
-    async def people(self) -> None:
-        await self.walk("/users?limit=2")
+    async def users(self) -> None:
+        await self.read_all_pages("/users?limit=2")
         for name in ("ada", "bob"):
-            await self.ask(200, Ask("GET", f"/users/{self.accounts[name]['id']}", by="bob"))
+            await self.send(200, RequestTemplate("GET", f"/users/{self.accounts[name]['id']}", by="bob"))
         body = {"email": "Robert@example.org", "password": "another password", "current_password": PASSWORD}
-        await self.ask(200, Ask("PATCH", f"/users/{self.accounts['bob']['id']}", body, by="bob"))
+        await self.send(200, RequestTemplate("PATCH", f"/users/{self.accounts['bob']['id']}", body, by="bob"))
         deactivate: DeactivateUser = self.app.state.use_cases_and_ports[DeactivateUser]
         await deactivate("eve")
-        await self.ask(200, Ask("GET", f"/users/{self.accounts['eve']['id']}", by="bob"))
-        await self.ask(200, Ask("GET", f"/users/{self.accounts['eve']['id']}", by="eve"))
-        await self.ask("wrong-credentials", self.sign_in("eve"))
+        await self.send(200, RequestTemplate("GET", f"/users/{self.accounts['eve']['id']}", by="bob"))
+        await self.send(200, RequestTemplate("GET", f"/users/{self.accounts['eve']['id']}", by="eve"))
+        await self.send("wrong-credentials", self.sign_in("eve"))
 
-    def right(self) -> dict[str, Ask]:
+    def valid_requests(self) -> dict[str, RequestTemplate]:
         """For each operation a request that would succeed now."""
         ada, bob = (self.accounts[name]["id"] for name in ("ada", "bob"))
         user = f"/users/{ada}"
-        asks = {
-            "start": Ask("GET", "/"),
-            "live": Ask("GET", "/health/live"),
-            "ready": Ask("GET", "/health/ready"),
-            "explain_problem": Ask("GET", "/problems/busy"),
-            "create_user": Ask(
+        public = {
+            "start": RequestTemplate("GET", "/"),
+            "live": RequestTemplate("GET", "/health/live"),
+            "ready": RequestTemplate("GET", "/health/ready"),
+            "explain_problem": RequestTemplate("GET", "/problems/busy"),
+            "create_user": RequestTemplate(
                 "POST", "/users", {"email": "joe@example.org", "username": "joe", "password": "joe has a password"}
             ),
             "sign_in": self.sign_in("ada"),
-            "refresh_session": Ask("POST", "/auth/refresh", {"refresh_token": "x"}),
-            "sign_out": Ask("POST", "/auth/logout", {"refresh_token": "x"}),
+            "refresh_session": RequestTemplate("POST", "/auth/refresh", {"refresh_token": "x"}),
+            "sign_out": RequestTemplate("POST", "/auth/logout", {"refresh_token": "x"}),
         }
-        closed = {
-            "read_account": Ask("GET", "/users/me"),
-            "list_users": Ask("GET", "/users"),
-            "read_user": Ask("GET", user),
-            "change_account": Ask("PATCH", user, {"email": "countess@example.org", "current_password": PASSWORD}),
-            "delete_account": Ask("DELETE", user),
-            "create_item": Ask("POST", "/items", {"name": "Chair", "price": 5}),
-            "list_items": Ask("GET", "/items"),
-            "list_items_of_user": Ask("GET", f"{user}/items"),
-            "read_item": Ask("GET", self.lamp),
-            "change_item": Ask("PATCH", self.lamp, {"price": 7}),
-            "delete_item": Ask("DELETE", self.lamp),
-            "transfer_item": Ask("POST", f"{self.lamp}/transfer", {"to_user_id": bob}),
-            "list_transfers": Ask("GET", f"{self.lamp}/transfers"),
-            "create_task": Ask("POST", "/tasks", {"title": "Sit"}),
-            "list_tasks": Ask("GET", "/tasks"),
-            "list_tasks_by_status": Ask("GET", "/tasks/by-status/pending"),
-            "list_recent_tasks": Ask("GET", "/tasks/recent"),
-            "read_task": Ask("GET", self.task),
-            "put_task": Ask("PUT", self.task, {"title": "Stand"}),
-            "change_task": Ask("PATCH", self.task, {"title": "Walk"}),
-            "delete_task": Ask("DELETE", self.task),
+        signed_in = {
+            "read_account": RequestTemplate("GET", "/users/me"),
+            "list_users": RequestTemplate("GET", "/users"),
+            "read_user": RequestTemplate("GET", user),
+            "change_account": RequestTemplate(
+                "PATCH", user, {"email": "countess@example.org", "current_password": PASSWORD}
+            ),
+            "delete_account": RequestTemplate("DELETE", user),
+            "create_item": RequestTemplate("POST", "/items", {"name": "Chair", "price": 5}),
+            "list_items": RequestTemplate("GET", "/items"),
+            "list_items_of_user": RequestTemplate("GET", f"{user}/items"),
+            "read_item": RequestTemplate("GET", self.lamp),
+            "change_item": RequestTemplate("PATCH", self.lamp, {"price": 7}),
+            "delete_item": RequestTemplate("DELETE", self.lamp),
+            "transfer_item": RequestTemplate("POST", f"{self.lamp}/transfer", {"to_user_id": bob}),
+            "list_transfers": RequestTemplate("GET", f"{self.lamp}/transfers"),
+            "create_task": RequestTemplate("POST", "/tasks", {"title": "Sit"}),
+            "list_tasks": RequestTemplate("GET", "/tasks"),
+            "list_tasks_by_status": RequestTemplate("GET", "/tasks/by-status/pending"),
+            "list_recent_tasks": RequestTemplate("GET", "/tasks/recent"),
+            "read_task": RequestTemplate("GET", self.task),
+            "put_task": RequestTemplate("PUT", self.task, {"title": "Stand"}),
+            "change_task": RequestTemplate("PATCH", self.task, {"title": "Walk"}),
+            "delete_task": RequestTemplate("DELETE", self.task),
         }
-        return asks | {name: replace(ask, by="ada") for name, ask in closed.items()}
+        return public | {name: replace(request, by="ada") for name, request in signed_in.items()}
 
     async def refusals_of_every_operation(self) -> None:
         """What follows from what an operation takes and needs, whatever it does."""
         storeless = {"start", "live", "explain_problem"}
-        for name, ask in self.right().items():
-            if ask.by is not None:
-                await self.ask("not-signed-in", ask, by=None)
-                await self.ask("invalid-token", replace(ask, by=None).having(Authorization="Bearer x"))
+        for name, request in self.valid_requests().items():
+            if request.by is not None:
+                await self.send("not-signed-in", request, by=None)
+                await self.send("invalid-token", replace(request, by=None).with_headers(Authorization="Bearer x"))
             if name not in storeless:
                 for error, slug in (
                     (Unavailable("the store is away"), "store-unavailable"),
                     (Busy("the store is busy"), "busy"),
-                    *([(OutcomeUnknown(), "outcome-unknown")] if ask.method != "GET" else []),
+                    *([(OutcomeUnknown(), "outcome-unknown")] if request.method != "GET" else []),
                 ):
                     with self.failing(error):
-                        await self.ask(slug, ask)
-            if ask.method != "GET" and ask.by is not None and name not in {"change_account", "delete_account"}:
-                await self.ask("account-inactive", ask, by="eve")
-            if ask.content is not None:
-                await self.refusals_of_bodies(ask)
-            if ask.method == "POST" and ask.by is not None:
-                await self.refusals_of_keys(ask)
+                        await self.send(slug, request)
+            if request.method != "GET" and request.by is not None and name not in {"change_account", "delete_account"}:
+                await self.send("account-inactive", request, by="eve")
+            if request.content is not None:
+                await self.refusals_of_bodies(request)
+            if request.method == "POST" and request.by is not None:
+                await self.refusals_of_keys(request)
             if name in {"change_item", "delete_item", "transfer_item", "put_task", "change_task", "delete_task"}:
-                await self.ask("version-mismatch", ask.having(If_Match='"999"'))
+                await self.send("version-mismatch", request.with_headers(If_Match='"999"'))
         for path in ("/users/x", "/items/x", "/tasks/x", "/users/x/items", "/items/x/transfers", "/tasks/by-status/x"):
-            await self.ask("invalid-request", Ask("GET", path, by="ada"))
+            await self.send("invalid-request", RequestTemplate("GET", path, by="ada"))
         for path in ("/users", "/items", "/tasks", "/tasks/recent"):
-            await self.ask("invalid-request", Ask("GET", f"{path}?limit=0&skip=-1&count=x", by="ada"))
-            await self.ask("invalid-request", Ask("GET", f"{path}?cursor=x", by="ada"))
-        await self.ask("invalid-request", Ask("GET", "/items?min_price=2&max_price=1", by="ada"))
+            await self.send("invalid-request", RequestTemplate("GET", f"{path}?limit=0&skip=-1&count=x", by="ada"))
+            await self.send("invalid-request", RequestTemplate("GET", f"{path}?cursor=x", by="ada"))
+        await self.send("invalid-request", RequestTemplate("GET", "/items?min_price=2&max_price=1", by="ada"))
         for path in ("/users/x", "/items/x", "/tasks/x"):
-            await self.ask("invalid-request", Ask("DELETE", path, by="ada"))
+            await self.send("invalid-request", RequestTemplate("DELETE", path, by="ada"))
 
-    async def refusals_of_bodies(self, ask: Ask) -> None:
+    async def refusals_of_bodies(self, request: RequestTemplate) -> None:
         async def endless() -> AsyncIterator[bytes]:
             await asyncio.sleep(60)
             yield b""
 
-        await self.ask("content-too-large", ask, content=b" " * 65537)
-        await self.ask("unsupported-media-type", ask.having(Content_Type="text/plain"), content=b"x")
-        await self.ask("invalid-request", ask, content=b"[]")
-        if ask.form:
-            await self.ask("bad-request", ask, content=b"a&" * 5000)
+        await self.send("content-too-large", request, content=b" " * 65537)
+        await self.send("unsupported-media-type", request.with_headers(Content_Type="text/plain"), content=b"x")
+        await self.send("invalid-request", request, content=b"[]")
+        if request.form:
+            await self.send("bad-request", request, content=b"a&" * 5000)
         with self.patch.context() as patch:
             patch.setattr(deadline, "BODY_SECONDS", 0.01)
-            await self.ask("request-timeout", ask, content=endless())
+            await self.send("request-timeout", request, content=endless())
 
-    async def refusals_of_keys(self, ask: Ask) -> None:
-        key = f"in flight {ask.path}"
-        template = ask.path.replace(self.lamp, "/items/{item_id}")
-        key_id = KeyId(UserId(UUID(self.accounts["ada"]["id"])), f"{ask.method} {template}", key)
+    async def refusals_of_keys(self, request: RequestTemplate) -> None:
+        key = f"in flight {request.path}"
+        template = request.path.replace(self.lamp, "/items/{item_id}")
+        key_id = KeyId(UserId(UUID(self.accounts["ada"]["id"])), f"{request.method} {template}", key)
         with self.patch.context() as patch:
             patch.setattr(transact, "KEY_WAIT_SECONDS", 0.01)
             async with self.container.transact().key_locks(key_id, float("inf")):
-                await self.ask("request-in-progress", ask.having(Idempotency_Key=key))
-        await self.ask("invalid-request", ask.having(Idempotency_Key="\t"))
+                await self.send("request-in-progress", request.with_headers(Idempotency_Key=key))
+        await self.send("invalid-request", request.with_headers(Idempotency_Key="\t"))
 
     async def refusals_of_sign_in(self) -> None:
         body = {"email": "joe@example.org", "username": "joe", "password": PASSWORD}
-        await self.ask("common-password", Ask("POST", "/users", body | {"password": "Password123"}))
-        await self.ask("email-taken", Ask("POST", "/users", body | {"email": "ADA@example.org"}))
-        await self.ask("username-taken", Ask("POST", "/users", body | {"username": "BOB"}))
-        signed_in = (await self.ask(200, self.sign_in("bob", "another password"))).json()
-        refresh = Ask("POST", "/auth/refresh", {"refresh_token": signed_in["refresh_token"]})
-        await self.ask(200, refresh)
-        await self.ask("invalid-refresh-token", refresh)
+        await self.send("common-password", RequestTemplate("POST", "/users", body | {"password": "Password123"}))
+        await self.send("email-taken", RequestTemplate("POST", "/users", body | {"email": "ADA@example.org"}))
+        await self.send("username-taken", RequestTemplate("POST", "/users", body | {"username": "BOB"}))
+        signed_in = (await self.send(200, self.sign_in("bob", "another password"))).json()
+        refresh = RequestTemplate("POST", "/auth/refresh", {"refresh_token": signed_in["refresh_token"]})
+        await self.send(200, refresh)
+        await self.send("invalid-refresh-token", refresh)
         for _ in range(10):
-            await self.ask("wrong-credentials", self.sign_in("nobody"))
-        await self.ask("too-many-attempts", self.sign_in("nobody"))
+            await self.send("wrong-credentials", self.sign_in("nobody"))
+        await self.send("too-many-attempts", self.sign_in("nobody"))
 
     async def refusals_of_accounts(self) -> None:
-        ask = self.right()
-        change, delete = ask["change_account"], ask["delete_account"]
+        valid = self.valid_requests()
+        change, delete = valid["change_account"], valid["delete_account"]
         for wrong in (change, delete):
-            await self.ask("user-not-found", wrong, path=f"/users/{NOBODY}")
-            await self.ask("not-your-account", wrong, by="bob")
-            await self.ask("account-inactive", wrong, by="eve")
+            await self.send("user-not-found", wrong, path=f"/users/{NOBODY}")
+            await self.send("not-your-account", wrong, by="bob")
+            await self.send("account-inactive", wrong, by="eve")
         for path in (f"/users/{NOBODY}", f"/users/{NOBODY}/items"):
-            await self.ask("user-not-found", Ask("GET", path, by="ada"))
-        await self.ask("user-owns-items", delete)
-        await self.ask("common-password", change, content=change.content | {"password": "Password123"})
+            await self.send("user-not-found", RequestTemplate("GET", path, by="ada"))
+        await self.send("user-owns-items", delete)
+        await self.send("common-password", change, content=change.content | {"password": "Password123"})
         for _ in range(10):
-            await self.ask("wrong-password", change, content=change.content | {"current_password": "wrong"})
-        await self.ask("too-many-attempts", change)
+            await self.send("wrong-password", change, content=change.content | {"current_password": "wrong"})
+        await self.send("too-many-attempts", change)
         self.clock.move(minutes=15)
-        await self.ask(200, change)
-        await self.ask("email-taken", change, content=change.content | {"email": "robert@example.org"})
+        await self.send(200, change)
+        await self.send("email-taken", change, content=change.content | {"email": "robert@example.org"})
 
     async def refusals_of_items(self) -> None:
-        ask = self.right()
-        change, delete, transfer = (ask[name] for name in ("change_item", "delete_item", "transfer_item"))
+        valid = self.valid_requests()
+        change, delete, transfer = (valid[name] for name in ("change_item", "delete_item", "transfer_item"))
         nowhere = f"/items/{NOBODY}"
-        for wrong in (change, delete, ask["read_item"]):
-            await self.ask("item-not-found", wrong, path=nowhere)
-        await self.ask("item-not-found", transfer, path=f"{nowhere}/transfer")
-        await self.ask("item-not-found", ask["list_transfers"], path=f"{nowhere}/transfers")
+        for wrong in (change, delete, valid["read_item"]):
+            await self.send("item-not-found", wrong, path=nowhere)
+        await self.send("item-not-found", transfer, path=f"{nowhere}/transfer")
+        await self.send("item-not-found", valid["list_transfers"], path=f"{nowhere}/transfers")
         for wrong in (change, delete, transfer):
-            await self.ask("item-not-owned", wrong, by="bob")
+            await self.send("item-not-owned", wrong, by="bob")
         for recipient, slug in (
             (NOBODY, "recipient-not-found"),
             (self.accounts["ada"]["id"], "recipient-is-owner"),
             (self.accounts["eve"]["id"], "recipient-inactive"),
         ):
-            await self.ask(slug, transfer, content={"to_user_id": recipient})
-        await self.ask(200, transfer.having(Idempotency_Key="moved"))
+            await self.send(slug, transfer, content={"to_user_id": recipient})
+        await self.send(200, transfer.with_headers(Idempotency_Key="moved"))
         ada = {"to_user_id": self.accounts["ada"]["id"]}
-        await self.ask("idempotency-key-reused", transfer.having(Idempotency_Key="moved"), content=ada)
-        await self.ask(200, transfer, content=ada, by="bob")
-        await self.ask(201, ask["create_item"].having(Idempotency_Key="made"))
-        await self.ask("idempotency-key-reused", self.register("Stool", "5", "ada").having(Idempotency_Key="made"))
+        await self.send("idempotency-key-reused", transfer.with_headers(Idempotency_Key="moved"), content=ada)
+        await self.send(200, transfer, content=ada, by="bob")
+        await self.send(201, valid["create_item"].with_headers(Idempotency_Key="made"))
+        await self.send(
+            "idempotency-key-reused", self.register("Stool", "5", "ada").with_headers(Idempotency_Key="made")
+        )
 
     async def refusals_of_tasks(self) -> None:
-        ask = self.right()
+        valid = self.valid_requests()
         for name in ("read_task", "put_task", "change_task", "delete_task"):
-            await self.ask("task-not-found", ask[name], path=f"/tasks/{NOBODY}")
-            await self.ask("task-not-found", ask[name], by="bob")
-        await self.ask(201, ask["create_task"].having(Idempotency_Key="made"))
+            await self.send("task-not-found", valid[name], path=f"/tasks/{NOBODY}")
+            await self.send("task-not-found", valid[name], by="bob")
+        await self.send(201, valid["create_task"].with_headers(Idempotency_Key="made"))
         other = {"title": "Stand"}
-        await self.ask("idempotency-key-reused", ask["create_task"].having(Idempotency_Key="made"), content=other)
+        await self.send(
+            "idempotency-key-reused", valid["create_task"].with_headers(Idempotency_Key="made"), content=other
+        )
 
-    async def endings(self) -> None:
-        ask = self.right()
-        await self.ask(200, ask["delete_task"].having(If_Match='"3"'))
-        await self.ask(204, ask["delete_item"])
-        await self.ask("item-not-found", ask["read_item"])
-        await self.ask("item-not-found", ask["list_transfers"])
-        mine = (await self.ask(200, Ask("GET", "/users/me", by="ada"))).json()["id"]
-        for item in (await self.ask(200, Ask("GET", f"/users/{mine}/items?limit=100", by="ada"))).json()["items"]:
-            await self.ask(204, Ask("DELETE", f"/items/{item['id']}", by="ada"))
-        await self.ask(204, ask["delete_account"])
-        await self.ask("account-inactive", ask["read_account"])
-        await self.ask("account-inactive", ask["delete_account"])
-        await self.ask("user-not-found", ask["list_items_of_user"])
-        await self.walk("/users")
+    async def deletions(self) -> None:
+        valid = self.valid_requests()
+        await self.send(200, valid["delete_task"].with_headers(If_Match='"3"'))
+        await self.send(204, valid["delete_item"])
+        await self.send("item-not-found", valid["read_item"])
+        await self.send("item-not-found", valid["list_transfers"])
+        mine = (await self.send(200, RequestTemplate("GET", "/users/me", by="ada"))).json()["id"]
+        for item in (await self.send(200, RequestTemplate("GET", f"/users/{mine}/items?limit=100", by="ada"))).json()[
+            "items"
+        ]:
+            await self.send(204, RequestTemplate("DELETE", f"/items/{item['id']}", by="ada"))
+        await self.send(204, valid["delete_account"])
+        await self.send("account-inactive", valid["read_account"])
+        await self.send("account-inactive", valid["delete_account"])
+        await self.send("user-not-found", valid["list_items_of_user"])
+        await self.read_all_pages("/users")
 
 
-async def told_in_memory() -> list[Told]:
+async def exchanges_in_memory() -> list[Exchange]:
     """Return the answers of the in-memory engine."""
     with pytest.MonkeyPatch.context() as patch:
-        return await Story(IN_MEMORY, open_store(IN_MEMORY), patch).tell()
+        return await Story(IN_MEMORY, open_store(IN_MEMORY), patch).run()

@@ -35,13 +35,13 @@ from interfaces.testing.fakes import FakePasswords, FakeTokens
 
 T = TypeVar("T")
 
-LIMIT = 60.0
+SECONDS_TO_ANSWER = 60.0
 """Seconds after which something hangs that should not."""
 FAILURES = 3
 LIFETIME = timedelta(days=30)
 
 
-class Different(AssertionError):
+class Difference(AssertionError):
     """The two sides do not agree."""
 
 
@@ -55,10 +55,10 @@ class Outcome(Generic[T]):
     """Ports leave it to the engine whether some refusals come at once or at commit()."""
 
 
-async def outcome(deed: Awaitable[T]) -> Outcome[T]:
+async def outcome(call: Awaitable[T]) -> Outcome[T]:
     try:
-        async with asyncio.timeout(2 * LIMIT):
-            return Outcome(await deed)
+        async with asyncio.timeout(2 * SECONDS_TO_ANSWER):
+            return Outcome(await call)
     except Replay as replay:
         return Outcome(refusal=f"replay of {replay.answer!r}")
     except TryAgain:
@@ -72,7 +72,7 @@ async def outcome(deed: Awaitable[T]) -> Outcome[T]:
 def compare(expected: object, actual: object) -> None:
     """By what is seen of them, so that 1.2 is not 1.20, and a plain text no status."""
     if repr(expected) != repr(actual):
-        raise Different(f"expected {expected!r}\n     got {actual!r}")
+        raise Difference(f"expected {expected!r}\n     got {actual!r}")
 
 
 def scattered_ids() -> Iterator[UUID]:
@@ -82,7 +82,7 @@ def scattered_ids() -> Iterator[UUID]:
         yield UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | 7 << 76 | 2 << 62)
 
 
-class Side:
+class UseCases:
     def __init__(self, store: Store, clock: SetClock) -> None:
         ids, tokens = scattered_ids(), count()
         passwords, access = FakePasswords(), FakeTokens()
@@ -94,16 +94,16 @@ class Side:
             return f"token {next(tokens)}"
 
         self.store = store
-        transact = Transact(store.begin, clock, deadline=LIMIT)
-        prove = VerifyPassword(transact, passwords, clock, FAILURES, 2 * FAILURES)
+        transact = Transact(store.begin, clock, deadline=SECONDS_TO_ANSWER)
+        verify_password = VerifyPassword(transact, passwords, clock, FAILURES, 2 * FAILURES)
         self.create_user = CreateUser(transact, passwords, new_id, clock)
         self.read_account = ReadAccount(store.users)
-        self.change_account = ChangeAccount(transact, store.users, prove, passwords)
+        self.change_account = ChangeAccount(transact, store.users, verify_password, passwords)
         self.delete_account = DeleteAccount(transact)
         self.activate_user = ActivateUser(transact, store.users)
         self.deactivate_user = DeactivateUser(transact, store.users)
         self.sign_in = SignIn(
-            transact, store.users, prove, passwords, access, new_token, new_id, clock, lifetime=LIFETIME
+            transact, store.users, verify_password, passwords, access, new_token, new_id, clock, lifetime=LIFETIME
         )
         self.refresh = RefreshSession(transact, access, new_token, clock)
         self.sign_out = SignOut(transact)
@@ -116,14 +116,14 @@ class Side:
         self.delete_task = DeleteTask(transact)
 
 
-async def once(deed: Awaitable[T], key: KeyId | None, fingerprint: bytes) -> T:
+async def with_idempotency_key(call: Awaitable[T], key: KeyId | None, fingerprint: bytes) -> T:
     """With the idempotency key, if there is one."""
     if key is None:
-        return await deed
-    wish = IdempotentRequest(key, fingerprint, lambda result: repr(result).encode())
-    with idempotent(wish):
-        answer = await deed
-    compare(repr(answer).encode(), wish.answer)
+        return await call
+    request = IdempotentRequest(key, fingerprint, lambda result: repr(result).encode())
+    with idempotent(request):
+        answer = await call
+    compare(repr(answer).encode(), request.answer)
     return answer
 
 
@@ -134,7 +134,7 @@ class OpenUnit:
         self._steps: asyncio.Queue[tuple[Callable[[UnitOfWork], Awaitable[Any]], asyncio.Future[Any]]] = asyncio.Queue()
         self._task = asyncio.ensure_future(self._run(begin))
 
-    async def do(self, step: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+    async def run(self, step: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._steps.put_nowait((step, answer))
         both: set[asyncio.Future[Any]] = {answer, self._task}
@@ -143,19 +143,19 @@ class OpenUnit:
             await self._task  # it has failed
         return answer.result()
 
-    async def leave(self) -> None:
+    async def exit(self) -> None:
         """Without an error, and without more."""
-        await self.do(_leave)
+        await self.run(_exit)
         await self._task
 
-    async def break_off(self) -> None:
+    async def exit_with_error(self) -> None:
         """By an error of whoever works with it."""
         try:
-            await self.do(_break)
-        except _Broken:
+            await self.run(_raise)
+        except _IntendedError:
             return
 
-    async def cut_off(self) -> None:
+    async def cancel(self) -> None:
         """However it stands."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -163,19 +163,19 @@ class OpenUnit:
     async def _run(self, begin: Begin) -> None:
         async with begin() as uow:
             step: object = None
-            while step is not _leave:
+            while step is not _exit:
                 step, answer = await self._steps.get()
                 answer.set_result(await step(uow))
 
 
-class _Broken(Exception): ...
+class _IntendedError(Exception): ...
 
 
-async def _leave(_: UnitOfWork) -> None: ...
+async def _exit(_: UnitOfWork) -> None: ...
 
 
-async def _break(_: UnitOfWork) -> None:
-    raise _Broken
+async def _raise(_: UnitOfWork) -> None:
+    raise _IntendedError
 
 
 async def check_histories(store: Store) -> None:
@@ -185,7 +185,7 @@ async def check_histories(store: Store) -> None:
         try:
             history: Page[Transfer] = await store.transfers.page(item.id, Window(limit=100))
         except NotFound:
-            raise Different(f"{item} is listed but not there") from None
+            raise Difference(f"{item} is listed but not there") from None
         transfers = history.items
         compare(list(range(1, item.transfers + 1)), [transfer.number for transfer in transfers])
         for earlier, later in pairwise(transfers):
