@@ -223,8 +223,8 @@ async def count_attempt(uow: UnitOfWork, world: World) -> None:
     await uow.attempts.save(*attempts)
 
 
-Deed = Callable[[UnitOfWork, World], Awaitable[None]]
-DEEDS: list[Deed] = [
+Change = Callable[[UnitOfWork, World], Awaitable[None]]
+CHANGES: list[Change] = [
     add_user,
     hold_users,
     lock_user,
@@ -250,14 +250,14 @@ DEEDS: list[Deed] = [
     replace_expired_key,
     keep_answer,
 ]
-every_deed = pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+every_change = pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 
 
-@every_deed
-async def test_nothing_is_kept_without_commit(deed: Deed, world: World, begin: Begin, store: Store) -> None:
+@every_change
+async def test_nothing_is_kept_without_commit(change: Change, world: World, begin: Begin, store: Store) -> None:
     before, memories = await read(store, world), await remembered(begin, world)
     async with begin() as uow:
-        await deed(uow, world)
+        await change(uow, world)
         assert await read(store, world) == before
     assert await read(store, world) == before
     assert await remembered(begin, world) == memories
@@ -265,10 +265,10 @@ async def test_nothing_is_kept_without_commit(deed: Deed, world: World, begin: B
     assert await answer_to(begin, world.new_key) is None
 
 
-@every_deed
-async def test_an_error_undoes_everything(deed: Deed, world: World, begin: Begin, store: Store) -> None:
+@every_change
+async def test_an_error_undoes_everything(change: Change, world: World, begin: Begin, store: Store) -> None:
     async def fail(uow: UnitOfWork) -> None:
-        await deed(uow, world)
+        await change(uow, world)
         raise ZeroDivisionError
 
     before, memories = await read(store, world), await remembered(begin, world)
@@ -280,13 +280,13 @@ async def test_an_error_undoes_everything(deed: Deed, world: World, begin: Begin
     assert await answer_to(begin, world.new_key) is None
 
 
-@every_deed
-async def test_what_was_undone_can_be_done(deed: Deed, world: World, begin: Begin) -> None:
+@every_change
+async def test_what_was_undone_can_be_done(change: Change, world: World, begin: Begin) -> None:
     """So nothing of it was left, not even a lock."""
     async with begin() as uow:
-        await deed(uow, world)
+        await change(uow, world)
     async with asyncio.timeout(LIMIT), begin() as uow:
-        await deed(uow, world)
+        await change(uow, world)
 
 
 async def test_what_is_committed_is_there_at_once(world: World, begin: Begin, store: Store) -> None:
@@ -416,14 +416,14 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
         await task
 
 
-@every_deed
-async def test_a_cancelled_unit_keeps_nothing(deed: Deed, world: World, begin: Begin, store: Store) -> None:
+@every_change
+async def test_a_cancelled_unit_keeps_nothing(change: Change, world: World, begin: Begin, store: Store) -> None:
     before = await read(store, world)
     done = asyncio.Event()
 
     async def stay() -> None:
         async with begin() as uow:
-            await deed(uow, world)
+            await change(uow, world)
             done.set()
             await asyncio.sleep(60)
 
@@ -433,7 +433,7 @@ async def test_a_cancelled_unit_keeps_nothing(deed: Deed, world: World, begin: B
 
     assert await read(store, world) == before
     async with asyncio.timeout(LIMIT), begin() as uow:
-        await deed(uow, world)
+        await change(uow, world)
 
 
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket")  # PyMongo's, if cancelled while connecting

@@ -211,6 +211,6 @@ def test_a_given_server_is_used_and_never_killed(variable: str, monkeypatch: pyt
     monkeypatch.setenv(variable, "scheme://elsewhere")
     with postgres() if variable == Postgres.url_variable else mongodb() as server:
         assert server.url == "scheme://elsewhere"
-        for deed in (server.kill, server.start, server.pause, server.resume):
+        for method in (server.kill, server.start, server.pause, server.resume):
             with pytest.raises(ServerNotStarted, match=variable):
-                deed()
+                method()

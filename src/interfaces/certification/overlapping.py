@@ -1,4 +1,4 @@
-"""Units of work as the contracts need them: kept, tried, and overlapping."""
+"""Running single units of work, and two at the same time, in contract tests."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,9 +13,9 @@ from domain.task import Task
 from domain.user import User
 
 LIMIT = 30.0
-"""Seconds after which something hangs that should not."""
+"""Seconds after which a unit of work that has not ended counts as hanging."""
 PAUSE = 0.15
-"""Seconds that a unit gives another one to get in its way."""
+"""Seconds that the first unit of work waits for the second one, which may in turn be waiting for the first."""
 
 COMMITTED, TRY_AGAIN, UNAVAILABLE, WAITING = "committed", "try-again", "unavailable", "waiting"
 
@@ -24,6 +24,7 @@ Meanwhile = Callable[[], Awaitable[None]]
 
 
 async def insert(begin: Begin, *entities: User | Item | Transfer | Task | Session) -> None:
+    """Add the entities in one unit of work, and commit it."""
     async with begin() as uow:
         for entity in entities:
             match entity:
@@ -41,7 +42,7 @@ async def insert(begin: Begin, *entities: User | Item | Transfer | Task | Sessio
 
 
 async def attempt(begin: Begin, work: Work) -> str:
-    """How a unit of this work ends: committed, to be tried again, not at all, or with a refusal's code."""
+    """Run the work in a unit of work; return COMMITTED, TRY_AGAIN, UNAVAILABLE or the code of the DomainError."""
     try:
         async with asyncio.timeout(LIMIT), begin() as uow:
             await work(uow)
@@ -57,13 +58,16 @@ async def attempt(begin: Begin, work: Work) -> str:
 
 @dataclass(frozen=True)
 class Overlap:
+    """The results of attempt() of two units of work that ran at the same time."""
+
     first: str
     second: str
     meanwhile: str
-    """How the second had ended when the first went on, if it had."""
+    """The result of the second one when the first one went on, or WAITING if it had not ended by then."""
 
     @property
     def committed(self) -> int:
+        """The number of units of work that were committed."""
         return [self.first, self.second].count(COMMITTED)
 
 

@@ -45,18 +45,19 @@ class Log:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_whoever_is_first(seed: int, store: Store) -> None:
-    side, log = UseCases(store, SetClock()), Log()
+    use_cases, log = UseCases(store, SetClock()), Log()
     people = [
-        await side.create_user(email=f"{name}@example.org", username=name, password="correct horse")
+        await use_cases.create_user(email=f"{name}@example.org", username=name, password="correct horse")
         for name in ("ada", "grace", "zoe")
     ]
     things = [
-        (await side.create_item(by=user.id, name="Lamp", description=None, price=Decimal(1))).item.id for user in people
+        (await use_cases.create_item(by=user.id, name="Lamp", description=None, price=Decimal(1))).item.id
+        for user in people
     ]
 
     async with asyncio.timeout(60), asyncio.TaskGroup() as writers:
         for number in range(WRITERS):
-            writers.create_task(write(side, people, things, random.Random(f"{seed} {number}"), log))
+            writers.create_task(write(use_cases, people, things, random.Random(f"{seed} {number}"), log))
 
     await check_histories(store)
     for thing in things:
@@ -70,25 +71,27 @@ async def test_whoever_is_first(seed: int, store: Store) -> None:
     assert log.refusals["version-mismatch"] + log.refusals["item-not-owned"], "nobody got in anybody's way"
 
 
-async def write(side: UseCases, people: list[User], things: list[ItemId], chance: random.Random, log: Log) -> None:
+async def write(use_cases: UseCases, people: list[User], things: list[ItemId], chance: random.Random, log: Log) -> None:
     for _ in range(DEEDS):
         key = chance.randrange(KEYS)
-        deed = chance.choice(["change", "transfer", "transfer once"])
-        item = (await side.store.items.get(things[key % 3] if deed == "transfer once" else chance.choice(things))).item
+        operation = chance.choice(["change", "transfer", "transfer once"])
+        item = (
+            await use_cases.store.items.get(things[key % 3] if operation == "transfer once" else chance.choice(things))
+        ).item
         by, to = item.owner_id, chance.choice(people).id
         expected = chance.choice([None, {item.version}])
         try:
-            if deed == "change":
+            if operation == "change":
                 changes = {"price": Decimal(chance.randrange(10**9)) / 100}  # never the same twice
-                log.note(await side.change_item(item.id, changes, by=by, expected=expected), expected)  # type: ignore[arg-type]
-            elif deed == "transfer":
-                log.note_transfer(by, await side.transfer_item(item.id, by=by, to=to, expected=expected), expected)
+                log.note(await use_cases.change_item(item.id, changes, by=by, expected=expected), expected)  # type: ignore[arg-type]
+            elif operation == "transfer":
+                log.note_transfer(by, await use_cases.transfer_item(item.id, by=by, to=to, expected=expected), expected)
             else:
                 once = IdempotentRequest(
                     KeyId(people[0].id, "POST", f"key {key}"), b"the same", lambda owned: repr(owned).encode()
                 )
                 with idempotent(once):
-                    answer = await side.transfer_item(item.id, by=by, to=people[key % 2].id)
+                    answer = await use_cases.transfer_item(item.id, by=by, to=people[key % 2].id)
                 log.note_transfer(by, answer, None)
                 log.effects[key] += 1
                 log.answers[key].add(once.answer or b"")

@@ -24,7 +24,7 @@ from interfaces.testing.builders import NOON, a_user
 
 Place = tuple[Any, UUID]
 Kind = tuple[str, Decimal, int]
-Deed = tuple[str, int, Kind]
+Change = tuple[str, int, Kind]
 
 kinds = st.tuples(
     st.sampled_from(["a", "B", "💡", "\uffee"]) | names,
@@ -32,7 +32,7 @@ kinds = st.tuples(
     st.integers(0, 1),
 )
 """Name, price and moment of a row: so few that there are ties everywhere."""
-deeds = st.tuples(st.sampled_from(["add", "remove", "rename"]), st.integers(0, 100), kinds)
+changes = st.tuples(st.sampled_from(["add", "remove", "rename"]), st.integers(0, 100), kinds)
 
 
 @dataclass
@@ -75,10 +75,10 @@ class Rows:
                 await self._add(uow, kind)
             await uow.commit()
 
-    async def meddle(self, deeds: list[Deed]) -> None:
+    async def apply_changes(self, changes: list[Change]) -> None:
         async with self.store.begin() as uow:
             await uow.users.hold(self.owner.id)
-            for what, which, kind in deeds:
+            for what, which, kind in changes:
                 if what == "add":
                     await self._add(uow, kind)
                 elif self.there:
@@ -140,12 +140,12 @@ def test_a_walk_misses_and_repeats_nothing(
     @given(
         first=st.lists(kinds, min_size=4, max_size=12),
         limit=st.integers(1, 4),
-        meanwhile=st.lists(st.lists(deeds, max_size=4), min_size=1, max_size=8),
+        meanwhile=st.lists(st.lists(changes, max_size=4), min_size=1, max_size=8),
     )
-    def walk(first: list[Kind], limit: int, meanwhile: list[list[Deed]]) -> None:
+    def walk(first: list[Kind], limit: int, meanwhile: list[list[Change]]) -> None:
         loop.run_until_complete(walk_all(first, limit, meanwhile))
 
-    async def walk_all(first: list[Kind], limit: int, meanwhile: list[list[Deed]]) -> None:
+    async def walk_all(first: list[Kind], limit: int, meanwhile: list[list[Change]]) -> None:
         store = await fresh()
         rows = Rows(store)
         await rows.begin_with(first)
@@ -161,7 +161,7 @@ def test_a_walk_misses_and_repeats_nothing(
         while not all(walk.ended for _, walk in lists):
             for _, walk in lists:
                 await walk.go_on()
-            await rows.meddle(meanwhile.pop() if meanwhile else [])
+            await rows.apply_changes(meanwhile.pop() if meanwhile else [])
 
         for there_first, walk in lists:
             assert walk.seen == sorted(set(walk.seen), reverse=walk.sort.descending)

@@ -1,6 +1,6 @@
-"""The same random operations on the in-memory store and on another: every answer and every refusal is compared.
+"""Running the same random operations on the in-memory store and on another one, and comparing every result and error.
 
-Use cases and units of work come one after another; readers also come while a unit is open.
+Operations run one after another, except that readers are also called while a unit of work is open.
 """
 
 import asyncio
@@ -63,23 +63,23 @@ NOBODY = UserId(list(zip(range(10_000), scattered_ids(), strict=False))[-1][1])
 
 COMMIT, EXIT, RAISE = "commit", "exit", "raise"
 UNIT = st.tuples(st.integers(1, 4), st.sampled_from([COMMIT, COMMIT, COMMIT, EXIT, RAISE]))
-"""How many steps a unit of work has, and how it ends."""
+"""The number of steps of a unit of work, and how it ends."""
 
 KEY = st.none() | st.tuples(values.keys, values.fingerprints)
 
 
 @dataclass
 class Unit:
-    """One unit of work, open on both sides."""
+    """A unit of work that is open on both stores."""
 
     units: list[OpenUnit]
     steps_left: int
     ending: str
     key: KeyId | None = None
-    """The key that is claimed, and whose answer is to be kept."""
+    """The idempotency key that it has claimed, and with which it stores an answer before it commits."""
 
 
-# While a unit of work is open there are only its own steps, and readers.
+# While a unit of work is open, only its own steps and readers are run.
 without_unit = precondition(lambda machine: machine.unit is None)
 in_unit = precondition(lambda machine: machine.unit is not None)
 
@@ -115,30 +115,34 @@ class Differential(RuleBasedStateMachine):
             for name in ("ada", "grace", "zoe")
         ]
 
-    # To begin with
+    # The first records
 
     @initialize(target=people)
     def some_people(self) -> "MultipleResults[User]":
+        """Put the users that __init__ has created into the bundle."""
         return multiple(*self.first_people)
 
     @initialize(target=things, kinds=st.lists(st.tuples(values.names, values.prices), min_size=3, max_size=5))
     def some_things(self, kinds: list[tuple[str, Decimal]]) -> "MultipleResults[Item]":
+        """Create items of these names and prices for the first two users by turns."""
         owners = cycle(self.first_people[:2])
         return _all_results(self.create_item(next(owners), name, None, price, None) for name, price in kinds)
 
     @initialize(target=tasks, titles=st.lists(values.names, min_size=2, max_size=4))
     def some_tasks(self, titles: list[str]) -> "MultipleResults[Task]":
+        """Create tasks of these titles for the third user, who owns no items and can thus be deleted."""
         owner = self.first_people[2]  # who owns no items, and so may leave them behind
         return _all_results(self.create_task(owner, title, None, TaskStatus.PENDING, None) for title in titles)
 
     @initialize(target=tokens)
     def some_sessions(self) -> "MultipleResults[str]":
+        """Sign all first users in."""
         return _all_results(self.sign_in(user, "username", "correct horse", "::1") for user in self.first_people)
 
     # Comparing
 
     def run_on_both(self, call: Callable[[UseCases], Awaitable[T]]) -> Outcome[T]:
-        """Do the same on both sides, raise Difference unless the outcomes are equal, and return the outcome."""
+        """Make the same call on both stores; return the outcome, or raise Difference if the outcomes differ."""
         self.agreed = False
         expected, actual = (self.loop.run_until_complete(outcome(call(use_cases))) for use_cases in self.both_stores)
         compare(expected, actual)
@@ -146,7 +150,7 @@ class Differential(RuleBasedStateMachine):
         return expected
 
     def step(self, step: Step[T]) -> Outcome[T]:
-        """Take the next step of the open unit of work as _compare_step() does; end the unit after its last step."""
+        """Run the next step of the open unit of work as _compare_step() does; end the unit after its last step."""
         assert self.unit
         result = self._compare_step(step)
         if self.unit:
@@ -156,10 +160,10 @@ class Differential(RuleBasedStateMachine):
         return result
 
     def _compare_step(self, step: Step[T]) -> Outcome[T]:
-        """Take the step on both sides, compare the outcomes, and return the expected one.
+        """Run the step on both stores, compare the outcomes, and return the expected one.
 
-        If only one side refuses, with an error that may come as late as commit(), the other side commits and has to
-        refuse then. A refusal ends the unit of work.
+        If only one store refuses, with an error that may come as late as at commit(), the other one has to raise the
+        same error at commit(). A refusal ends the unit of work.
         """
         assert self.unit
         self.agreed = False
@@ -197,6 +201,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=people, email=values.given_emails, username=values.given_usernames, password=values.given_passwords)
     @without_unit
     def sign_up(self, email: str, username: str, password: str) -> "User | MultipleResults[User]":
+        """Create an account."""
         user = self._sign_up(email, username, password)
         return multiple() if user is None else self._remember_user(user)
 
@@ -224,6 +229,7 @@ class Differential(RuleBasedStateMachine):
         password: str | None,
         address: str,
     ) -> "User | MultipleResults[User]":
+        """Change an account, perhaps by another user or with a wrong password."""
         self._note_subjects(user, user.username, address)
         changed = self.run_on_both(
             lambda use_cases: use_cases.change_account(
@@ -244,6 +250,7 @@ class Differential(RuleBasedStateMachine):
     )
     @without_unit
     def end_or_resume_account(self, user: User, by: User | None, end: str) -> None:
+        """Delete, deactivate or activate an account."""
         match end:
             case "delete":
                 self.run_on_both(lambda use_cases: use_cases.delete_account(user.id, by=(by or user).id))
@@ -261,6 +268,7 @@ class Differential(RuleBasedStateMachine):
     def create_item(
         self, by: User, name: str, description: str | None, price: Decimal, key: tuple[str, bytes] | None
     ) -> "Item | MultipleResults[Item]":
+        """Create an item, perhaps with an idempotency key."""
         return self._remember_item(
             self.run_on_both(
                 lambda use_cases: self._with_key(
@@ -283,6 +291,7 @@ class Differential(RuleBasedStateMachine):
     def change_item(
         self, item: Item, by: User | None, changes: ItemChanges, offsets: tuple[int, ...] | None
     ) -> "Item | MultipleResults[Item]":
+        """Change an item, perhaps by another user or at a version that has passed."""
         return self._remember_item(
             self.run_on_both(
                 lambda use_cases: use_cases.change_item(
@@ -294,6 +303,7 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things, by=maybe(people, rarely=True), offsets=values.version_offsets)
     @without_unit
     def delete_item(self, item: Item, by: User | None, offsets: tuple[int, ...] | None) -> None:
+        """Delete an item, perhaps by another user or at a version that has passed."""
         self.run_on_both(
             lambda use_cases: use_cases.delete_item(
                 item.id, by=self._caller(by, item), expected=_expected(item.version, offsets)
@@ -317,14 +327,14 @@ class Differential(RuleBasedStateMachine):
         offsets: tuple[int, ...] | None,
         key: tuple[str, bytes] | None,
     ) -> "Item | MultipleResults[Item]":
-        """From hand to hand, the first time perhaps by somebody else than the owner and with a key."""
+        """Transfer the item to one user after another; the first time perhaps with a key, or not by its owner."""
         moved = self._transfer(item, self._caller(by, item), to[0], offsets, key)
         for user in to[1:]:
             if isinstance(moved, Item):
                 moved = self._transfer(moved, moved.owner_id, user, offsets, None)
         return moved
 
-    # What all else turns on is done more often.
+    # Hypothesis chooses all rules equally often; by three names this one is chosen three times as often.
     transfer_more_items = transfer_still_more_items = transfer_item
 
     def _transfer(
@@ -355,6 +365,7 @@ class Differential(RuleBasedStateMachine):
     def create_task(
         self, by: User, title: str, description: str | None, status: TaskStatus, key: tuple[str, bytes] | None
     ) -> "Task | MultipleResults[Task]":
+        """Create a task, perhaps with an idempotency key."""
         return _result_or_none_at_all(
             self.run_on_both(
                 lambda use_cases: self._with_key(
@@ -377,6 +388,7 @@ class Differential(RuleBasedStateMachine):
     def change_task(
         self, task: Task, by: User | None, changes: TaskChanges, offsets: tuple[int, ...] | None
     ) -> "Task | MultipleResults[Task]":
+        """Change a task, perhaps by another user or at a version that has passed."""
         return _result_or_none_at_all(
             self.run_on_both(
                 lambda use_cases: use_cases.change_task(
@@ -388,6 +400,7 @@ class Differential(RuleBasedStateMachine):
     @rule(task=tasks, by=maybe(people, rarely=True), offsets=values.version_offsets)
     @without_unit
     def delete_task(self, task: Task, by: User | None, offsets: tuple[int, ...] | None) -> None:
+        """Delete a task, perhaps by another user or at a version that has passed."""
         self.run_on_both(
             lambda use_cases: use_cases.delete_task(
                 task.id, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
@@ -405,6 +418,7 @@ class Differential(RuleBasedStateMachine):
     )
     @without_unit
     def sign_in(self, user: User, login: str, password: str, address: str) -> "str | MultipleResults[str]":
+        """Sign in by e-mail address or username, perhaps with a wrong password."""
         login = {"email": user.email.upper(), "username": user.username.upper()}.get(login, login)
         self._note_subjects(user, login, address)
         return self._remember_token(
@@ -414,6 +428,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, token=maybe(tokens))
     @without_unit
     def refresh(self, token: str | None) -> "str | MultipleResults[str]":
+        """Exchange a refresh token, which may be spent or unknown."""
         return self._remember_token(
             self.run_on_both(lambda use_cases: use_cases.refresh(refresh_token=token or "unknown"))
         )
@@ -421,6 +436,7 @@ class Differential(RuleBasedStateMachine):
     @rule(token=tokens)
     @without_unit
     def sign_out(self, token: str) -> None:
+        """End the session of this refresh token."""
         self.run_on_both(lambda use_cases: use_cases.sign_out(refresh_token=token))
 
     # Time
@@ -428,6 +444,7 @@ class Differential(RuleBasedStateMachine):
     @rule(by=values.moments, purge=st.booleans())
     @without_unit
     def time_passes(self, by: timedelta, purge: bool) -> None:
+        """Move the clock forward, and perhaps purge what has expired."""
         self.clock.time += by
         if purge:
             self._purge(self.clock())
@@ -440,11 +457,13 @@ class Differential(RuleBasedStateMachine):
     @rule(unit=UNIT)
     @without_unit
     def begin(self, unit: tuple[int, str]) -> None:
+        """Open a unit of work on both stores."""
         self._open_unit(*unit)
 
     @rule(unit=UNIT, by=people, key=values.keys, fingerprint=values.fingerprints)
     @without_unit
     def begin_with_a_key(self, unit: tuple[int, str], by: User, key: str, fingerprint: bytes) -> None:
+        """Open a unit of work that first claims an idempotency key."""
         self._open_unit(*unit)
         assert self.unit
         id = self._key(by.id, "POST /items", key)
@@ -458,6 +477,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=people, email=values.emails.map(str.casefold), username=values.usernames, active=st.booleans())
     @in_unit
     def add_user(self, email: str, username: str, active: bool) -> "User | MultipleResults[User]":
+        """Add a user by the repository."""
         user = User(
             id=UserId(next(self.ids)),
             email=email,
@@ -472,6 +492,8 @@ class Differential(RuleBasedStateMachine):
     @rule(user=people, email=st.none() | values.emails.map(str.casefold), hash=st.sampled_from(["old ", ""]))
     @in_unit
     def save_user(self, user: User, email: str | None, hash: str) -> None:
+        """Change a user's e-mail address or password hash by the repository."""
+
         async def save(uow: UnitOfWork) -> User:
             changed = await uow.users.get_for_update(user.id)
             changed.change(email=email, password_hash=hash + changed.password_hash.removeprefix("old "))
@@ -483,6 +505,8 @@ class Differential(RuleBasedStateMachine):
     @rule(users=st.lists(people, max_size=3))
     @in_unit
     def hold_users(self, users: list[User]) -> None:
+        """Hold some users, one of whom does not exist."""
+
         async def hold(uow: UnitOfWork) -> list[User]:
             held = await uow.users.hold(NOBODY, *(user.id for user in users))
             return [held[user_id] for user_id in sorted(held)]
@@ -494,6 +518,7 @@ class Differential(RuleBasedStateMachine):
     def add_item(
         self, owner: User, name: str, description: str | None, price: Decimal
     ) -> "Item | MultipleResults[Item]":
+        """Add an item by the repository, unless its owner does not exist."""
         item = Item(
             id=ItemId(next(self.ids)),
             name=name,
@@ -516,6 +541,8 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things, name=values.names, price=values.prices)
     @in_unit
     def save_item(self, item: Item, name: str, price: Decimal) -> None:
+        """Change an item's name and price by the repository."""
+
         async def save(uow: UnitOfWork) -> Item:
             changed = await uow.items.get_for_update(item.id)
             changed.name, changed.price = name, price.quantize(Decimal("0.01"))
@@ -528,7 +555,7 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things)
     @in_unit
     def save_item_as_it_was_seen(self, item: Item) -> None:
-        """Which is too old by then, unless nobody was at it."""
+        """Save the item as it was when it was last seen, which fails if it has been changed since."""
 
         async def save(uow: UnitOfWork) -> Item:
             found = await uow.items.get_for_update(item.id)
@@ -541,6 +568,8 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things, needs_rehash=st.booleans())
     @in_unit
     def remove_item(self, item: Item, needs_rehash: bool) -> None:
+        """Remove an item by the repository, perhaps at an older version."""
+
         async def remove(uow: UnitOfWork) -> None:
             found = await uow.items.get_for_update(item.id)
             await uow.items.remove(item if needs_rehash else found)
@@ -550,7 +579,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=things, item=things, to=people, again=st.booleans())
     @in_unit
     def hand_over(self, item: Item, to: User, again: bool) -> "Item | MultipleResults[Item]":
-        """`again`: as if it were the last transfer once more, whose number is taken."""
+        """Transfer the item by the repositories; with `again`, give the transfer a number that is taken."""
         id = TransferId(next(self.ids))
 
         async def transfer(uow: UnitOfWork) -> Item | None:
@@ -576,6 +605,7 @@ class Differential(RuleBasedStateMachine):
     def add_task(
         self, owner: User, title: str, description: str | None, status: TaskStatus
     ) -> "Task | MultipleResults[Task]":
+        """Add a task by the repository, unless its owner does not exist."""
         task = Task(
             id=TaskId(next(self.ids)),
             owner_id=owner.id,
@@ -599,6 +629,8 @@ class Differential(RuleBasedStateMachine):
     def save_or_remove_task(
         self, task: Task, title: str, status: TaskStatus, removed: bool, needs_rehash: bool
     ) -> None:
+        """Change or remove a task by the repository, perhaps at an older version."""
+
         async def save(uow: UnitOfWork) -> Task:
             found = await uow.tasks.get_for_update(task.id)
             if removed:
@@ -613,6 +645,8 @@ class Differential(RuleBasedStateMachine):
     @rule(user=people, end=st.sampled_from(["remove", "revoke sessions", "remove sessions", "remove tasks"]))
     @in_unit
     def end_what_is_of(self, user: User, end: str) -> None:
+        """Remove a user's tasks or sessions or all of them with the user, or revoke the sessions."""
+
         async def end_it(uow: UnitOfWork) -> None:
             found = await uow.users.get_for_update(user.id)
             if end == "revoke sessions":
@@ -629,6 +663,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, user=people, lifetime=values.moments)
     @in_unit
     def add_session(self, user: User, lifetime: timedelta) -> str:
+        """Add a session of this user by the repository."""
         id = SessionId(next(self.ids))
         token = f"token of {id}"
         session = Session(id=id, user_id=user.id, token_hash=hash_token(token), expires_at=self.clock() + lifetime)
@@ -646,6 +681,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, token=tokens, revoked=st.booleans())
     @in_unit
     def rotate_or_revoke(self, token: str, revoked: bool) -> "str | MultipleResults[str]":
+        """Rotate or revoke the session of this refresh token by the repository."""
         successor = f"successor {next(self.ids)}"
 
         async def rotate(uow: UnitOfWork) -> tuple[object, Session | None]:
@@ -669,6 +705,7 @@ class Differential(RuleBasedStateMachine):
     @rule(subjects=st.lists(values.subjects, unique=True, min_size=1), failed=st.booleans(), settled=st.booleans())
     @in_unit
     def count_attempts(self, subjects: list[bytes], failed: bool, settled: bool) -> None:
+        """Count an attempt to sign in for these subjects, and perhaps whether it has failed."""
         self.known_subjects.update(subjects)
         at = self.clock()
 
@@ -689,6 +726,7 @@ class Differential(RuleBasedStateMachine):
 
     @rule(user=people)
     def read_user(self, user: User) -> None:
+        """Compare a user, also by e-mail address and username."""
         self.run_on_both(lambda use_cases: use_cases.store.users.get(user.id))
         self.run_on_both(lambda use_cases: use_cases.read_account(user.id))
         self.run_on_both(lambda use_cases: use_cases.store.users.find_by_login(user.email))
@@ -696,11 +734,13 @@ class Differential(RuleBasedStateMachine):
 
     @rule(limit=values.limits, skip=values.skips, after=maybe(people), count=st.booleans())
     def list_users(self, limit: int, skip: int, after: User | None, count: bool) -> None:
+        """Compare a page of users."""
         position = Position(after.id, after.id) if after else None
         self.run_on_both(lambda use_cases: use_cases.store.users.page(_window(limit, skip, position, count)))
 
     @rule(target=things, item=things)
     def read_item(self, item: Item) -> "Item | MultipleResults[Item]":
+        """Compare an item."""
         return self._remember_item(self.run_on_both(lambda use_cases: use_cases.store.items.get(item.id)))
 
     @rule(
@@ -722,6 +762,7 @@ class Differential(RuleBasedStateMachine):
         after: Item | None,
         count: bool,
     ) -> None:
+        """Compare a page of items."""
         filter = ItemFilter(owner.id if owner else None, *prices)
         position = Position(getattr(after, sort.by), after.id) if after else None
         self._page(filter, sort, _window(limit, skip, position, count))
@@ -731,6 +772,7 @@ class Differential(RuleBasedStateMachine):
 
     @rule(item=things, limit=values.limits, skip=values.skips, after=st.none() | st.integers(1, 3), count=st.booleans())
     def list_transfers(self, item: Item, limit: int, skip: int, after: int | None, count: bool) -> None:
+        """Compare a page of an item's transfers."""
         position = None
         if after is not None:
             history = self.run_on_both(lambda use_cases: use_cases.store.transfers.page(item.id, EVERYTHING)).answer
@@ -743,6 +785,7 @@ class Differential(RuleBasedStateMachine):
 
     @rule(task=tasks, by=maybe(people, rarely=True))
     def read_task(self, task: Task, by: User | None) -> None:
+        """Compare a task, perhaps as another user sees it."""
         self.run_on_both(lambda use_cases: use_cases.store.tasks.get(task.id, by.id if by else task.owner_id))
 
     @rule(
@@ -766,6 +809,7 @@ class Differential(RuleBasedStateMachine):
         after: Task | None,
         count: bool,
     ) -> None:
+        """Compare a page of a user's tasks."""
         filter = TaskFilter(owner.id, status, created_after.created_at if created_after else None)
         position = Position(getattr(after, sort.by), after.id) if after else None
         self._task_page(filter, sort, _window(limit, skip, position, count))
@@ -773,9 +817,10 @@ class Differential(RuleBasedStateMachine):
     def _task_page(self, filter: TaskFilter, sort: Sort[Any], window: Window) -> None:
         self.run_on_both(lambda use_cases: use_cases.store.tasks.page(filter, sort, window))
 
-    # Everything that is stored, at the end
+    # At the end
 
     def teardown(self) -> None:
+        """End the open unit of work; compare the whole stores, unless a difference was found before."""
         for opened in self.unit.units if self.unit else ():
             self.loop.run_until_complete(opened.exit_with_error() if self.agreed else opened.cancel())
         if self.agreed:
@@ -830,7 +875,7 @@ class Differential(RuleBasedStateMachine):
             self.run_on_both(lambda use_cases, add=add: run(use_cases.store, add))  # type: ignore[misc]
 
     def _read_in_unit(self, step: Step[T]) -> None:
-        """In a unit of work that leaves nothing behind."""
+        """Run the step in a unit of work on each store, compare the results, and roll back."""
 
         async def look(use_cases: UseCases) -> T:
             async with use_cases.store.begin() as uow:
@@ -838,7 +883,7 @@ class Differential(RuleBasedStateMachine):
 
         self.run_on_both(look)
 
-    # What is remembered
+    # Records that later operations are about
 
     def _remember_user(self, user: User | None) -> User:
         assert user
@@ -853,7 +898,7 @@ class Differential(RuleBasedStateMachine):
         return item
 
     def _caller(self, user: User | None, item: Item) -> UserId:
-        """The item's owner, as far as is known, unless it shall be somebody else."""
+        """Return the id of this user, or else that of the item's owner as far as it is known."""
         return user.id if user else self.known_items[item.id].owner_id
 
     def _remember_token(self, signed_in: Outcome[Any]) -> "str | MultipleResults[str]":
@@ -917,7 +962,7 @@ def _add(transfer: Transfer) -> Step[None]:
 
 
 async def run(store: Store, step: Step[None]) -> None:
-    """Make this one step in a unit of work, and commit it."""
+    """Run this one step in a unit of work, and commit."""
     async with store.begin() as uow:
         await step(uow)
         await uow.commit()

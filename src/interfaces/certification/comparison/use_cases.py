@@ -1,4 +1,4 @@
-"""One store with all use cases on it. Two that see the same times, ids, tokens and passwords must answer alike."""
+"""All use cases on one store, with predictable times, ids and tokens, so that two stores can be compared."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -36,26 +36,27 @@ from interfaces.testing.fakes import FakePasswords, FakeTokens
 T = TypeVar("T")
 
 SECONDS_TO_ANSWER = 60.0
-"""Seconds after which something hangs that should not."""
+"""Seconds after which a use case that has not ended counts as hanging."""
 FAILURES = 3
 LIFETIME = timedelta(days=30)
 
 
 class Difference(AssertionError):
-    """The two sides do not agree."""
+    """The two stores have given different results."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What was answered, or with what it was refused."""
+    """The result of a call, or the text of the error that it raised."""
 
     answer: T | None = None
     refusal: str | None = None
     may_come_later: bool = False
-    """Ports leave it to the engine whether some refusals come at once or at commit()."""
+    """Whether an engine may raise this error as late as at commit(), which the ports allow for conflicts."""
 
 
 async def outcome(call: Awaitable[T]) -> Outcome[T]:
+    """Return the result of the call, or its DomainError, Replay or TryAgain as text; other errors are raised."""
     try:
         async with asyncio.timeout(2 * SECONDS_TO_ANSWER):
             return Outcome(await call)
@@ -70,19 +71,21 @@ async def outcome(call: Awaitable[T]) -> Outcome[T]:
 
 
 def compare(expected: object, actual: object) -> None:
-    """By what is seen of them, so that 1.2 is not 1.20, and a plain text no status."""
+    """Raise Difference unless both have the same repr(). By `==`, 1.2 would equal 1.20, and a text an enum's member."""
     if repr(expected) != repr(actual):
         raise Difference(f"expected {expected!r}\n     got {actual!r}")
 
 
 def scattered_ids() -> Iterator[UUID]:
-    """Of version 7, and in no order: several workers' clocks are not one."""
+    """Yield UUIDs of version 7 in a fixed but scattered order, as several workers with different clocks create them."""
     for number in count():
         bits = int.from_bytes(sha256(str(number).encode()).digest()[:16])
         yield UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | 7 << 76 | 2 << 62)
 
 
 class UseCases:
+    """All use cases on one store, with fake passwords and tokens. Two instances create the same ids and tokens."""
+
     def __init__(self, store: Store, clock: SetClock) -> None:
         ids, tokens = scattered_ids(), count()
         passwords, access = FakePasswords(), FakeTokens()
@@ -117,7 +120,7 @@ class UseCases:
 
 
 async def with_idempotency_key(call: Awaitable[T], key: KeyId | None, fingerprint: bytes) -> T:
-    """With the idempotency key, if there is one."""
+    """Return the result of the call, with this idempotency key unless it is None; raise Replay as the use case does."""
     if key is None:
         return await call
     request = IdempotentRequest(key, fingerprint, lambda result: repr(result).encode())
@@ -128,13 +131,17 @@ async def with_idempotency_key(call: Awaitable[T], key: KeyId | None, fingerprin
 
 
 class OpenUnit:
-    """A unit of work that stays open from step to step. It has a task of its own: what enters it must also leave it."""
+    """A unit of work that stays open while its steps are run one by one.
+
+    It runs in an asyncio task of its own, because the task that enters a unit of work has to leave it, too.
+    """
 
     def __init__(self, begin: Begin) -> None:
         self._steps: asyncio.Queue[tuple[Callable[[UnitOfWork], Awaitable[Any]], asyncio.Future[Any]]] = asyncio.Queue()
         self._task = asyncio.ensure_future(self._run(begin))
 
     async def run(self, step: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        """Run one step, and return its result. An error of the step ends the unit of work, and is raised."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._steps.put_nowait((step, answer))
         both: set[asyncio.Future[Any]] = {answer, self._task}
@@ -144,19 +151,19 @@ class OpenUnit:
         return answer.result()
 
     async def exit(self) -> None:
-        """Without an error, and without more."""
+        """Leave the unit of work without an error and without committing."""
         await self.run(_exit)
         await self._task
 
     async def exit_with_error(self) -> None:
-        """By an error of whoever works with it."""
+        """Leave the unit of work by an exception, so that it is rolled back."""
         try:
             await self.run(_raise)
         except _IntendedError:
             return
 
     async def cancel(self) -> None:
-        """However it stands."""
+        """Cancel the task in which the unit of work is open, whatever it is doing."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -168,7 +175,8 @@ class OpenUnit:
                 answer.set_result(await step(uow))
 
 
-class _IntendedError(Exception): ...
+class _IntendedError(Exception):
+    """The exception by which exit_with_error() leaves a unit of work."""
 
 
 async def _exit(_: UnitOfWork) -> None: ...
@@ -179,7 +187,7 @@ async def _raise(_: UnitOfWork) -> None:
 
 
 async def check_histories(store: Store) -> None:
-    """What holds of any store, whatever the other says."""
+    """Raise Difference unless each item's transfers are numbered without a gap, form a chain, and end at its owner."""
     for owned in (await store.items.page(ItemFilter(), Sort("id"), Window(limit=100))).items:
         item = owned.item
         try:

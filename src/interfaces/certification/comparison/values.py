@@ -1,4 +1,8 @@
-"""What the operations are given: little to choose from, so that they collide, and awkward wherever it may be."""
+"""Hypothesis strategies for arguments of operations.
+
+There are few values of each kind, so that operations often concern the same record, and many are at a limit or are
+texts that engines may sort or compare differently.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -17,11 +21,12 @@ U = TypeVar("U")
 
 
 def mostly(usual: st.SearchStrategy[T], unusual: st.SearchStrategy[U]) -> st.SearchStrategy[T | U]:
+    """Draw from the first strategy five times out of six, else from the second one."""
     return st.sampled_from([usual] * 5 + [unusual]).flatmap(lambda chosen: chosen)
 
 
 def maybe(bundle: "Bundle[T]", *, rarely: bool = False) -> st.SearchStrategy[T | None]:
-    """None as long as the bundle is empty, and now and then when it is not."""
+    """Draw a value of the bundle five times out of six (`rarely`: once), else None; None if the bundle is empty."""
     chosen = mostly(st.none(), bundle) if rarely else mostly(bundle, st.none())
     return st.runner().flatmap(lambda machine: chosen if machine.bundle(bundle.name) else st.none())
 
@@ -67,7 +72,7 @@ UNUSUAL_TEXTS = (
         "\U0010ffff",
     ),
 )
-"""By code point the one past the basic plane are the last, by UTF-16 they are not."""
+"""Texts that are sorted differently by code point and by UTF-16, or that some engines take for equal."""
 
 unusual_texts = st.sampled_from(UNUSUAL_TEXTS)
 texts = unusual_texts | st.text(
@@ -117,7 +122,7 @@ moments = st.sampled_from(
 version_offsets = mostly(
     st.none() | st.sets(st.integers(-1, 1), max_size=2).map(lambda chosen: (0, *chosen)), st.sampled_from([(), (-1,)])
 )
-"""What is expected, counted from the version that was seen: nothing, no version at all, or some of them."""
+"""The versions in If-Match, relative to the one that was seen; None for no If-Match, () for one that never matches."""
 
 limits = st.integers(1, 4)
 skips = st.integers(0, 4)

@@ -1,4 +1,4 @@
-"""What every problem answer has in common (RFC 9457)."""
+"""Checking responses that are problems (RFC 9457)."""
 
 from urllib.parse import unquote
 
@@ -6,7 +6,7 @@ from httpx2 import Response
 
 
 def assert_problem(response: Response, status: int, slug: str) -> None:
-    """It is this problem, and in every way as a problem has to be."""
+    """Assert that the response is this problem, with all fields and headers that a problem needs."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()

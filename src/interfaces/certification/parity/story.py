@@ -1,6 +1,6 @@
-"""Every operation, and every problem that it can give, in one long story.
+"""One long sequence of requests that calls every operation of the API and provokes every problem that it declares.
 
-Time, ids, tokens and request ids are set, so that it is told in the same bytes wherever it is exchange.
+Time, ids, tokens and request ids are fixed, so that the responses are the same bytes on every store.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """A request that is right, but for what is then made wrong with it."""
+    """A request to send, or to change in some fields so that it provokes a problem. `by` is the user who sends it."""
 
     method: str
     path: str
@@ -49,11 +49,12 @@ class RequestTemplate:
     by: str | None = None
 
     def with_headers(self, **headers: str) -> "RequestTemplate":
+        """Return the same request with more headers; `_` in their names becomes `-`."""
         return replace(self, headers={**self.headers, **{k.replace("_", "-"): v for k, v in headers.items()}})
 
 
 class FailingUseCase:
-    """Whatever is request of it fails like this."""
+    """A use case or port whose every method raises this error."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -66,6 +67,8 @@ class FailingUseCase:
 
 
 class Story:
+    """The sequence of requests on one store, and what it needs to know from earlier responses."""
+
     def __init__(self, settings: Settings, store: Store, patch: pytest.MonkeyPatch) -> None:
         self.clock, self.patch = SetClock(), patch
         numbers, tokens, self.requests = count(1), count(1), count(1)
@@ -82,15 +85,16 @@ class Story:
         self.http = AsyncClient(
             transport=ASGITransport(self.recorder),
             base_url="http://handover.test",
-            event_hooks={"request": [self.number]},
+            event_hooks={"request": [self.set_request_id]},
         )
         self.accounts: dict[str, dict[str, Any]] = {}
 
-    async def number(self, request: Request) -> None:
+    async def set_request_id(self, request: Request) -> None:
+        """Set a request id that is the same in each run."""
         request.headers["X-Request-ID"] = f"request-{next(self.requests)}"
 
     async def send(self, expected: int | str, request: RequestTemplate, **changed: Any) -> Response:
-        """Send it and see that the outcome is this status, or this problem."""
+        """Send the request with these fields changed; assert that the response has this status or is this problem."""
         request = replace(request, **changed)
         headers = dict(request.headers)
         if request.by is not None:
@@ -109,11 +113,12 @@ class Story:
         return response
 
     def token(self, name: str) -> str:
+        """Return an access token of this user."""
         return FakeTokens().issue(UserId(UUID(self.accounts[name]["id"])), self.clock()).token
 
     @contextmanager
     def failing(self, error: Exception) -> Iterator[None]:
-        """Whatever lies below the routes fails, but for the check of tokens."""
+        """Let all use cases and ports raise this error, except for the verification of access tokens."""
         use_cases_and_ports = self.app.state.use_cases_and_ports
         failing = FailingUseCase(error)
         self.app.state.use_cases_and_ports = {
@@ -125,6 +130,7 @@ class Story:
             self.app.state.use_cases_and_ports = use_cases_and_ports
 
     async def run(self) -> list[Exchange]:
+        """Send all requests, and return them with their responses."""
         async with self.http:
             await self.health_and_documents()
             await self.signing_up_and_in()
@@ -140,6 +146,7 @@ class Story:
         return self.recorder.exchanges
 
     async def health_and_documents(self) -> None:
+        """Request the health checks, metrics, explanations of problems, and paths that do not exist."""
         for method in ("GET", "HEAD"):
             for path in ("/", "/health/live", "/health/ready"):
                 await self.send(200, RequestTemplate(method, path))
@@ -156,6 +163,7 @@ class Story:
         await self.send(307, RequestTemplate("GET", "/health/live/"))
 
     async def signing_up_and_in(self) -> None:
+        """Create the three accounts ada, bob and eve, sign ada in, refresh her session, and end it."""
         for name in ("ada", "Bob", "eve"):
             body = {"email": f"{name}@Example.org", "username": name, "password": PASSWORD}
             created = await self.send(201, RequestTemplate("POST", "/users", body))
@@ -170,14 +178,17 @@ class Story:
         await self.send(200, RequestTemplate("GET", "/users/me", by="ada"))
 
     def sign_in(self, login: str, password: str = PASSWORD) -> RequestTemplate:
+        """Return the request that signs this user in."""
         return RequestTemplate("POST", "/auth/token", {"username": login, "password": password}, form=True)
 
     def register(self, name: str, price: str, by: str, **fields: str) -> RequestTemplate:
+        """Return the request that creates an item; the price is written into the body as it is."""
         description = json.dumps(fields.get("description"))
         content = f'{{"name": {json.dumps(name)}, "price": {price}, "description": {description}}}'
         return RequestTemplate("POST", "/items", content.encode(), by=by)
 
     async def items(self) -> None:
+        """Create, change, transfer and list items, with idempotency keys and conditional requests."""
         made = [
             await self.send(
                 201, self.register(name, price, by, description=description).with_headers(Idempotency_Key=price)
@@ -234,13 +245,14 @@ class Story:
             await self.read_all_pages(f"/users/{self.accounts[name]['id']}/items?sort=-price&limit=3&max_price=20")
 
     async def read_all_pages(self, address: str) -> None:
-        """From page to page, as their links lead."""
+        """Request a list and all its further pages, which the header Link names."""
         following: str | None = address
         while following:
             page = await self.send(200, RequestTemplate("GET", following, by="ada"))
             following = page.links["next"]["url"] if "next" in page.links else None
 
     async def tasks(self) -> None:
+        """Create, change and list tasks, by every filter and sort."""
         for number, status in enumerate(("pending", "in_progress", "completed", "cancelled", "pending")):
             self.clock.move(days=3)
             body = {"title": f"Task {number % 2} é", "description": "x" * number or None, "status": status}
@@ -275,6 +287,7 @@ class Story:
             await self.read_all_pages(f"/tasks{query}")
 
     async def users(self) -> None:
+        """List and read users, change bob's account, and deactivate eve's."""
         await self.read_all_pages("/users?limit=2")
         for name in ("ada", "bob"):
             await self.send(200, RequestTemplate("GET", f"/users/{self.accounts[name]['id']}", by="bob"))
@@ -287,7 +300,7 @@ class Story:
         await self.send("wrong-credentials", self.sign_in("eve"))
 
     def valid_requests(self) -> dict[str, RequestTemplate]:
-        """For each operation a request that would succeed now."""
+        """Return, for each operation id, a request that succeeds at this point of the story."""
         ada, bob = (self.accounts[name]["id"] for name in ("ada", "bob"))
         user = f"/users/{ada}"
         public = {
@@ -330,7 +343,7 @@ class Story:
         return public | {name: replace(request, by="ada") for name, request in signed_in.items()}
 
     async def refusals_of_every_operation(self) -> None:
-        """What follows from what an operation takes and needs, whatever it does."""
+        """Provoke the problems that many operations have in common: of sign-in, bodies, keys, versions and failures."""
         storeless = {"start", "live", "explain_problem"}
         for name, request in self.valid_requests().items():
             if request.by is not None:
@@ -362,6 +375,8 @@ class Story:
             await self.send("invalid-request", RequestTemplate("DELETE", path, by="ada"))
 
     async def refusals_of_bodies(self, request: RequestTemplate) -> None:
+        """Send this request with bodies that are too large, of another type, malformed, or never finished."""
+
         async def endless() -> AsyncIterator[bytes]:
             await asyncio.sleep(60)
             yield b""
@@ -376,6 +391,7 @@ class Story:
             await self.send("request-timeout", request, content=endless())
 
     async def refusals_of_keys(self, request: RequestTemplate) -> None:
+        """Send this request with an idempotency key that is malformed, or that another request is using."""
         key = f"in flight {request.path}"
         template = request.path.replace(self.lamp, "/items/{item_id}")
         key_id = KeyId(UserId(UUID(self.accounts["ada"]["id"])), f"{request.method} {template}", key)
@@ -386,6 +402,7 @@ class Story:
         await self.send("invalid-request", request.with_headers(Idempotency_Key="\t"))
 
     async def refusals_of_sign_in(self) -> None:
+        """Provoke the problems of signing up, signing in and refreshing."""
         body = {"email": "joe@example.org", "username": "joe", "password": PASSWORD}
         await self.send("common-password", RequestTemplate("POST", "/users", body | {"password": "Password123"}))
         await self.send("email-taken", RequestTemplate("POST", "/users", body | {"email": "ADA@example.org"}))
@@ -399,6 +416,7 @@ class Story:
         await self.send("too-many-attempts", self.sign_in("nobody"))
 
     async def refusals_of_accounts(self) -> None:
+        """Provoke the problems of changing and deleting accounts."""
         valid = self.valid_requests()
         change, delete = valid["change_account"], valid["delete_account"]
         for wrong in (change, delete):
@@ -417,6 +435,7 @@ class Story:
         await self.send("email-taken", change, content=change.content | {"email": "robert@example.org"})
 
     async def refusals_of_items(self) -> None:
+        """Provoke the problems of changing, deleting and transferring items."""
         valid = self.valid_requests()
         change, delete, transfer = (valid[name] for name in ("change_item", "delete_item", "transfer_item"))
         nowhere = f"/items/{NOBODY}"
@@ -442,6 +461,7 @@ class Story:
         )
 
     async def refusals_of_tasks(self) -> None:
+        """Provoke the problems of reading, changing and deleting tasks."""
         valid = self.valid_requests()
         for name in ("read_task", "put_task", "change_task", "delete_task"):
             await self.send("task-not-found", valid[name], path=f"/tasks/{NOBODY}")
@@ -453,6 +473,7 @@ class Story:
         )
 
     async def deletions(self) -> None:
+        """Delete a task, items and an account, and request them again."""
         valid = self.valid_requests()
         await self.send(200, valid["delete_task"].with_headers(If_Match='"3"'))
         await self.send(204, valid["delete_item"])
@@ -471,6 +492,6 @@ class Story:
 
 
 async def exchanges_in_memory() -> list[Exchange]:
-    """Return the answers of the in-memory engine."""
+    """Return the requests and responses of the story on the in-memory store."""
     with pytest.MonkeyPatch.context() as patch:
         return await Story(IN_MEMORY, open_store(IN_MEMORY), patch).run()
