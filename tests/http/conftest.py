@@ -23,7 +23,7 @@ from tests.support.engines import ENGINES
 
 @pytest.fixture(scope="session", autouse=True)
 def secrets() -> Iterator[Secrets]:
-    """No log holds a password, a token or a hash that a test has used; request once, of the whole run."""
+    """No log holds a password, a token or a hash that a test has used; this is checked once, at the end of the run."""
     with watched() as secrets:
         yield secrets
         assert secrets.leaked() == []
