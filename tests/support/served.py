@@ -34,35 +34,69 @@ class Run:
 
 
 async def handover(*words: str, folder: Path, typed: str = "", **settings: str) -> Run:
-    """Run it to its end. The folder is where it looks for `.env`, and puts what it is not told to put elsewhere.
-
-    The process is forked from one that has imported what commands import, which would otherwise take most of the
-    suite's time. `served` and tests/package/smoke.py start the command as people do.
-    """
+    """Run it to its end. The folder is where it looks for `.env`, and puts what it is not told to put elsewhere."""
     given = environment(({"PORT": "0"} if "serve" in words else {}) | settings)  # 8000 may be taken on this machine
     with TemporaryDirectory(prefix="handover-command-") as name:
-        streams = [Path(name, stream) for stream in ("in", "out", "err")]
-        streams[0].write_bytes(typed.encode(errors="surrogateescape"))
-        process = _FORKS.Process(target=_run_command, args=(words, folder, given, streams))
-        await asyncio.to_thread(process.start)
+        typed_in, out, err = (Path(name, stream) for stream in ("in", "out", "err"))
+        typed_in.write_bytes(typed.encode(errors="surrogateescape"))
+        process = await Forked.start(words, folder, given, typed_in, out, err)
         try:
-            await asyncio.to_thread(process.join, SECONDS_TO_RUN)
-            assert process.exitcode is not None, f"handover {' '.join(words)} has not ended: {streams[2].read_text()}"
+            async with asyncio.timeout(SECONDS_TO_RUN):
+                exit_code = await process.wait()
         finally:
             process.kill()
-        return Run(process.exitcode, streams[1].read_text(), streams[2].read_text())
+        return Run(exit_code, out.read_text(), err.read_text())
 
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        "alembic.command",
-        "interfaces.cli.commands",
-        "interfaces.cli.serving.startup",
-        "infrastructure.persistence.beanie",
-        "infrastructure.persistence.sqlalchemy",
-    ]
-)
+class Forked:
+    """The command as a process that is forked from one which has imported all that commands import.
+
+    That would otherwise take most of the suite's time. It behaves as asyncio.subprocess.Process does. With a wrapper of
+    `served`, and in tests/package/smoke.py, the command is started as people do.
+    """
+
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(
+        [
+            "alembic.command",
+            "interfaces.cli.commands",
+            "interfaces.cli.serving.startup",
+            "interfaces.cli.serving.worker",
+            "infrastructure.persistence.beanie",
+            "infrastructure.persistence.sqlalchemy",
+        ]
+    )
+
+    def __init__(self, *arguments: object) -> None:
+        self._process = self.forks.Process(target=_run_command, args=arguments)
+
+    @classmethod
+    async def start(cls, words: Sequence[str], folder: Path, given: dict[str, str], *streams: Path) -> "Forked":
+        """`streams` are the files of stdin, stdout and stderr."""
+        forked = cls(words, folder, given, streams)
+        await asyncio.to_thread(forked._process.start)
+        return forked
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.returncode is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        while (exit_code := self.returncode) is None:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.005)
+        return exit_code
 
 
 def _run_command(words: Sequence[str], folder: Path, given: dict[str, str], streams: Sequence[Path]) -> None:
@@ -72,7 +106,7 @@ def _run_command(words: Sequence[str], folder: Path, given: dict[str, str], stre
     os.environ.update(given)
     sys.path[:0] = given.get("PYTHONPATH", "").split(os.pathsep)
     for number, path in enumerate(streams):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT if number else os.O_RDONLY)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY)
         os.dup2(file, number)
         os.close(file)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
@@ -82,7 +116,7 @@ def _run_command(words: Sequence[str], folder: Path, given: dict[str, str], stre
 
 @dataclass(slots=True)
 class Served:
-    process: asyncio.subprocess.Process
+    process: Forked | asyncio.subprocess.Process
     log: Path
     url: str = ""
 
@@ -120,14 +154,15 @@ async def served(folder: Path, *, wrapper: str = "", **settings: str) -> AsyncIt
     `wrapper` is the beginning of a command line that starts what follows, such as `prlimit --nofile=256:1024`.
     """
     log = folder / "log"
-    with log.open("w") as file:
-        process = await asyncio.create_subprocess_exec(
-            *(*wrapper.split(), sys.executable, "-m", "interfaces.cli.main", "serve"),
-            cwd=folder,
-            env=environment({"PORT": "0", "PURGE_INTERVAL": "0"} | settings),
-            stdout=file,
-            stderr=file,
-        )
+    given = environment({"PORT": "0", "PURGE_INTERVAL": "0"} | settings)
+    process: Forked | asyncio.subprocess.Process
+    if wrapper:
+        with log.open("w") as file:
+            command = [*wrapper.split(), sys.executable, "-m", "interfaces.cli.main", "serve"]
+            process = await asyncio.create_subprocess_exec(*command, cwd=folder, env=given, stdout=file, stderr=file)
+    else:
+        log.write_text("")
+        process = await Forked.start(["serve"], folder, given, Path(os.devnull), log, log)
     server = Served(process, log)
     try:
         async with asyncio.timeout(SECONDS_TO_START):
