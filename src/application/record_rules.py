@@ -29,24 +29,24 @@ def broken_rules(record: Record, at: datetime) -> list[str]:
 def _broken_rules(record: Record, at: datetime) -> Iterator[str]:
     match record:
         case User():
-            yield from _of_user(record)
+            yield from _faults_of_user(record)
         case Item():
-            yield from _of_item(record)
+            yield from _faults_of_item(record)
         case Transfer():
-            yield from _of_transfer(record)
+            yield from _faults_of_transfer(record)
         case Task():
-            yield from _of_task(record)
+            yield from _faults_of_task(record)
         case Session():
-            yield from _of_session(record)
+            yield from _faults_of_session(record)
         case LoginAttempts():
-            yield from _of_attempts(record, at)
+            yield from _faults_of_attempts(record, at)
         case StoredKey():
-            yield from _of_key(record)
+            yield from _faults_of_key(record)
         case SessionToken():
             pass  # it has no rules of its own
 
 
-def _of_user(user: User) -> Iterator[str]:
+def _faults_of_user(user: User) -> Iterator[str]:
     yield from _unless_accepted("e-mail address", user.email, checked_email)
     yield from _unless_accepted("username", user.username, checked_username)
     if not user.password_hash:
@@ -54,7 +54,7 @@ def _of_user(user: User) -> Iterator[str]:
     yield from _unless_at_least(1, user.version)
 
 
-def _of_item(item: Item) -> Iterator[str]:
+def _faults_of_item(item: Item) -> Iterator[str]:
     yield from _unless_accepted("name", item.name, lambda name: checked_name("name", name, max_length=MAX_NAME_LENGTH))
     yield from _unless_accepted("description", item.description, checked_description)
     yield from _unless_accepted("price", item.price, checked_price)
@@ -63,13 +63,13 @@ def _of_item(item: Item) -> Iterator[str]:
     yield from _unless_at_least(item.transfers + 1, item.version)  # each transfer is a new version
 
 
-def _of_transfer(transfer: Transfer) -> Iterator[str]:
+def _faults_of_transfer(transfer: Transfer) -> Iterator[str]:
     if transfer.from_user_id == transfer.to_user_id:
         yield "it leads to the owner from whom it starts"
     yield from _unless_at_least(transfer.number + 1, transfer.version)
 
 
-def _of_task(task: Task) -> Iterator[str]:
+def _faults_of_task(task: Task) -> Iterator[str]:
     yield from _unless_accepted(
         "title", task.title, lambda title: checked_name("title", title, max_length=MAX_TITLE_LENGTH)
     )
@@ -77,18 +77,18 @@ def _of_task(task: Task) -> Iterator[str]:
     yield from _unless_at_least(1, task.version)
 
 
-def _of_session(session: Session) -> Iterator[str]:
+def _faults_of_session(session: Session) -> Iterator[str]:
     yield from _unless_at_least(2 if session.revoked else 1, session.version)  # revoking is a new version
 
 
-def _of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
+def _faults_of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
     times = (*attempts.failed, *attempts.pending)
     if any(time > at + ATTEMPT_WINDOW for time in times):  # clocks of servers may differ, but not by that much
         yield "one of its attempts is in the future, and counts until then"
     yield from _unless_at_least(1 if times else 0, attempts.version)  # each attempt is a new version
 
 
-def _of_key(key: StoredKey) -> Iterator[str]:
+def _faults_of_key(key: StoredKey) -> Iterator[str]:
     if key.id == MARKER:
         yield "it marks an unfinished copy of another store: run `handover copy` again"
     elif not key.answer:

@@ -118,7 +118,10 @@ class CopyStore:
         return counts
 
     async def _begin_or_continue(self, fingerprint: bytes) -> Checkpoint:
-        """Return where to begin; raise CopyRefused if the target has anything but an unfinished copy of this source."""
+        """Return where to begin; write the first checkpoint to an empty target.
+
+        Raise CopyRefused if the target has anything but an unfinished copy of this source.
+        """
         marker = await self._marker()
         if marker is None:
             for kind in KINDS:

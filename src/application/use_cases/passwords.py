@@ -23,7 +23,7 @@ ADMISSION_PAUSE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class VerifiedAttempt:
-    """A log-in attempt whose password has been verified. It is stored as pending until it is settled.
+    """A log-in attempt whose password has been compared with the stored hash. It is stored as pending until settle().
 
     Call settle() in the same unit of work as what the password allows, so that both take effect or neither does.
     """

@@ -366,7 +366,7 @@ class Differential(RuleBasedStateMachine):
         self, by: User, title: str, description: str | None, status: TaskStatus, key: tuple[str, bytes] | None
     ) -> "Task | MultipleResults[Task]":
         """Create a task, perhaps with an idempotency key."""
-        return _result_or_none_at_all(
+        return _result_if_any(
             self.run_on_both(
                 lambda use_cases: self._with_key(
                     use_cases.create_task(by=by.id, title=title, description=description, status=status),
@@ -389,7 +389,7 @@ class Differential(RuleBasedStateMachine):
         self, task: Task, by: User | None, changes: TaskChanges, offsets: tuple[int, ...] | None
     ) -> "Task | MultipleResults[Task]":
         """Change a task, perhaps by another user or at a version that has passed."""
-        return _result_or_none_at_all(
+        return _result_if_any(
             self.run_on_both(
                 lambda use_cases: use_cases.change_task(
                     task.id, changes, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
@@ -765,9 +765,9 @@ class Differential(RuleBasedStateMachine):
         """Compare a page of items."""
         filter = ItemFilter(owner.id if owner else None, *prices)
         position = Position(getattr(after, sort.by), after.id) if after else None
-        self._page(filter, sort, _window(limit, skip, position, count))
+        self._compare_items(filter, sort, _window(limit, skip, position, count))
 
-    def _page(self, filter: ItemFilter, sort: Sort[Any], window: Window) -> None:
+    def _compare_items(self, filter: ItemFilter, sort: Sort[Any], window: Window) -> None:
         self.run_on_both(lambda use_cases: use_cases.store.items.page(filter, sort, window))
 
     @rule(item=things, limit=values.limits, skip=values.skips, after=st.none() | st.integers(1, 3), count=st.booleans())
@@ -812,9 +812,9 @@ class Differential(RuleBasedStateMachine):
         """Compare a page of a user's tasks."""
         filter = TaskFilter(owner.id, status, created_after.created_at if created_after else None)
         position = Position(getattr(after, sort.by), after.id) if after else None
-        self._task_page(filter, sort, _window(limit, skip, position, count))
+        self._compare_tasks(filter, sort, _window(limit, skip, position, count))
 
-    def _task_page(self, filter: TaskFilter, sort: Sort[Any], window: Window) -> None:
+    def _compare_tasks(self, filter: TaskFilter, sort: Sort[Any], window: Window) -> None:
         self.run_on_both(lambda use_cases: use_cases.store.tasks.page(filter, sort, window))
 
     # At the end
@@ -829,12 +829,12 @@ class Differential(RuleBasedStateMachine):
     def _compare_everything(self) -> None:
         self.run_on_both(lambda use_cases: use_cases.store.users.page(EVERYTHING))
         for sort in values.ITEM_SORTS:
-            self._page(ItemFilter(), sort, EVERYTHING)
+            self._compare_items(ItemFilter(), sort, EVERYTHING)
         for price in LOWEST, DIME, HIGHEST:
-            self._page(ItemFilter(min_price=price), Sort("price"), EVERYTHING)
-            self._page(ItemFilter(max_price=price), Sort("price"), EVERYTHING)
+            self._compare_items(ItemFilter(min_price=price), Sort("price"), EVERYTHING)
+            self._compare_items(ItemFilter(max_price=price), Sort("price"), EVERYTHING)
         for user in self.known_users.values():
-            self._task_page(TaskFilter(user.id), Sort("title"), EVERYTHING)
+            self._compare_tasks(TaskFilter(user.id), Sort("title"), EVERYTHING)
         for item in self.known_items.values():
             self.run_on_both(lambda use_cases, item=item: use_cases.store.transfers.page(item.id, EVERYTHING))  # type: ignore[misc]
         for token in sorted(self.known_tokens):
@@ -934,18 +934,21 @@ class Differential(RuleBasedStateMachine):
 
 
 def _expected(version: int, offsets: tuple[int, ...] | None) -> set[int] | None:
+    """Return the versions that a conditional change accepts, or None if it is unconditional."""
     return None if offsets is None else {version + offset for offset in offsets}
 
 
 def _window(limit: int, skip: int, after: Position | None, count: bool) -> Window:
+    """Return the window; nothing is skipped after a position."""
     return Window(limit, 0 if after else skip, after, count)
 
 
 def _all_results(results: "Iterable[T | MultipleResults[T]]") -> "MultipleResults[T]":
+    """Return the results of those calls that had one."""
     return multiple(*[result for result in results if not isinstance(result, MultipleResults)])
 
 
-def _result_or_none_at_all(found: Outcome[T]) -> "T | MultipleResults[T]":
+def _result_if_any(found: Outcome[T]) -> "T | MultipleResults[T]":
     return multiple() if found.answer is None else found.answer
 
 

@@ -45,14 +45,14 @@ class Recorder:
         start: Message = {}
         body = b""
 
-        async def send_noted(message: Message) -> None:
+        async def record_and_send(message: Message) -> None:
             nonlocal start, body
             if message["type"] == "http.response.start":
                 start = message
             body += message.get("body", b"")
             await send(message)
 
-        await self.app(scope, receive, send_noted)
+        await self.app(scope, receive, record_and_send)
         headers = tuple((name.decode(), value.decode()) for name, value in start["headers"])
         operation = scope["route"].name if "route" in scope and start["status"] != 405 else None
         request = f"{scope['method']} {scope['path']}?{scope['query_string'].decode()}"
