@@ -72,7 +72,7 @@ check: $(VENV)/dev.installed ## format, lint, types, import rules and the fast t
 	@$(MAKE) --no-print-directory test-core
 
 test-core: $(VENV)/dev.installed ## run the fast tests, those of the rules and use cases
-	@ENGINES=memory $(BIN)/pytest tests/domain tests/application tests/test_architecture.py
+	@ENGINES=memory $(BIN)/pytest tests/domain tests/application
 
 smoke: $(VENV)/dev.installed ## build the wheel, install it in an empty environment, and hand an item over
 	@$(BIN)/python tests/package/smoke.py
