@@ -11,7 +11,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def _not_installed(*names: str) -> Iterator[None]:
-    """Let importing these packages raise ModuleNotFoundError, as None in `sys.modules` does, unless they are there."""
+    """Let imports of these packages raise ModuleNotFoundError, unless the packages have been imported before.
+
+    That is what Python does for None in `sys.modules`.
+    """
     hidden = [name for name in names if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]
