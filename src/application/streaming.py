@@ -111,8 +111,8 @@ class StoreStream(Protocol):
     async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
         """Return up to `limit` committed transfers, sorted by the bytes of their item's id, then by number.
 
-        They begin behind the item and number `after`, or with the first transfer if it is None. Those of deleted items
-        are included.
+        The first is the one that follows `after`, an item id and a number, or the first of all if it is None. Transfers
+        of deleted items are included.
         """
         ...
 

@@ -69,7 +69,7 @@ class Task:
         check_version(self.version, expected)
 
     def change(self, changes: TaskChanges, *, by: UserId, expected: ExpectedVersions = None) -> bool:
-        """Apply the changes and return whether any field now has another value; only then is there a new version.
+        """Apply the changes; return True and raise the version by 1 if a field has another value than before.
 
         Raise as check_owner_and_version() does, then Invalid if a new value is not valid.
         """

@@ -11,7 +11,7 @@ import pytest
 
 from application.transact import Transact
 from application.use_cases import passwords, sessions
-from application.use_cases.passwords import VerifiedAttempt, VerifyPassword
+from application.use_cases.passwords import CheckedAttempt, VerifyPassword
 from domain.session import ATTEMPT_WINDOW, LoginAttempts, Session, TooManyAttempts
 from infrastructure.persistence.memory import MemoryStore
 from infrastructure.persistence.memory.unit_of_work import MemorySessions
@@ -78,13 +78,13 @@ def each_worker_has_a_throttle_of_its_own(patch: pytest.MonkeyPatch) -> None:
     workers: list[tuple[VerifyPassword, Transact]] = []
     prove = VerifyPassword.__call__
 
-    class OwnAttempt(VerifiedAttempt):
+    class OwnAttempt(CheckedAttempt):
         own: Transact
 
         async def settle(self, uow: Any, *, failed: bool) -> None:
-            await self.own(lambda own: VerifiedAttempt.settle(self, own, failed=failed))
+            await self.own(lambda own: CheckedAttempt.settle(self, own, failed=failed))
 
-    async def prove_alone(self: VerifyPassword, *arguments: Any) -> VerifiedAttempt:
+    async def prove_alone(self: VerifyPassword, *arguments: Any) -> CheckedAttempt:
         own = next((transact for worker, transact in workers if worker is self), None)
         if own is None:
             own = Transact(MemoryStore().begin, self.now)

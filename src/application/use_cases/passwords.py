@@ -22,7 +22,7 @@ ADMISSION_PAUSE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class VerifiedAttempt:
+class CheckedAttempt:
     """A log-in attempt whose password has been compared with the stored hash. It is stored as pending until settle().
 
     Call settle() in the same unit of work as what the password allows, so that both take effect or neither does.
@@ -73,7 +73,7 @@ class VerifyPassword:
     max_failures_per_address: int
     locks: KeyedLock = field(default_factory=KeyedLock)
 
-    async def __call__(self, user: User | None, login: str, password: str, address: str) -> VerifiedAttempt:
+    async def __call__(self, user: User | None, login: str, password: str, address: str) -> CheckedAttempt:
         """`user` is None if no account has this login name, which is then counted like an account."""
         account = f"account {user.id}" if user else f"name {login}"
         subjects = (hash_subject(account), hash_subject(f"address {throttled_network(address)}"))
@@ -81,9 +81,9 @@ class VerifyPassword:
         try:
             is_correct = await self.passwords.verify(password, user.password_hash if user else None)
         except Busy:
-            await VerifiedAttempt(False, subjects, at, self.locks).withdraw(self.transact)
+            await CheckedAttempt(False, subjects, at, self.locks).withdraw(self.transact)
             raise
-        return VerifiedAttempt(is_correct, subjects, at, self.locks)
+        return CheckedAttempt(is_correct, subjects, at, self.locks)
 
     async def _wait_for_admission(self, account: bytes, address: bytes) -> datetime:
         """Store a pending attempt for both subjects and return its time; wait while too many others are pending.

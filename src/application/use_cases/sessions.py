@@ -10,7 +10,7 @@ from application.errors import OutcomeUnknown, Unavailable
 from application.ports import AccessToken, Clock, Ids, PasswordHasher, Tokens, UnitOfWork
 from application.readers import UserReader
 from application.transact import Transact, Work
-from application.use_cases.passwords import VerifiedAttempt, VerifyPassword
+from application.use_cases.passwords import CheckedAttempt, VerifyPassword
 from domain.errors import DomainError, NotFound, Unauthenticated
 from domain.session import REFRESH_REFUSED, Session, SessionId, TokenReused
 from domain.text import normalize_identifier
@@ -65,10 +65,11 @@ class SignIn:
                 await self._rehash(user, password)
         return SignedIn(user.id, self.tokens.issue(user.id, self.now()), refresh_token)
 
-    def _begin_session(self, seen: User | None, attempt: VerifiedAttempt, refresh_token: str) -> Work[User | None]:
+    def _begin_session(self, seen: User | None, attempt: CheckedAttempt, refresh_token: str) -> Work[User | None]:
         """Return work that settles the attempt and, if its password is still the current one, begins a session.
 
-        The work returns the user as stored, or None if they may not sign in.
+        The work returns the user as stored, or None if they may not sign in; the attempt then counts as failed. If the
+        password hash is no longer that of `seen`, the user is returned but no session begins: verify again.
         """
 
         async def work(uow: UnitOfWork) -> User | None:

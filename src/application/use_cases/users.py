@@ -7,7 +7,7 @@ from application.ports import Clock, Ids, PasswordHasher, UnitOfWork
 from application.readers import UserReader
 from application.transact import Transact, Work
 from application.use_cases.callers import lock_own_account
-from application.use_cases.passwords import VerifiedAttempt, VerifyPassword
+from application.use_cases.passwords import CheckedAttempt, VerifyPassword
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.user import User, UserId, checked_email, checked_password, checked_username, require_active
 
@@ -102,7 +102,7 @@ class ChangeAccount:
         return changed
 
     def _change(
-        self, seen: User, attempt: VerifiedAttempt, email: str | None, new_hash: str | None
+        self, seen: User, attempt: CheckedAttempt, email: str | None, new_hash: str | None
     ) -> Work[User | None]:
         """Return work that settles the attempt and, if its password is still the current one, changes the account.
 

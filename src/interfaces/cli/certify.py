@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def certify(
-    url: Annotated[str, typer.Option(help="An empty database, in which everything is deleted.")],
+    url: Annotated[str, typer.Option(help="An empty database for the tests, which clear it.")],
     adapter: Annotated[str, typer.Option(help="Its adapter; by default that of the URL.")] = "",
     only: Annotated[str, typer.Option(help="Run only the tests whose names match, as pytest's -k.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Run the contract tests on any installed adapter, and report which promises it keeps.
 
-    The database must be empty, and everything that the tests write is deleted. Exit code 1 if a promise is broken.
+    A database that is not empty is refused. What the tests write is deleted. Exit code 1 if a promise is broken.
     """
     try:
         from interfaces.certification import certify as certifying  # noqa: PLC0415 - needs an extra

@@ -23,7 +23,7 @@ class MemoryStream:
         return len(self._all(kind))
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
-        """Return the next records of this kind, sorted by their identity."""
+        """Return up to `limit` records of this kind whose identity follows `after`, sorted by it."""
         records = sorted(self._all(kind), key=identity)
         return [copy(record) for record in records if after is None or identity(record) > after][:limit]  # type: ignore[operator]
 

@@ -505,7 +505,7 @@ class Differential(RuleBasedStateMachine):
     @rule(users=st.lists(people, max_size=3))
     @in_unit
     def hold_users(self, users: list[User]) -> None:
-        """Hold some users, one of whom does not exist."""
+        """Hold some users and one that does not exist, which is left out of the result."""
 
         async def hold(uow: UnitOfWork) -> list[User]:
             held = await uow.users.hold(NOBODY, *(user.id for user in users))

@@ -71,13 +71,13 @@ async def outcome(call: Awaitable[T]) -> Outcome[T]:
 
 
 def compare(expected: object, actual: object) -> None:
-    """Raise Difference unless both have the same repr(). By `==`, 1.2 would equal 1.20, and a text an enum's member."""
+    """Raise Difference unless both have the same repr(). `==` is too lenient: a text may equal an enum member."""
     if repr(expected) != repr(actual):
         raise Difference(f"expected {expected!r}\n     got {actual!r}")
 
 
 def scattered_ids() -> Iterator[UUID]:
-    """Yield UUIDs of version 7 in a fixed but scattered order, as several workers with different clocks create them."""
+    """Yield UUIDs of version 7, the same in each run, that do not ascend, like those of workers whose clocks differ."""
     for number in count():
         bits = int.from_bytes(sha256(str(number).encode()).digest()[:16])
         yield UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | 7 << 76 | 2 << 62)

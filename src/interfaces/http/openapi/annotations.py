@@ -45,6 +45,9 @@ def problem_responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
 
 
 def response_headers(status: int, **described: str) -> dict[int | str, dict[str, Any]]:
-    """Return `responses` for a route whose response of this status has these headers, each with its description."""
+    """Return `responses` that document the headers of the response of this status.
+
+    Each keyword is the name of a header, as it is; its value is the description.
+    """
     schema = {"type": "string"}
     return {status: {"headers": {name: {"description": text, "schema": schema} for name, text in described.items()}}}

@@ -91,7 +91,10 @@ class PageQuery(BaseModel):
     count: bool = Field(True, description="`false` leaves `total` null, which is faster.")
 
     def listing(self, request: Request, format: ListFormat[T], sort: Sort[Any], **filters: object) -> Listing[T]:
-        """Return the list of the request's route, in this order and with these filters."""
+        """Return the description of the list that the request is for, in this order and with these filters.
+
+        No record is read. Raise Invalid if the cursor is malformed or of another list, or if `skip` is given with it.
+        """
         name = list_name(request.scope["route"].path_format, sort, filters)
         return Listing(request, name, format, sort, self._window(format.fields[sort.by], name))
 

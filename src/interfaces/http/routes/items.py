@@ -242,9 +242,9 @@ async def change_item(
     expected: IfMatch,
     change: Annotated[ChangeItem, Depends(use(ChangeItem))],
 ) -> Response:
-    """Change the fields that are given, and return the item; only its owner may.
+    """Change the given fields, and return the item; only its owner may.
 
-    A change that changes nothing leaves the version as it is. If the version has moved on from that in `If-Match`, the
+    A change that changes nothing leaves the version as it is. If the version is no longer that in `If-Match`, the
     answer is 412 and nothing is changed.
     """
     changes = cast(ItemChanges, body.model_dump())
@@ -262,7 +262,7 @@ async def delete_item(
 ) -> Response:
     """Remove the item; only its owner may. The store keeps its transfers, but no route shows them any more.
 
-    If the version has moved on from that in `If-Match`, the answer is 412 and nothing is removed.
+    If the version is no longer that in `If-Match`, the answer is 412 and nothing is removed.
     """
     await delete(ItemId(item_id), by=caller, expected=expected)
     return Response(status_code=204)

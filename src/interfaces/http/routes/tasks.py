@@ -177,7 +177,7 @@ async def list_tasks_by_status(
 async def list_recent_tasks(
     request: Request, caller: Caller, query: Annotated[RecentTaskQuery, Query()], tasks: Tasks
 ) -> Response:
-    """Return a page of the caller's tasks that were created within so many days, in the order of their creation."""
+    """Return a page of the caller's tasks of the last `days` days, in the order of their creation."""
     listing = query.listing(  # named by the days and not by the cut-off, which moves with the clock
         request, TASKS, Sort("id"), owner_id=caller, days=query.days
     )
@@ -219,9 +219,9 @@ async def change_task(
     expected: IfMatch,
     change: Annotated[ChangeTask, Depends(use(ChangeTask))],
 ) -> Response:
-    """Change the fields of one of the caller's tasks that are given, and return the task.
+    """Change the given fields of one of the caller's tasks, and return the task.
 
-    A change that changes nothing leaves the version as it is. If the version has moved on from that in `If-Match`, the
+    A change that changes nothing leaves the version as it is. If the version is no longer that in `If-Match`, the
     answer is 412 and nothing is changed.
     """
     changes = cast(TaskChanges, body.model_dump())
@@ -239,7 +239,7 @@ async def delete_task(
 ) -> Response:
     """Remove one of the caller's tasks.
 
-    If the version has moved on from that in `If-Match`, the answer is 412 and nothing is removed.
+    If the version is no longer that in `If-Match`, the answer is 412 and nothing is removed.
     """
     await delete(TaskId(task_id), by=caller, expected=expected)
     return json_answer({"message": "Task deleted successfully", "task_id": task_id}).response()

@@ -94,5 +94,5 @@ class SqlKeys:
 
 
 def _identity(key: KeyId) -> dict[str, object]:
-    """Return the parameters of IS_THIS_KEY."""
+    """Return the SQL parameters that identify this key, for the condition IS_THIS_KEY."""
     return {"this_caller": key.caller, "this_operation": key.operation, "this_key": key.key}
