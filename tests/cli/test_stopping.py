@@ -40,7 +40,7 @@ async def begun_request(server: Served) -> tuple[asyncio.StreamReader, asyncio.S
 async def is_open(server: Served) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    except ConnectionRefusedError:
+    except ConnectionError:  # refused, or reset where the port was closed before it was accepted
         return False
     writer.close()
     return True
