@@ -28,7 +28,7 @@ class NoSpace(Unavailable):
 
 
 class Busy(Unavailable):
-    """There is too much to do: the store or the password hasher is not free within the time that this request has."""
+    """The server is overloaded: the store or the password hasher did not become free before the request's deadline."""
 
 
 class KeyReused(Invalid):

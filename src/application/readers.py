@@ -89,9 +89,9 @@ class TransferReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TaskFilter:
-    """Conditions on tasks, all of which must hold; a field that is None is no condition.
+    """Conditions on one owner's tasks, all of which must hold; a field that is None is no condition.
 
-    `created_after` itself is excluded.
+    A task that was created exactly at `created_after` does not match.
     """
 
     owner_id: UserId

@@ -121,7 +121,7 @@ class Settings(BaseSettings):
         return self.environment == "production"
 
     def check_serving(self, capabilities: Capabilities) -> None:
-        """Raise Misconfigured if a server must not run with these settings on a store of these capabilities."""
+        """Raise Misconfigured, with all reasons, if a server must not run with these settings on such a store."""
         faults = []
         if capabilities.processes == "one" and self.workers > 1:
             faults.append(f"HANDOVER_WORKERS: {self.scheme}:// lives in one process; set it to 1, or use another store")

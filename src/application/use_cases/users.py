@@ -16,8 +16,8 @@ from domain.user import User, UserId, checked_email, checked_password, checked_u
 class CreateUser:
     """Create a user account.
 
-    - The e-mail address and the username are not in use, in any spelling.
-    - The password has a valid length and is not a common one. Only its hash is stored.
+    - Conflict if the e-mail address or the username is in use, in any spelling.
+    - Invalid if the password is too short, too long or a common one. Only its hash is stored.
     """
 
     transact: Transact

@@ -26,7 +26,7 @@ def store() -> Store:
 
 @pytest.fixture
 def begin(store: Store) -> Begin:
-    """Begins a unit of work on the store."""
+    """A function that begins a unit of work on the store."""
     return store.begin
 
 

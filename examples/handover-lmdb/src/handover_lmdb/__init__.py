@@ -22,7 +22,7 @@ EXPIRING: tuple[type[Any], ...] = (SessionToken, Session, StoredKey, LoginAttemp
 
 
 class LmdbStream(UsesDatabase):
-    """Implements the port StoreStream."""
+    """Counts, reads and writes all records of the store as they are (port StoreStream)."""
 
     async def count(self, kind: type[Record]) -> int:
         with self.database.read() as records:

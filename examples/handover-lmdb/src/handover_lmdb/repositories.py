@@ -57,7 +57,7 @@ class Versioned(Repository, Generic[E]):
 
 
 class Users(Versioned[User]):
-    """Implements the port UserRepository."""
+    """Stores, changes, locks and removes users within a unit of work (port UserRepository)."""
 
     kind = User
 
@@ -77,13 +77,13 @@ class Users(Versioned[User]):
 
 
 class Items(Versioned[Item]):
-    """Implements the port ItemRepository."""
+    """Stores, changes and removes items within a unit of work (port ItemRepository)."""
 
     kind = Item
 
 
 class Transfers(Repository):
-    """Implements the port TransferRepository."""
+    """Adds transfers to the history within a unit of work (port TransferRepository)."""
 
     async def add(self, transfer: Transfer) -> None:
         if self.records.find(Transfer, history_key(transfer.item_id, transfer.number)):
@@ -92,7 +92,7 @@ class Transfers(Repository):
 
 
 class Tasks(Versioned[Task]):
-    """Implements the port TaskRepository."""
+    """Stores, changes and removes tasks within a unit of work (port TaskRepository)."""
 
     kind = Task
 
@@ -102,7 +102,7 @@ class Tasks(Versioned[Task]):
 
 
 class Sessions(Versioned[Session]):
-    """Implements the port SessionRepository."""
+    """Stores sessions and the hashes of their tokens within a unit of work (port SessionRepository)."""
 
     kind = Session
 
@@ -127,7 +127,7 @@ class Sessions(Versioned[Session]):
 
 
 class Attempts(Repository):
-    """Implements the port LoginAttemptRepository."""
+    """Stores recent log-in attempts within a unit of work (port LoginAttemptRepository)."""
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         return [self.records.get(LoginAttempts, subject) or LoginAttempts(subject=subject) for subject in subjects]
@@ -138,7 +138,7 @@ class Attempts(Repository):
 
 
 class Keys(Repository):
-    """Implements the port KeyRepository. A unit of work begins when no other one is open, so no key is in flight."""
+    """Stores idempotency keys and answers (port KeyRepository). Units of work do not overlap: no key is in flight."""
 
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
@@ -170,7 +170,7 @@ class LmdbUnitOfWork:
 
 
 class UserReader(UsesDatabase):
-    """Implements the port UserReader."""
+    """Reads users (port UserReader)."""
 
     async def get(self, user_id: UserId) -> User:
         with self.database.read() as records:
@@ -186,7 +186,7 @@ class UserReader(UsesDatabase):
 
 
 class ItemReader(UsesDatabase):
-    """Implements the port ItemReader."""
+    """Reads items with their owners' usernames (port ItemReader)."""
 
     async def get(self, item_id: ItemId) -> OwnedItem:
         with self.database.read() as records:
@@ -203,7 +203,7 @@ class ItemReader(UsesDatabase):
 
 
 class TransferReader(UsesDatabase):
-    """Implements the port TransferReader."""
+    """Reads the transfer history of items (port TransferReader)."""
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         with self.database.read() as records:
@@ -213,7 +213,7 @@ class TransferReader(UsesDatabase):
 
 
 class TaskReader(UsesDatabase):
-    """Implements the port TaskReader."""
+    """Reads the tasks of one user (port TaskReader)."""
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
         with self.database.read() as records:

@@ -113,13 +113,13 @@ class BeanieStore:
         Tokens are removed before their sessions, so that a token that is found has a session.
         """
 
-        async def remove(kind: type[Document]) -> int:
+        async def remove_expired(kind: type[Document]) -> int:
             return await self._remove_expired(kind, at, limit)
 
         with translate_errors():
-            tokens = await remove(TokenDocument)
-            sessions = await remove(SessionDocument) if tokens < limit else 0
-            return tokens + sessions + await remove(KeyDocument) + await remove(AttemptsDocument)
+            tokens = await remove_expired(TokenDocument)
+            sessions = await remove_expired(SessionDocument) if tokens < limit else 0
+            return tokens + sessions + await remove_expired(KeyDocument) + await remove_expired(AttemptsDocument)
 
     async def _remove_expired(self, kind: type[Document], at: datetime, limit: int) -> int:
         """Remove up to `limit` documents that have expired, and still have when they are removed."""

@@ -42,7 +42,7 @@ MAPPINGS: dict[type[Any], Mapping] = {
 
 
 class BeanieStream:
-    """Implements the port StoreStream."""
+    """Counts, reads and writes all records of the store as they are (port StoreStream)."""
 
     def __init__(
         self, connection: Connection, transaction: Callable[[], AbstractAsyncContextManager[AsyncClientSession]]

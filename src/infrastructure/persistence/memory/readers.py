@@ -12,13 +12,13 @@ from infrastructure.persistence.memory.tables import Tables
 
 
 class MemoryUserReader:
-    """Implements the port UserReader."""
+    """Reads users (port UserReader)."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     async def get(self, user_id: UserId) -> User:
-        """Return the user; raise NotFound."""
+        """Return the user; raise NotFound if there is none."""
         return copy(require(self.tables.users.get(user_id), "user"))
 
     async def find_by_login(self, login: str) -> User | None:
@@ -33,13 +33,13 @@ class MemoryUserReader:
 
 
 class MemoryItemReader:
-    """Implements the port ItemReader."""
+    """Reads items with their owners' usernames (port ItemReader)."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     async def get(self, item_id: ItemId) -> OwnedItem:
-        """Return the item with its owner's username; raise NotFound."""
+        """Return the item with its owner's username; raise NotFound if there is none."""
         item = require(self.tables.items.get(item_id), "item")
         return self._with_owner(item)
 
@@ -55,13 +55,13 @@ class MemoryItemReader:
 
 
 class MemoryTransferReader:
-    """Implements the port TransferReader."""
+    """Reads the transfer history of items (port TransferReader)."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """Return a page of the item's transfers, sorted by number; raise NotFound."""
+        """Return a page of the item's transfers, sorted by number; raise NotFound if there is no such item."""
         count = require(self.tables.items.get(item_id), "item").transfers
         start = window.skip if window.after is None else int(str(window.after.value))
         numbers = range(start + 1, min(start + window.limit, count) + 1)
@@ -73,7 +73,7 @@ class MemoryTransferReader:
 
 
 class MemoryTaskReader:
-    """Implements the port TaskReader."""
+    """Reads the tasks of one user (port TaskReader)."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables

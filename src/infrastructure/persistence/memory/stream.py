@@ -13,7 +13,7 @@ from infrastructure.persistence.memory.tables import StoredAnswer, Tables
 
 
 class MemoryStream:
-    """Implements the port StoreStream."""
+    """Counts, reads and writes all records of the store as they are (port StoreStream)."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables

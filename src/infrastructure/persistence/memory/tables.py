@@ -55,7 +55,10 @@ class StagedTable(Generic[K, V]):
         self.changed: dict[K, V | None] = {}
 
     def read(self, key: K) -> V | None:
-        """Return the row, or None; remember what was committed, for check()."""
+        """Return the row as this unit of work sees it, or None.
+
+        The first time, remember the committed row: check() raises TryAgain if that is replaced.
+        """
         seen = self.seen.setdefault(key, self.committed.get(key))
         return self.changed.get(key, seen)
 
@@ -65,7 +68,7 @@ class StagedTable(Generic[K, V]):
         self.changed[key] = row
 
     def rows(self) -> list[V]:
-        """Return all rows, with staged changes. They do not count as read."""
+        """Return all rows, with staged changes. They do not count as read: check() does not look at them."""
         committed = (row for key, row in self.committed.items() if key not in self.changed)
         return [*committed, *(row for row in self.changed.values() if row is not None)]
 

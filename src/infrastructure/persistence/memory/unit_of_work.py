@@ -19,7 +19,7 @@ E = TypeVar("E", bound="Versioned")
 
 
 class Versioned(Protocol):
-    """An entity with an id and a version."""
+    """An entity with an id, and a version that grows by one with every change."""
 
     @property
     def id(self) -> Any: ...
@@ -28,7 +28,7 @@ class Versioned(Protocol):
 
 
 class MemoryUsers:
-    """Implements the port UserRepository."""
+    """Stores, changes, locks and removes users within a unit of work (port UserRepository)."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.users)
@@ -135,7 +135,7 @@ class MemoryVersioned(Generic[K, E]):
 
 
 class MemoryItems(MemoryVersioned[ItemId, Item]):
-    """Implements the port ItemRepository."""
+    """Stores, changes and removes items within a unit of work (port ItemRepository)."""
 
     kind = "item"
 
@@ -145,7 +145,7 @@ class MemoryItems(MemoryVersioned[ItemId, Item]):
 
 
 class MemoryTasks(MemoryVersioned[TaskId, Task]):
-    """Implements the port TaskRepository."""
+    """Stores, changes and removes tasks within a unit of work (port TaskRepository)."""
 
     kind = "task"
 
@@ -157,7 +157,7 @@ class MemoryTasks(MemoryVersioned[TaskId, Task]):
 
 
 class MemorySessions(MemoryVersioned[SessionId, Session]):
-    """Implements the port SessionRepository."""
+    """Stores sessions and the hashes of their tokens within a unit of work (port SessionRepository)."""
 
     kind = "session"
 
@@ -176,7 +176,7 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
-        """Return the session and the user of a token's hash; None if it is unknown."""
+        """Return the session and user of a token's hash, even of a replaced token; None if the hash is unknown."""
         await checkpoint()
         return self.tokens.read(token_hash)
 
@@ -199,7 +199,7 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
 
 
 class MemoryAttempts:
-    """Implements the port LoginAttemptRepository."""
+    """Stores recent log-in attempts within a unit of work (port LoginAttemptRepository)."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.attempts)
@@ -217,7 +217,7 @@ class MemoryAttempts:
 
 
 class MemoryTransfers:
-    """Implements the port TransferRepository."""
+    """Adds transfers to the history within a unit of work (port TransferRepository)."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.transfers)
@@ -232,7 +232,7 @@ class MemoryTransfers:
 
 
 class MemoryKeys:
-    """Implements the port KeyRepository."""
+    """Claims idempotency keys and stores their answers within a unit of work (port KeyRepository)."""
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.keys)

@@ -96,7 +96,7 @@ def upsert(table: Table, dialect: str, count: int) -> Any:
 
 
 class SqlStream:
-    """Implements the port StoreStream."""
+    """Counts, reads and writes all records of the store as they are (port StoreStream)."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

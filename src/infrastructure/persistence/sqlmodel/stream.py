@@ -57,7 +57,7 @@ MAPPINGS: dict[type[Any], Mapping] = {
 
 
 class SqlModelStream:
-    """Implements the port StoreStream."""
+    """Counts, reads and writes all records of the store as they are (port StoreStream)."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions

@@ -201,7 +201,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=people, email=values.given_emails, username=values.given_usernames, password=values.given_passwords)
     @without_unit
     def sign_up(self, email: str, username: str, password: str) -> "User | MultipleResults[User]":
-        """Create an account."""
+        """Create an account on both stores; return the user if it was created."""
         user = self._sign_up(email, username, password)
         return multiple() if user is None else self._remember_user(user)
 
@@ -291,7 +291,7 @@ class Differential(RuleBasedStateMachine):
     def change_item(
         self, item: Item, by: User | None, changes: ItemChanges, offsets: tuple[int, ...] | None
     ) -> "Item | MultipleResults[Item]":
-        """Change an item, perhaps by another user or at a version that has passed."""
+        """Change an item, perhaps by another user, or with an If-Match that does not name its version."""
         return self._remember_item(
             self.run_on_both(
                 lambda use_cases: use_cases.change_item(
@@ -303,7 +303,7 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things, by=maybe(people, rarely=True), offsets=values.version_offsets)
     @without_unit
     def delete_item(self, item: Item, by: User | None, offsets: tuple[int, ...] | None) -> None:
-        """Delete an item, perhaps by another user or at a version that has passed."""
+        """Delete an item, perhaps by another user, or with an If-Match that does not name its version."""
         self.run_on_both(
             lambda use_cases: use_cases.delete_item(
                 item.id, by=self._caller(by, item), expected=_expected(item.version, offsets)
@@ -388,7 +388,7 @@ class Differential(RuleBasedStateMachine):
     def change_task(
         self, task: Task, by: User | None, changes: TaskChanges, offsets: tuple[int, ...] | None
     ) -> "Task | MultipleResults[Task]":
-        """Change a task, perhaps by another user or at a version that has passed."""
+        """Change a task, perhaps by another user, or with an If-Match that does not name its version."""
         return _result_if_any(
             self.run_on_both(
                 lambda use_cases: use_cases.change_task(
@@ -400,7 +400,7 @@ class Differential(RuleBasedStateMachine):
     @rule(task=tasks, by=maybe(people, rarely=True), offsets=values.version_offsets)
     @without_unit
     def delete_task(self, task: Task, by: User | None, offsets: tuple[int, ...] | None) -> None:
-        """Delete a task, perhaps by another user or at a version that has passed."""
+        """Delete a task, perhaps by another user, or with an If-Match that does not name its version."""
         self.run_on_both(
             lambda use_cases: use_cases.delete_task(
                 task.id, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
@@ -726,7 +726,7 @@ class Differential(RuleBasedStateMachine):
 
     @rule(user=people)
     def read_user(self, user: User) -> None:
-        """Compare a user, also by e-mail address and username."""
+        """Read a user by id, e-mail address and username on both stores; the results must be equal."""
         self.run_on_both(lambda use_cases: use_cases.store.users.get(user.id))
         self.run_on_both(lambda use_cases: use_cases.read_account(user.id))
         self.run_on_both(lambda use_cases: use_cases.store.users.find_by_login(user.email))
@@ -734,13 +734,13 @@ class Differential(RuleBasedStateMachine):
 
     @rule(limit=values.limits, skip=values.skips, after=maybe(people), count=st.booleans())
     def list_users(self, limit: int, skip: int, after: User | None, count: bool) -> None:
-        """Compare a page of users."""
+        """Read a page of all users on both stores; the results must be equal."""
         position = Position(after.id, after.id) if after else None
         self.run_on_both(lambda use_cases: use_cases.store.users.page(_window(limit, skip, position, count)))
 
     @rule(target=things, item=things)
     def read_item(self, item: Item) -> "Item | MultipleResults[Item]":
-        """Compare an item."""
+        """Read an item on both stores; the results must be equal. Return it if it exists."""
         return self._remember_item(self.run_on_both(lambda use_cases: use_cases.store.items.get(item.id)))
 
     @rule(
@@ -762,7 +762,7 @@ class Differential(RuleBasedStateMachine):
         after: Item | None,
         count: bool,
     ) -> None:
-        """Compare a page of items."""
+        """Read a page of items on both stores; the results must be equal."""
         filter = ItemFilter(owner.id if owner else None, *prices)
         position = Position(getattr(after, sort.by), after.id) if after else None
         self._compare_items(filter, sort, _window(limit, skip, position, count))
@@ -772,7 +772,7 @@ class Differential(RuleBasedStateMachine):
 
     @rule(item=things, limit=values.limits, skip=values.skips, after=st.none() | st.integers(1, 3), count=st.booleans())
     def list_transfers(self, item: Item, limit: int, skip: int, after: int | None, count: bool) -> None:
-        """Compare a page of an item's transfers."""
+        """Read a page of an item's transfers on both stores; the results must be equal."""
         position = None
         if after is not None:
             history = self.run_on_both(lambda use_cases: use_cases.store.transfers.page(item.id, EVERYTHING)).answer
@@ -785,7 +785,7 @@ class Differential(RuleBasedStateMachine):
 
     @rule(task=tasks, by=maybe(people, rarely=True))
     def read_task(self, task: Task, by: User | None) -> None:
-        """Compare a task, perhaps as another user sees it."""
+        """Read a task on both stores, perhaps as another user sees it; the results must be equal."""
         self.run_on_both(lambda use_cases: use_cases.store.tasks.get(task.id, by.id if by else task.owner_id))
 
     @rule(
@@ -809,7 +809,7 @@ class Differential(RuleBasedStateMachine):
         after: Task | None,
         count: bool,
     ) -> None:
-        """Compare a page of a user's tasks."""
+        """Read a page of a user's tasks on both stores; the results must be equal."""
         filter = TaskFilter(owner.id, status, created_after.created_at if created_after else None)
         position = Position(getattr(after, sort.by), after.id) if after else None
         self._compare_tasks(filter, sort, _window(limit, skip, position, count))

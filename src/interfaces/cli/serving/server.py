@@ -51,6 +51,8 @@ PURGE_GRACE = 0.5
 def serve(listener: socket.socket, *, control: socket.socket | None = None, on_started: Callable[[], None]) -> int:
     """Serve on a listening socket, with settings from the environment, and return the exit code when it has stopped.
 
+    The code is FAILED_TO_START if the store cannot be used. Raise Misconfigured if a setting is not valid.
+
     `control` is the socket through which a parent sends orders. `on_started` is called when requests are accepted.
     """
     settings = load_settings()

@@ -46,7 +46,7 @@ router = new_router("documentation")
 
 
 class ExplanationOut(BaseModel):
-    """A problem type."""
+    """What a type of problem means, and what a caller can do about it."""
 
     type: str
     title: str
@@ -80,7 +80,7 @@ class LinksOut(BaseModel):
 
 
 class StartOut(BaseModel):
-    """What the API is, and where to go from here."""
+    """What the API is, and where its documentation and health checks are."""
 
     name: Literal["Handover"]
     summary: str

@@ -18,7 +18,7 @@ router = new_router("health")
 
 
 class AliveOut(BaseModel):
-    """The process answers."""
+    """The answer of a process that runs, whatever the state of its store."""
 
     status: Literal["alive"]
 

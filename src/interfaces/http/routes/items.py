@@ -42,7 +42,7 @@ Name = Annotated[
 
 
 class ItemIn(InputModel):
-    """A new item."""
+    """The fields of an item to be registered."""
 
     name: Name
     description: Description | None = None

@@ -50,7 +50,7 @@ class SignInIn(InputModel):
 
 
 class RefreshIn(InputModel):
-    """A refresh token."""
+    """The refresh token to exchange or to end."""
 
     refresh_token: Annotated[
         str,

@@ -42,7 +42,7 @@ Status = Annotated[TaskStatus, Strict(False)]  # in strict mode, a text would no
 
 
 class TaskIn(InputModel):
-    """A new task."""
+    """The fields of a task to be created."""
 
     title: Title
     description: Description | None = None
@@ -58,7 +58,7 @@ class TaskChangesIn(InputModel):
 
 
 class TaskOut(BaseModel):
-    """A task."""
+    """A task of the caller's list."""
 
     id: Id
     title: str

@@ -60,7 +60,7 @@ Password = Annotated[
 
 
 class UserIn(InputModel):
-    """A new account."""
+    """The fields of an account to be created."""
 
     email: Email
     username: Username
@@ -189,10 +189,10 @@ async def change_account(
     address: ClientAddress,
     change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
 ) -> Response:
-    """Change the e-mail address or the password of the caller's own account; the current password is required.
+    """Change the e-mail address or the password of the caller's own account, and return the account.
 
-    A new password ends all sessions: no refresh token works any more. Wrong passwords are counted, and after too many
-    the answer is 429 for a while.
+    The current password is required. A new password ends all sessions: no refresh token works any more. Wrong
+    passwords are counted, and after too many the answer is 429 for a while.
     """
     user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
     fields = sorted(body.model_fields_set - {"current_password"})

@@ -19,7 +19,10 @@ class Route(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's handler of this route, preceded by the checks."""
+        """Return a handler that checks sign-in and content headers, limits the body, then calls FastAPI's handler.
+
+        Simple dependencies are called directly (see with_direct_calls); the OpenAPI document still lists all of them.
+        """
         declared, self.dependant = self.dependant, with_direct_calls(self.dependant)
         handle = super().get_route_handler()
         self.dependant = declared  # the OpenAPI document is made of all that was declared

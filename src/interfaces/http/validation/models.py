@@ -82,7 +82,10 @@ def domain_rule(check: Callable[..., T], *args: Any, **kwargs: Any) -> Callable[
 
 
 def json_pointer(field: str | None) -> str:
-    """Return the JSON pointer (RFC 6901) of a field; the empty one, for the whole request, if None."""
+    """Return the JSON pointer (RFC 6901) `/field`, or `""` for the whole request if there is no field.
+
+    The name is not escaped, so it must contain neither `/` nor `~`.
+    """
     return f"/{field}" if field else ""
 
 

@@ -18,13 +18,13 @@ from infrastructure.persistence.beanie.rows import owned_item_from, task_from, t
 
 
 class BeanieUserReader:
-    """Implements the port UserReader."""
+    """Reads users (port UserReader)."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def get(self, user_id: UserId) -> User:
-        """Return the user; raise NotFound."""
+        """Return the user; raise NotFound if there is none."""
         user = await self._find(_id=user_id)
         if user is None:
             raise not_found("user")
@@ -47,13 +47,13 @@ class BeanieUserReader:
 
 
 class BeanieItemReader:
-    """Implements the port ItemReader."""
+    """Reads items with their owners' usernames (port ItemReader)."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def get(self, item_id: ItemId) -> OwnedItem:
-        """Return the item with its owner's username; raise NotFound."""
+        """Return the item with its owner's username; raise NotFound if there is none."""
         async with self._connection.reading():
             row = await self._connection.collection(ItemDocument).find_one({"_id": item_id})
         return owned_item_from(require(row, "item"))
@@ -76,7 +76,7 @@ class BeanieItemReader:
 
 
 class BeanieTransferReader:
-    """Implements the port TransferReader."""
+    """Reads the transfer history of items (port TransferReader)."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -120,7 +120,7 @@ class BeanieTransferReader:
 
 
 class BeanieTaskReader:
-    """Implements the port TaskReader."""
+    """Reads the tasks of one user (port TaskReader)."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -14,7 +14,7 @@ from infrastructure.persistence.beanie.writing.transaction import TransactionCol
 
 
 class BeanieKeys:
-    """Implements the port KeyRepository."""
+    """Claims idempotency keys and stores their answers within a unit of work (port KeyRepository)."""
 
     def __init__(self, keys: TransactionCollection, committed: Collection) -> None:
         self._keys = keys

@@ -26,7 +26,7 @@ from infrastructure.persistence.beanie.writing.transaction import TransactionCol
 
 
 class BeanieUsers:
-    """Implements the port UserRepository."""
+    """Stores, changes, locks and removes users within a unit of work (port UserRepository)."""
 
     def __init__(self, users: TransactionCollection, items: TransactionCollection) -> None:
         self._users = users
@@ -83,7 +83,7 @@ class BeanieUsers:
 
 
 class BeanieItems:
-    """Implements the port ItemRepository."""
+    """Stores, changes and removes items within a unit of work (port ItemRepository)."""
 
     def __init__(self, items: TransactionCollection, users: BeanieUsers) -> None:
         self._items = items
@@ -114,7 +114,7 @@ class BeanieItems:
 
 
 class BeanieTransfers:
-    """Implements the port TransferRepository."""
+    """Adds transfers to the history within a unit of work (port TransferRepository)."""
 
     def __init__(self, transfers: TransactionCollection) -> None:
         self._transfers = transfers
@@ -125,7 +125,7 @@ class BeanieTransfers:
 
 
 class BeanieTasks:
-    """Implements the port TaskRepository."""
+    """Stores, changes and removes tasks within a unit of work (port TaskRepository)."""
 
     def __init__(self, tasks: TransactionCollection) -> None:
         self._tasks = tasks
@@ -155,7 +155,7 @@ class BeanieTasks:
 
 
 class BeanieSessions:
-    """Implements the port SessionRepository."""
+    """Stores sessions and the hashes of their tokens within a unit of work (port SessionRepository)."""
 
     def __init__(self, sessions: TransactionCollection, tokens: TransactionCollection) -> None:
         self._sessions = sessions
@@ -169,7 +169,7 @@ class BeanieSessions:
         await self._add_token(session)
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
-        """Return the session and the user of a token's hash; None if it is unknown."""
+        """Return the session and user of a token's hash, even of a replaced token; None if the hash is unknown."""
         row = await self._tokens.find(_id=token_hash)
         return None if row is None else (SessionId(row["session_id"]), UserId(row["user_id"]))
 
@@ -206,7 +206,7 @@ class BeanieSessions:
 
 
 class BeanieAttempts:
-    """Implements the port LoginAttemptRepository."""
+    """Stores recent log-in attempts within a unit of work (port LoginAttemptRepository)."""
 
     def __init__(self, attempts: TransactionCollection) -> None:
         self._attempts = attempts

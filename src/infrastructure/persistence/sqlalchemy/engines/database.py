@@ -150,7 +150,7 @@ class PooledConnection:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPool:
-    """SQLAlchemy's pool of an engine, and a limiter that lets in as many tasks as the pool has connections."""
+    """An engine with its connection pool, and a limiter that lets in as many tasks as the pool has connections."""
 
     engine: AsyncEngine
     limiter: CapacityLimiter

@@ -99,13 +99,13 @@ def without_none(**filters: Any) -> dict[str, Any]:
 
 
 class SqlUserReader:
-    """Implements the port UserReader."""
+    """Reads users (port UserReader)."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     async def get(self, user_id: UserId) -> User:
-        """Return the user; raise NotFound."""
+        """Return the user; raise NotFound if there is none."""
         rows = await self.database.fetch(USER, {"id": user_id})
         if not rows:
             raise not_found("user")
@@ -124,13 +124,13 @@ class SqlUserReader:
 
 
 class SqlItemReader:
-    """Implements the port ItemReader."""
+    """Reads items with their owners' usernames (port ItemReader)."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     async def get(self, item_id: ItemId) -> OwnedItem:
-        """Return the item with its owner's username; raise NotFound."""
+        """Return the item with its owner's username; raise NotFound if there is none."""
         rows = await self.database.fetch(ITEM, {"id": item_id})
         if not rows:
             raise not_found("item")
@@ -151,13 +151,13 @@ class SqlItemReader:
 
 
 class SqlTransferReader:
-    """Implements the port TransferReader."""
+    """Reads the transfer history of items (port TransferReader)."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """Return a page of the item's transfers, sorted by number; raise NotFound."""
+        """Return a page of the item's transfers, sorted by number; raise NotFound if there is no such item."""
         statement = transfer_page(after=window.after is not None, count=window.count)
         rows = await self.database.fetch(statement, window_parameters(window) | {"item_id": item_id})
         if not rows:
@@ -166,7 +166,7 @@ class SqlTransferReader:
 
 
 class SqlTaskReader:
-    """Implements the port TaskReader."""
+    """Reads the tasks of one user (port TaskReader)."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

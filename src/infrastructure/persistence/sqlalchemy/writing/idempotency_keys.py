@@ -53,7 +53,7 @@ CLAIM = {
 
 
 class SqlKeys:
-    """Implements the port KeyRepository."""
+    """Claims idempotency keys and stores their answers within a unit of work (port KeyRepository)."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction

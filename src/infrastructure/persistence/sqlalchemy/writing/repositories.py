@@ -83,7 +83,7 @@ def _numbered(values: Iterable[object]) -> dict[str, object]:
 
 
 class SqlUsers:
-    """Implements the port UserRepository."""
+    """Stores, changes, locks and removes users within a unit of work (port UserRepository)."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -118,7 +118,7 @@ class SqlUsers:
 
 
 class SqlItems:
-    """Implements the port ItemRepository."""
+    """Stores, changes and removes items within a unit of work (port ItemRepository)."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -146,7 +146,7 @@ class SqlItems:
 
 
 class SqlTransfers:
-    """Implements the port TransferRepository."""
+    """Adds transfers to the history within a unit of work (port TransferRepository)."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -160,7 +160,7 @@ class SqlTransfers:
 
 
 class SqlTasks:
-    """Implements the port TaskRepository."""
+    """Stores, changes and removes tasks within a unit of work (port TaskRepository)."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction

@@ -76,7 +76,7 @@ def _numbered(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class SqlSessions:
-    """Implements the port SessionRepository."""
+    """Stores sessions and the hashes of their tokens within a unit of work (port SessionRepository)."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction
@@ -87,7 +87,7 @@ class SqlSessions:
         await self._add_token(session)
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
-        """Return the session and the user of a token's hash; None if it is unknown."""
+        """Return the session and user of a token's hash, even of a replaced token; None if the hash is unknown."""
         row = await self.transaction.fetch_one(FIND_SESSION, {"token_hash": token_hash})
         return (row["id"], row["user_id"]) if row else None
 
@@ -117,7 +117,7 @@ class SqlSessions:
 
 
 class SqlAttempts:
-    """Implements the port LoginAttemptRepository."""
+    """Stores recent log-in attempts within a unit of work (port LoginAttemptRepository)."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.transaction = transaction

@@ -45,13 +45,13 @@ TASKS = Listing(
 
 
 class SqlModelUserReader:
-    """Implements the port UserReader."""
+    """Reads users (port UserReader)."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
 
     async def get(self, user_id: UserId) -> User:
-        """Return the user; raise NotFound."""
+        """Return the user; raise NotFound if there is none."""
         rows = await self.sessions.fetch(select(UserRow).where(UserRow.id == user_id))
         if not rows:
             raise not_found("user")
@@ -69,13 +69,13 @@ class SqlModelUserReader:
 
 
 class SqlModelItemReader:
-    """Implements the port ItemReader."""
+    """Reads items with their owners' usernames (port ItemReader)."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
 
     async def get(self, item_id: ItemId) -> OwnedItem:
-        """Return the item with its owner's username; raise NotFound."""
+        """Return the item with its owner's username; raise NotFound if there is none."""
         rows = await self.sessions.fetch(select(ItemRow).where(ItemRow.id == item_id).options(WITH_OWNER))
         if not rows:
             raise not_found("item")
@@ -94,13 +94,13 @@ class SqlModelItemReader:
 
 
 class SqlModelTransferReader:
-    """Implements the port TransferReader."""
+    """Reads the transfer history of items (port TransferReader)."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """Return a page of the item's transfers, sorted by number; raise NotFound.
+        """Return a page of the item's transfers, sorted by number; raise NotFound if there is no such item.
 
         The statement returns None if the page is empty, and nothing if the item does not exist.
         """
@@ -122,7 +122,7 @@ class SqlModelTransferReader:
 
 
 class SqlModelTaskReader:
-    """Implements the port TaskReader."""
+    """Reads the tasks of one user (port TaskReader)."""
 
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions

@@ -19,7 +19,7 @@ from infrastructure.persistence.sqlmodel.writing.versioned import flush, keep
 
 
 class SqlModelKeys:
-    """Implements the port KeyRepository."""
+    """Claims idempotency keys and stores their answers within a unit of work (port KeyRepository)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session

@@ -22,7 +22,7 @@ from infrastructure.persistence.sqlmodel.writing.versioned import add, change, l
 
 
 class SqlModelUsers:
-    """Implements the port UserRepository."""
+    """Stores, changes, locks and removes users within a unit of work (port UserRepository)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -65,7 +65,7 @@ class SqlModelUsers:
 
 
 class SqlModelItems:
-    """Implements the port ItemRepository."""
+    """Stores, changes and removes items within a unit of work (port ItemRepository)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -89,7 +89,7 @@ class SqlModelItems:
 
 
 class SqlModelTransfers:
-    """Implements the port TransferRepository."""
+    """Adds transfers to the history within a unit of work (port TransferRepository)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
@@ -100,7 +100,7 @@ class SqlModelTransfers:
 
 
 class SqlModelTasks:
-    """Implements the port TaskRepository."""
+    """Stores, changes and removes tasks within a unit of work (port TaskRepository)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session

@@ -13,7 +13,7 @@ from infrastructure.persistence.sqlmodel.writing.versioned import add, change, f
 
 
 class SqlModelSessions:
-    """Implements the port SessionRepository.
+    """Stores sessions and the hashes of their tokens within a unit of work (port SessionRepository).
 
     It is given an ORM session, which has nothing to do with the sessions that it stores.
     """
@@ -28,7 +28,7 @@ class SqlModelSessions:
         await add(self.session, row)
 
     async def find(self, token_hash: bytes) -> tuple[SessionId, UserId] | None:
-        """Return the session and the user of a token's hash; None if it is unknown."""
+        """Return the session and user of a token's hash, even of a replaced token; None if the hash is unknown."""
         statement = select(SessionRow).join(TokenRow).where(TokenRow.token_hash == token_hash)
         row = (await self.session.exec(statement)).one_or_none()
         return (SessionId(row.id), UserId(row.user_id)) if row else None
@@ -58,7 +58,7 @@ class SqlModelSessions:
 
 
 class SqlModelAttempts:
-    """Implements the port LoginAttemptRepository."""
+    """Stores recent log-in attempts within a unit of work (port LoginAttemptRepository)."""
 
     def __init__(self, session: AsyncSession) -> None:
         self.session = session
