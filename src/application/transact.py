@@ -96,7 +96,10 @@ class Transact:
         raise AssertionError("the pauses are endless")
 
     def _claiming_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> Work[T]:
-        """Return the same work, preceded by claiming the request's key and followed by storing its answer."""
+        """Return work that claims the request's key, does the given work, and stores its answer, also in `request`.
+
+        It raises Replay instead if the key has an answer, RequestInProgress if it is still in use at `wait_until`.
+        """
 
         async def work_with_key(uow: UnitOfWork) -> T:
             max_wait = max(0.0, wait_until - asyncio.get_running_loop().time())

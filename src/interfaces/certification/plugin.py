@@ -103,7 +103,10 @@ def store(database: Database) -> Store:
 
 @pytest.fixture
 def new_database(certified: Database) -> NewDatabase:
-    """Opens the database without its schema, and migrates it at the end."""
+    """A function that removes the certified database's schema with all data, and opens it as if it were new.
+
+    It is for `async with`, which migrates the database again at its end.
+    """
 
     @asynccontextmanager
     async def without_schema() -> AsyncIterator[Database]:

@@ -19,7 +19,7 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """A claimed idempotency key, and its answer once that has been stored."""
+    """The claim of an idempotency key, and its answer once that has been stored."""
 
     fingerprint: bytes
     expires_at: datetime

@@ -50,6 +50,6 @@ class DatabaseOperations:
         await schema.upgrade(self.settings)
 
     async def downgrade(self) -> None:
-        """Undo the newest migration."""
+        """Undo the newest migration, with the data that only its schema can hold; do nothing if there is none."""
         if await schema.revision(self.database) is not None:
             await schema.downgrade(self.settings)

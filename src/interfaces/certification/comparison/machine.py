@@ -579,7 +579,10 @@ class Differential(RuleBasedStateMachine):
     @rule(target=things, item=things, to=people, again=st.booleans())
     @in_unit
     def hand_over(self, item: Item, to: User, again: bool) -> "Item | MultipleResults[Item]":
-        """Transfer the item by the repositories; with `again`, give the transfer a number that is taken."""
+        """Transfer the item by the repositories, unless the recipient is missing, inactive or already its owner.
+
+        With `again`, the transfer gets a number that is taken.
+        """
         id = TransferId(next(self.ids))
 
         async def transfer(uow: UnitOfWork) -> Item | None:

@@ -299,7 +299,7 @@ class Story:
         await self.send("wrong-credentials", self.sign_in("eve"))
 
     def valid_requests(self) -> dict[str, RequestTemplate]:
-        """Return, for each operation id, a request that succeeds at this point of the story."""
+        """Return, for each operation id, a well-formed request, by ada if it needs a user; most of them succeed."""
         ada, bob = (self.accounts[name]["id"] for name in ("ada", "bob"))
         user = f"/users/{ada}"
         public = {

@@ -124,7 +124,10 @@ class Server(uvicorn.Server):
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop at once on SIGINT, gracefully on SIGTERM."""
+        """Begin to drain: on SIGTERM serve for `drain_seconds` more, on SIGINT close the port without delay.
+
+        Running requests may end within DRAIN_LIMIT or INTERRUPT_LIMIT seconds (see drain).
+        """
         if sig == signal.SIGINT:
             self.drain(0, INTERRUPT_LIMIT)
         else:

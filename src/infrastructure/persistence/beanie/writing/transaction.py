@@ -35,9 +35,10 @@ class LockQueue:
         """Whether the first statement has been sent, so that waiting no longer helps."""
 
     async def wait_for(self, ids: Iterable[Any]) -> None:
-        """Wait until no other unit of work of this process has these documents; do nothing after the first statement.
+        """Wait for other units of work of this process that have these documents; keep them until this unit ends.
 
-        The ids are locked in sorted order, so that two units of work cannot wait for each other.
+        Do nothing after the first call or the first statement. The ids are locked in sorted order, so that two units of
+        work cannot wait for each other.
         """
         if not self.is_closed:
             self.is_closed = True

@@ -168,7 +168,7 @@ class AsyncpgDriver:
     has_named_rows: bool = True
 
     async def query(self, connection: Any, sql: str, arguments: list[Any], *, is_short: bool) -> Sequence[Any]:
-        """Execute a statement and return its rows."""
+        """Execute a statement and return its rows. `is_short` makes no difference here (see Driver)."""
         rows: Sequence[Any] = await connection.fetch(sql, *arguments)
         return rows
 
