@@ -27,7 +27,10 @@ COMMIT_GRACE_SECONDS = 0.4
 
 @dataclass(slots=True)
 class WriteStatus:
-    """What this process knows about disk space: out of space after a failed write, until a write succeeds again."""
+    """Whether the last write of this process failed because the disk was full.
+
+    `out_of_space` is set by a write that raised NoSpace, and cleared by the next one that succeeds.
+    """
 
     out_of_space: bool = False
 

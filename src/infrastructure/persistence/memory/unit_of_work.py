@@ -210,7 +210,7 @@ class MemoryAttempts:
         return [copy(self.rows.read(subject) or LoginAttempts(subject=subject)) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store changed attempts."""
+        """Store attempts that get_for_update() returned and that have changed since."""
         await checkpoint()
         for counter in attempts:
             self.rows.write(counter.subject, copy(counter))
@@ -270,7 +270,7 @@ class MemoryKeys:
 
 
 class MemoryUnitOfWork:
-    """The UnitOfWork."""
+    """A unit of work on the tables in memory, with a repository per aggregate (port UnitOfWork)."""
 
     def __init__(self, tables: Tables) -> None:
         self.users = MemoryUsers(tables)
