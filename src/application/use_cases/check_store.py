@@ -177,7 +177,7 @@ class Look:
             case Item() | Task():
                 return await self._missing_user("owner", record.owner_id)
             case Session():
-                return await self._missing_user("user", record.user_id) + await self._missing_token(record)
+                return await self._missing_user("user", record.user_id) + await self._wrong_token(record)
             case SessionToken():
                 return await self._wrong_session(record)
         return []
@@ -206,8 +206,11 @@ class Look:
             self._remember(user)
         return self.usernames[user_id]
 
-    async def _missing_token(self, session: Session) -> list[str]:
-        """Return what is wrong with the session's current token. After their expiry, tokens are purged first."""
+    async def _wrong_token(self, session: Session) -> list[str]:
+        """Return what is wrong with the session's current token: it is missing, or it belongs to another session.
+
+        An expired session may have none, because tokens are purged before sessions.
+        """
         if session.expires_at <= self.now():
             return []
         token = await self._find(SessionToken, session.token_hash)
@@ -237,7 +240,7 @@ class Look:
     async def _shown_wrongly(self, items: list[Item], after: ItemId | None) -> list[Finding]:
         """Return findings for items that the API shows with another username than their owner has.
 
-        An adapter may store a copy of the username with each item.
+        An adapter may store a copy of the username with each item. `after` is the item before the first of these.
         """
         if not items:
             return []
@@ -291,7 +294,7 @@ class Look:
         ]
 
     def _wrong_counts(self, items: list[Item], numbers: dict[ItemId, int]) -> list[Finding]:
-        """Return findings for items that count fewer or more transfers than their last one has as its number.
+        """Return findings for items whose count of transfers is not the number of the last one in their history.
 
         The history was read after the items, so it may have newer transfers. At a second look the item counts these,
         so that this is not found again.

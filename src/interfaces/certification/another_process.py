@@ -54,7 +54,7 @@ async def says(process: Process) -> str:
 
 
 async def rename(uow: UnitOfWork, item_id: ItemId) -> None:
-    """Change the item's name, without the rules of the use case."""
+    """Change the item's name to "Renamed", without the rules of the use case."""
     item = await uow.items.get_for_update(item_id)
     item.name, item.version = "Renamed", item.version + 1
     await uow.items.save(item)

@@ -79,7 +79,10 @@ async def remove_all(database: Database) -> None:
 
 @pytest.fixture(scope="session")
 async def certified(pytestconfig: pytest.Config) -> AsyncIterator[Database]:
-    """The database of the whole run, migrated. Raise Misconfigured if it has records, which the tests would delete."""
+    """Open the database of the whole run, migrated; empty it and close it afterwards. Its schema stays.
+
+    Raise Misconfigured if it has records at the beginning, which the tests would delete.
+    """
     options = pytestconfig.option
     settings = load_settings(database_url=options.certify, persistence=options.certify_adapter)
     async with opened(settings, open_store, remove_all) as database:

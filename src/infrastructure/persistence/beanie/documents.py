@@ -137,7 +137,7 @@ class TokenDocument(Document):
 
 
 class AttemptsDocument(Document):
-    """The recent log-in attempts of a subject, whose hash is the id."""
+    """The recent log-in attempts of a subject. Its id is the subject, which is a hash."""
 
     id: bytes  # type: ignore[assignment]
     failed: list[AwareDatetime]

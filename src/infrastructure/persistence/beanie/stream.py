@@ -93,7 +93,7 @@ class BeanieStream:
                 await session.commit_transaction()
 
     async def _add_usernames(self, items: list[dict[str, Any]], session: AsyncClientSession) -> None:
-        """Set the copy of the owner's username in each item."""
+        """Set the copy of the owner's username in each item. The owners must have been written before."""
         owners = {"_id": {"$in": [*{item["owner_id"] for item in items}]}}
         users = self._connection.collection(documents.UserDocument).find(owners, session=session)
         names = {user["_id"]: user["username"] for user in await users.to_list()}

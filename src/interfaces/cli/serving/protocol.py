@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Send a problem instead of uvicorn's plain text."""
+        """Send a problem instead of uvicorn's plain text, and without its message."""
         self.send_problem("bad-request")
 
     def send_problem(self, slug: str) -> None:

@@ -184,7 +184,8 @@ class Database:
         """Execute one query outside a transaction and return its rows.
 
         It is sent a second time on another connection if the first had ended; so it must be safe to repeat. Raise Busy
-        on a conflict with a transaction.
+        on a conflict with a transaction or if no connection becomes free in time, and Unavailable if the second
+        connection has ended as well.
         """
         return await self._fetch_or_repeat(self.readers, statement, parameters)
 

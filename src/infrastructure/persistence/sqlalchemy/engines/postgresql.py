@@ -45,7 +45,7 @@ MIGRATION_ATTEMPTS = 60
 
 
 def open_postgresql(settings: Settings) -> Database:
-    """Return the database that the settings name. Nothing is connected yet."""
+    """Return the database that the settings name, not connected yet; raise Misconfigured if the URL is not valid."""
     address = parse_address(settings.database_url)
     milliseconds = str(int((settings.request_deadline + SECONDS_BEYOND_DEADLINE) * 1000))
     engine = create_async_engine(

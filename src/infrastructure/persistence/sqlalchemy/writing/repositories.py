@@ -135,7 +135,7 @@ class SqlItems:
     async def save(self, item: Item) -> None:
         """Store a changed item; raise TryAgain if the stored version is not `version - 1`.
 
-        On PostgreSQL both happen with the next statement or at commit() (see Transaction.defer).
+        On PostgreSQL it is stored, and TryAgain raised, with the next statement or at commit() (see Transaction.defer).
         """
         expected = {"which": item.id, "expected": item.version - 1}
         await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected)
@@ -154,7 +154,7 @@ class SqlTransfers:
     async def add(self, transfer: Transfer) -> None:
         """Store a transfer; raise TryAgain if the item has one of that number.
 
-        On PostgreSQL both happen with the next statement or at commit() (see Transaction.defer).
+        On PostgreSQL it is stored, and TryAgain raised, with the next statement or at commit() (see Transaction.defer).
         """
         await self.transaction.defer(ADD_TRANSFER, row_from_transfer(transfer))
 
