@@ -21,7 +21,7 @@ UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueErro
 def broken_rules(record: Record, at: datetime) -> list[str]:
     """Return one text for each rule that this record breaks by itself, or a single one if it cannot be read.
 
-    `at` is the time of the check: log-in attempts must not be later than that.
+    `at` is the time of the check: log-in attempts must not be much later than that.
     """
     try:
         return [*_broken_rules(record, at)]

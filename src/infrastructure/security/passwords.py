@@ -31,7 +31,7 @@ def _dummy_hash() -> str:
 
 
 class Argon2Passwords:
-    """Hashes passwords with Argon2 (port PasswordHasher). With several worker processes, each uses its share of the cores."""
+    """Hashes passwords with Argon2 (port PasswordHasher). Each worker process uses its share of the cores."""
 
     def __init__(self, *, cores: int = CORES, workers: int = 1, waiting_per_core: int = MAX_WAITING_PER_CORE) -> None:
         cores = max(1, cores // workers)
