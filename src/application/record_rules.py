@@ -30,6 +30,7 @@ def broken_rules(record: Record, at: datetime) -> list[str]:
 
 
 def _broken_rules(record: Record, at: datetime) -> Iterator[str]:
+    """Yield the texts of broken_rules(); raise one of UNREADABLE for a field of a wrong type."""
     match record:
         case User():
             yield from _faults_of_user(record)
@@ -50,6 +51,7 @@ def _broken_rules(record: Record, at: datetime) -> Iterator[str]:
 
 
 def _faults_of_user(user: User) -> Iterator[str]:
+    """Yield a text for each rule that the user breaks."""
     yield from _unless_accepted("e-mail address", user.email, checked_email)
     yield from _unless_accepted("username", user.username, checked_username)
     if not user.password_hash:
@@ -58,6 +60,7 @@ def _faults_of_user(user: User) -> Iterator[str]:
 
 
 def _faults_of_item(item: Item) -> Iterator[str]:
+    """Yield a text for each rule that the item breaks."""
     yield from _unless_accepted("name", item.name, lambda name: checked_name("name", name, max_length=MAX_NAME_LENGTH))
     yield from _unless_accepted("description", item.description, checked_description)
     yield from _unless_accepted("price", item.price, checked_price)
@@ -67,12 +70,14 @@ def _faults_of_item(item: Item) -> Iterator[str]:
 
 
 def _faults_of_transfer(transfer: Transfer) -> Iterator[str]:
+    """Yield a text for each rule that the transfer breaks."""
     if transfer.from_user_id == transfer.to_user_id:
         yield "it leads to the owner from whom it starts"
     yield from _unless_at_least(transfer.number + 1, transfer.version)
 
 
 def _faults_of_task(task: Task) -> Iterator[str]:
+    """Yield a text for each rule that the task breaks."""
     yield from _unless_accepted(
         "title", task.title, lambda title: checked_name("title", title, max_length=MAX_TITLE_LENGTH)
     )
@@ -81,10 +86,12 @@ def _faults_of_task(task: Task) -> Iterator[str]:
 
 
 def _faults_of_session(session: Session) -> Iterator[str]:
+    """Yield a text for each rule that the session breaks."""
     yield from _unless_at_least(2 if session.revoked else 1, session.version)  # revoking is a new version
 
 
 def _faults_of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
+    """Yield a text for each rule that the attempts break at this time."""
     times = (*attempts.failed, *attempts.pending)
     if any(time > at + ATTEMPT_WINDOW for time in times):  # clocks of servers may differ, but not by that much
         yield "one of its attempts is in the future, and counts until then"
@@ -92,6 +99,7 @@ def _faults_of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
 
 
 def _faults_of_key(key: StoredKey) -> Iterator[str]:
+    """Yield a text for each rule that the key breaks."""
     if key.id == MARKER:
         yield "it marks an unfinished copy of another store: run `handover copy` again"
     elif not key.answer:

@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
-        """Raise ValueError unless the URL has a scheme that an adapter serves."""
+        """Return the URL; raise ValueError unless it has a scheme that an adapter serves and can be parsed."""
         scheme, separator, _ = value.partition("://")
         known = known_schemes()
         if not separator or scheme not in known:

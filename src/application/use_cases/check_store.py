@@ -171,6 +171,7 @@ class Look:
                 remember(self.sessions, record.id, record)
 
     async def _broken_references(self, record: Record) -> list[str]:
+        """Return a text for each record that this one should refer to rightly and does not."""
         match record:
             case User():
                 return await self._taken_names(record)
@@ -194,6 +195,7 @@ class Look:
         return problems
 
     async def _missing_user(self, what: str, user_id: UserId) -> list[str]:
+        """Return one text if there is no such user, else none."""
         return [] if await self._username(user_id) is not None else [f"its {what} {user_id} does not exist"]
 
     async def _username(self, user_id: UserId) -> str | None:
@@ -238,7 +240,7 @@ class Look:
         return problems
 
     async def _shown_wrongly(self, items: list[Item], after: ItemId | None) -> list[Finding]:
-        """Return findings for items that the API shows with another username than their owner has.
+        """Return findings for items that the API shows with a username that is not their owner's.
 
         An adapter may store a copy of the username with each item. `after` is the item before the first of these.
         """
@@ -318,7 +320,7 @@ class Look:
 async def read_all(
     read: Callable[[P | None, int], Awaitable[list[T]]], position: Callable[[T], P], after: P | None, limit: int
 ) -> tuple[list[T], bool]:
-    """Return the next records, and whether the one that follows them cannot be read.
+    """Return up to `limit` records after `after`, and whether the one that follows them cannot be read.
 
     If the page cannot be read as a whole, its records are read one by one.
     """

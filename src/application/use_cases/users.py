@@ -128,7 +128,7 @@ class ChangeAccount:
 class DeleteAccount:
     """Delete one's own account.
 
-    - An account that owns items cannot be deleted.
+    - An account that owns items cannot be deleted: Conflict `user-owns-items`.
     - Its tasks and sessions are deleted, too; the transfer history of its former items stays.
     """
 

@@ -42,7 +42,10 @@ async def insert(begin: Begin, *entities: User | Item | Transfer | Task | Sessio
 
 
 async def attempt(begin: Begin, work: Work) -> str:
-    """Run the work in a unit of work; return COMMITTED, TRY_AGAIN, UNAVAILABLE or the code of the DomainError."""
+    """Run the work in a unit of work and commit; return COMMITTED, TRY_AGAIN, UNAVAILABLE or a DomainError's code.
+
+    Raise TimeoutError after LIMIT seconds.
+    """
     try:
         async with asyncio.timeout(LIMIT), begin() as uow:
             await work(uow)
@@ -58,7 +61,7 @@ async def attempt(begin: Begin, work: Work) -> str:
 
 @dataclass(frozen=True)
 class Overlap:
-    """The results of attempt() of two units of work that ran at the same time."""
+    """How two units of work ended that ran at the same time, each as attempt() returns it."""
 
     first: str
     second: str
@@ -79,6 +82,7 @@ async def overlap(begin: Begin, first: Callable[[UnitOfWork, Meanwhile], Awaitab
     ended = WAITING
 
     async def meanwhile() -> None:
+        """Start the second unit of work, and return when it has ended or PAUSE has passed."""
         nonlocal ended
         other = others.create_task(attempt(begin, second))
         running.append(other)

@@ -113,6 +113,7 @@ def new_database(certified: Database) -> NewDatabase:
 
     @asynccontextmanager
     async def without_schema() -> AsyncIterator[Database]:
+        """Remove the schema and yield the database reopened; migrate it at the end."""
         await remove_schema(certified.store)
         await certified.reopen()
         try:

@@ -62,7 +62,7 @@ def _progress() -> "Iterator[certifying.Progress]":
 
 
 class Lines:
-    """Prints a line when the tests of a promise begin."""
+    """A progress callback that prints a line to stderr when the tests of a promise begin."""
 
     def __init__(self) -> None:
         self.promise = ""
@@ -75,6 +75,7 @@ class Lines:
 
 
 def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> None:
+    """Print the promises with the failures of each, the verified capabilities, and the verdict."""
     for promise in certificate.promises:
         print(f"{'held' if promise.is_held else 'BROKEN':8}{promise.text} ({promise.tests} tests)")
         for failure in promise.failures:

@@ -34,7 +34,10 @@ def serve() -> None:
 
 @app.command(epilog="Example: 0 * * * * handover purge")
 def purge() -> None:
-    """Remove idempotency keys, sessions and log-in attempts that have expired, as servers do in the background."""
+    """Remove all idempotency keys, sessions and log-in attempts that have expired, and print how many those were.
+
+    Servers do the same in the background.
+    """
 
     async def remove() -> int:
         async with open_container() as (_, use_cases):

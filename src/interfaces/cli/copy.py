@@ -39,6 +39,10 @@ def copy(
 
 
 async def _copy(source: Settings, target: Settings) -> dict[str, int]:
+    """Migrate the target if it is empty, then copy; return the number of copied records of each kind.
+
+    Raise Unavailable if the source's schema is not current, or the target has another schema.
+    """
     async with _opened(source) as from_store, _opened(target) as to_store:
         schema = await from_store.schema()
         if not schema.is_current:
@@ -59,6 +63,7 @@ async def _copy(source: Settings, target: Settings) -> dict[str, int]:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
+    """Open a store for the block; raise Misconfigured if its data do not outlive the command."""
     store = open_store(settings)
     check_durable(settings, store)
     await store.open()

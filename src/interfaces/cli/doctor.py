@@ -33,6 +33,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 async def _check() -> Diagnosis:
+    """Check the configured store, with progress on stderr; raise Unavailable if its schema is not current."""
     async with open_container() as (_, use_cases):
         store: Store = use_cases[Store]
         schema = await store.schema()
@@ -46,6 +47,7 @@ async def _check() -> Diagnosis:
 
 
 def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
+    """Return the diagnosis for JSON."""
     return {
         "healthy": not diagnosis.count,
         "checked": diagnosis.checked,
@@ -55,6 +57,7 @@ def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
 
 
 def _print(diagnosis: Diagnosis) -> None:
+    """Print how many records were checked, and the findings."""
     for name, count in diagnosis.checked.items():
         print(f"{name + ':':18} {count:>10,}")
     for finding in diagnosis.findings:

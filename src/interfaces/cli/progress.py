@@ -17,7 +17,7 @@ def progress() -> "AbstractContextManager[Bars | Lines]":
 
 
 class Lines:
-    """Prints a line when all records of a kind are done."""
+    """A progress callback that prints a line to stderr when all records of a kind are done."""
 
     def __init__(self) -> None:
         self.began = monotonic()

@@ -43,7 +43,8 @@ def list_(
 ) -> None:
     """List all accounts in the order of their creation, with their e-mail addresses."""
 
-    async def show() -> None:
+    async def print_all() -> None:
+        """Read all accounts in pages and print a line for each."""
         async with open_container() as (_, use):
             users: UserReader = use[UserReader]
             after, more = None, True
@@ -54,7 +55,7 @@ def list_(
                     after = Position(user.id, user.id)
                 more = page.more
 
-    asyncio.run(show())
+    asyncio.run(print_all())
 
 
 @app.command(epilog="Example: handover users activate ada")

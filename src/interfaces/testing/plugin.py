@@ -62,7 +62,7 @@ def clock() -> SetClock:
 
 @pytest.fixture
 def ids() -> Ids:
-    """Makes the same UUIDv7s in every test, each greater than the one before."""
+    """A function that returns the same UUIDv7s in every test, each greater than the one before."""
     return CountingIds()
 
 

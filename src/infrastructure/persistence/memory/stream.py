@@ -33,6 +33,7 @@ class MemoryStream:
         return [transfers[position] for position in sorted(transfers) if after is None or position > after][:limit]
 
     def _all(self, kind: type[Any]) -> list[Any]:
+        """Return all records of this kind, in any order."""
         tables = self.tables
         if kind is SessionToken:
             return [

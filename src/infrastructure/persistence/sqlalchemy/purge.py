@@ -36,7 +36,8 @@ SESSIONS, KEYS, ATTEMPTS = map(_removal_of, (sessions, idempotency_keys, login_a
 async def purge(database: Database, at: datetime, limit: int) -> int:
     """Remove up to `limit` expired rows of each table; return how many were removed.
 
-    Removing a session would also remove its tokens, however many it has; so expired tokens are removed before.
+    Removing a session would also remove its tokens, however many it has; so tokens of expired sessions are removed
+    before, and no session until there are fewer of them than the limit. Rows that are locked are left.
     """
 
     async def remove(removal: ClauseElement) -> int:

@@ -54,7 +54,7 @@ class Instant(TypeDecorator[datetime]):
         return (value - EPOCH) // MILLISECOND if dialect.name == "sqlite" else value
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
-        """Return the conversion of a value, or None on PostgreSQL, so that no function is called for each value."""
+        """Return the function that converts SQLite's milliseconds; None on PostgreSQL, whose driver converts."""
         return _to_datetime if dialect.name == "sqlite" else None
 
 

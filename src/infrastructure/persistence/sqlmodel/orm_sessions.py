@@ -155,7 +155,11 @@ class Sessions:
             raise InvalidatePoolError
 
     def _translate(self, context: ExceptionContext) -> Exception | None:
-        """Return the application's error to be raised in place of a driver's error, or None to leave it."""
+        """Mark the connection's transaction as failed, and return the error to raise in place of the driver's.
+
+        With the mark commit() refuses to commit. None means that the driver's error is raised; that of a pre-ping is,
+        and it marks nothing.
+        """
         error = context.original_exception
         if not isinstance(error, Exception) or context.is_pre_ping:
             return None

@@ -124,7 +124,7 @@ class Differential(RuleBasedStateMachine):
 
     @initialize(target=things, kinds=st.lists(st.tuples(values.names, values.prices), min_size=3, max_size=5))
     def some_things(self, kinds: list[tuple[str, Decimal]]) -> "MultipleResults[Item]":
-        """Create items of these names and prices for the first two users by turns."""
+        """Create items of these names and prices for the first two users by turns; return those that were created."""
         owners = cycle(self.first_people[:2])
         return _all_results(self.create_item(next(owners), name, None, price, None) for name, price in kinds)
 
@@ -136,7 +136,7 @@ class Differential(RuleBasedStateMachine):
 
     @initialize(target=tokens)
     def some_sessions(self) -> "MultipleResults[str]":
-        """Sign all first users in."""
+        """Sign all first users in; return their refresh tokens."""
         return _all_results(self.sign_in(user, "username", "correct horse", "::1") for user in self.first_people)
 
     # Comparing
@@ -182,9 +182,14 @@ class Differential(RuleBasedStateMachine):
         return expected
 
     def _run_step(self, opened: OpenUnit, step: Step[T]) -> Outcome[T]:
+        """Run the step in the open unit of work of one store, and return its outcome."""
         return self.loop.run_until_complete(outcome(opened.run(step)))
 
     def _end(self) -> None:
+        """End the open unit of work on both stores as was drawn: commit, leave, or leave with an error.
+
+        Before a commit, the answer of a claimed key is stored. The outcomes are compared.
+        """
         assert self.unit
         unit = self.unit
         if unit.ending == COMMIT:
@@ -206,6 +211,7 @@ class Differential(RuleBasedStateMachine):
         return multiple() if user is None else self._remember_user(user)
 
     def _sign_up(self, email: str, username: str, password: str) -> User | None:
+        """Create an account on both stores; return the user, or None if it was refused."""
         return self.run_on_both(
             lambda use_cases: use_cases.create_user(email=email, username=username, password=password)
         ).answer
@@ -229,7 +235,7 @@ class Differential(RuleBasedStateMachine):
         password: str | None,
         address: str,
     ) -> "User | MultipleResults[User]":
-        """Change an account, perhaps by another user or with a wrong password."""
+        """Change an account, perhaps as another user or with a wrong password; return it if it was changed."""
         self._note_subjects(user, user.username, address)
         changed = self.run_on_both(
             lambda use_cases: use_cases.change_account(
@@ -340,6 +346,7 @@ class Differential(RuleBasedStateMachine):
     def _transfer(
         self, item: Item, by: UserId, to: User, offsets: tuple[int, ...] | None, key: tuple[str, bytes] | None
     ) -> "Item | MultipleResults[Item]":
+        """Transfer an item on both stores, with the key unless it is None; return the item if it was transferred."""
         return self._remember_item(
             self.run_on_both(
                 lambda use_cases: self._with_key(
@@ -450,6 +457,7 @@ class Differential(RuleBasedStateMachine):
             self._purge(self.clock())
 
     def _purge(self, at: datetime) -> None:
+        """Purge on both stores what has expired at this time, and compare how many records were removed."""
         self.run_on_both(lambda use_cases: use_cases.store.purge(at, limit=10_000))
 
     # Units of work
@@ -463,7 +471,7 @@ class Differential(RuleBasedStateMachine):
     @rule(unit=UNIT, by=people, key=values.keys, fingerprint=values.fingerprints)
     @without_unit
     def begin_with_a_key(self, unit: tuple[int, str], by: User, key: str, fingerprint: bytes) -> None:
-        """Open a unit of work that first claims an idempotency key."""
+        """Open a unit of work that first claims an idempotency key. It ends at once if the key has an answer."""
         self._open_unit(*unit)
         assert self.unit
         id = self._key(by.id, "POST /items", key)
@@ -476,8 +484,8 @@ class Differential(RuleBasedStateMachine):
 
     @rule(target=people, email=values.emails.map(str.casefold), username=values.usernames, active=st.booleans())
     @in_unit
-    def add_user(self, email: str, username: str, active: bool) -> "User | MultipleResults[User]":
-        """Add a user by the repository."""
+    def add_user(self, email: str, username: str, active: bool) -> User:
+        """Add a user through the repository; return it even if it was refused, as a user who does not exist."""
         user = User(
             id=UserId(next(self.ids)),
             email=email,
@@ -492,7 +500,7 @@ class Differential(RuleBasedStateMachine):
     @rule(user=people, email=st.none() | values.emails.map(str.casefold), hash=st.sampled_from(["old ", ""]))
     @in_unit
     def save_user(self, user: User, email: str | None, hash: str) -> None:
-        """Change a user's e-mail address or password hash by the repository."""
+        """Change a user's e-mail address or password hash through the repository."""
 
         async def save(uow: UnitOfWork) -> User:
             changed = await uow.users.get_for_update(user.id)
@@ -518,7 +526,7 @@ class Differential(RuleBasedStateMachine):
     def add_item(
         self, owner: User, name: str, description: str | None, price: Decimal
     ) -> "Item | MultipleResults[Item]":
-        """Add an item by the repository, unless its owner does not exist."""
+        """Add an item through the repository, unless its owner does not exist; return it in any case."""
         item = Item(
             id=ItemId(next(self.ids)),
             name=name,
@@ -541,7 +549,7 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things, name=values.names, price=values.prices)
     @in_unit
     def save_item(self, item: Item, name: str, price: Decimal) -> None:
-        """Change an item's name and price by the repository."""
+        """Change an item's name and price through the repository, without the rules of the use case."""
 
         async def save(uow: UnitOfWork) -> Item:
             changed = await uow.items.get_for_update(item.id)
@@ -565,21 +573,21 @@ class Differential(RuleBasedStateMachine):
 
         self.step(save)
 
-    @rule(item=things, needs_rehash=st.booleans())
+    @rule(item=things, outdated=st.booleans())
     @in_unit
-    def remove_item(self, item: Item, needs_rehash: bool) -> None:
-        """Remove an item by the repository, perhaps at an older version."""
+    def remove_item(self, item: Item, outdated: bool) -> None:
+        """Remove an item through the repository; with `outdated`, at the version that was seen last."""
 
         async def remove(uow: UnitOfWork) -> None:
             found = await uow.items.get_for_update(item.id)
-            await uow.items.remove(item if needs_rehash else found)
+            await uow.items.remove(item if outdated else found)
 
         self.step(remove)
 
     @rule(target=things, item=things, to=people, again=st.booleans())
     @in_unit
     def hand_over(self, item: Item, to: User, again: bool) -> "Item | MultipleResults[Item]":
-        """Transfer the item by the repositories, unless the recipient is missing, inactive or already its owner.
+        """Transfer the item through the repositories, unless the recipient is missing, inactive or already its owner.
 
         With `again`, the transfer gets a number that is taken.
         """
@@ -608,7 +616,7 @@ class Differential(RuleBasedStateMachine):
     def add_task(
         self, owner: User, title: str, description: str | None, status: TaskStatus
     ) -> "Task | MultipleResults[Task]":
-        """Add a task by the repository, unless its owner does not exist."""
+        """Add a task through the repository, unless its owner does not exist; return it in any case."""
         task = Task(
             id=TaskId(next(self.ids)),
             owner_id=owner.id,
@@ -627,19 +635,17 @@ class Differential(RuleBasedStateMachine):
         self.step(add)
         return task
 
-    @rule(task=tasks, title=values.names, status=values.statuses, removed=st.booleans(), needs_rehash=st.booleans())
+    @rule(task=tasks, title=values.names, status=values.statuses, removed=st.booleans(), outdated=st.booleans())
     @in_unit
-    def save_or_remove_task(
-        self, task: Task, title: str, status: TaskStatus, removed: bool, needs_rehash: bool
-    ) -> None:
-        """Change or remove a task by the repository, perhaps at an older version."""
+    def save_or_remove_task(self, task: Task, title: str, status: TaskStatus, removed: bool, outdated: bool) -> None:
+        """Change or remove a task through the repository; with `outdated`, at the version that was seen last."""
 
         async def save(uow: UnitOfWork) -> Task:
             found = await uow.tasks.get_for_update(task.id)
             if removed:
-                await uow.tasks.remove(task if needs_rehash else found)
+                await uow.tasks.remove(task if outdated else found)
             else:
-                version = task.version if needs_rehash else found.version
+                version = task.version if outdated else found.version
                 await uow.tasks.save(replace(found, title=title, status=status, version=version + 1))
             return found
 
@@ -648,7 +654,7 @@ class Differential(RuleBasedStateMachine):
     @rule(user=people, end=st.sampled_from(["remove", "revoke sessions", "remove sessions", "remove tasks"]))
     @in_unit
     def end_what_is_of(self, user: User, end: str) -> None:
-        """Remove a user's tasks or sessions or all of them with the user, or revoke the sessions."""
+        """Remove a user's tasks or sessions, or the user with both, or revoke the sessions; `end` says which."""
 
         async def end_it(uow: UnitOfWork) -> None:
             found = await uow.users.get_for_update(user.id)
@@ -666,7 +672,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, user=people, lifetime=values.moments)
     @in_unit
     def add_session(self, user: User, lifetime: timedelta) -> str:
-        """Add a session of this user by the repository."""
+        """Add a session of this user through the repository if the user exists; return its refresh token."""
         id = SessionId(next(self.ids))
         token = f"token of {id}"
         session = Session(id=id, user_id=user.id, token_hash=hash_token(token), expires_at=self.clock() + lifetime)
@@ -684,7 +690,10 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, token=tokens, revoked=st.booleans())
     @in_unit
     def rotate_or_revoke(self, token: str, revoked: bool) -> "str | MultipleResults[str]":
-        """Rotate or revoke the session of this refresh token by the repository."""
+        """Rotate or revoke the session of this refresh token through the repository.
+
+        Return the token that is its successor if it was rotated, and an unknown token otherwise.
+        """
         successor = f"successor {next(self.ids)}"
 
         async def rotate(uow: UnitOfWork) -> tuple[object, Session | None]:
@@ -708,7 +717,7 @@ class Differential(RuleBasedStateMachine):
     @rule(subjects=st.lists(values.subjects, unique=True, min_size=1), failed=st.booleans(), settled=st.booleans())
     @in_unit
     def count_attempts(self, subjects: list[bytes], failed: bool, settled: bool) -> None:
-        """Count an attempt to sign in for these subjects, and perhaps whether it has failed."""
+        """Count an attempt to sign in for each of these subjects; if `settled`, also whether it has `failed`."""
         self.known_subjects.update(subjects)
         at = self.clock()
 
@@ -729,7 +738,10 @@ class Differential(RuleBasedStateMachine):
 
     @rule(user=people)
     def read_user(self, user: User) -> None:
-        """Read a user by id, e-mail address and username on both stores; the results must be equal."""
+        """Read a user by id, e-mail address and username on both stores; the results must be equal.
+
+        The id is given to the reader and to the use case ReadAccount, the other two are given to find_by_login().
+        """
         self.run_on_both(lambda use_cases: use_cases.store.users.get(user.id))
         self.run_on_both(lambda use_cases: use_cases.read_account(user.id))
         self.run_on_both(lambda use_cases: use_cases.store.users.find_by_login(user.email))
@@ -771,6 +783,7 @@ class Differential(RuleBasedStateMachine):
         self._compare_items(filter, sort, _window(limit, skip, position, count))
 
     def _compare_items(self, filter: ItemFilter, sort: Sort[Any], window: Window) -> None:
+        """Read the page of items on both stores; raise Difference unless the results are equal."""
         self.run_on_both(lambda use_cases: use_cases.store.items.page(filter, sort, window))
 
     @rule(item=things, limit=values.limits, skip=values.skips, after=st.none() | st.integers(1, 3), count=st.booleans())
@@ -818,6 +831,7 @@ class Differential(RuleBasedStateMachine):
         self._compare_tasks(filter, sort, _window(limit, skip, position, count))
 
     def _compare_tasks(self, filter: TaskFilter, sort: Sort[Any], window: Window) -> None:
+        """Read the page of tasks on both stores; raise Difference unless the results are equal."""
         self.run_on_both(lambda use_cases: use_cases.store.tasks.page(filter, sort, window))
 
     # At the end
@@ -830,6 +844,10 @@ class Differential(RuleBasedStateMachine):
             self._compare_everything()
 
     def _compare_everything(self) -> None:
+        """Compare all records of both stores, in every order and by every filter; raise Difference if any differ.
+
+        This includes sessions, log-in attempts, keys, and how many records a purge removes. It changes the records.
+        """
         self.run_on_both(lambda use_cases: use_cases.store.users.page(EVERYTHING))
         for sort in values.ITEM_SORTS:
             self._compare_items(ItemFilter(), sort, EVERYTHING)
@@ -853,7 +871,10 @@ class Differential(RuleBasedStateMachine):
             self._compare_transfer_numbers(item)
 
     def _compare_session(self, token_hash: bytes) -> None:
+        """Compare what both stores know of a refresh token and its session; raise Difference if it differs."""
+
         async def session(uow: UnitOfWork) -> tuple[object, Session | None]:
+            """Return what find() returns, and the session, or None if the token is unknown."""
             found = await uow.sessions.find(token_hash)
             return found, await uow.sessions.get_for_update(found[0]) if found else None
 
@@ -889,11 +910,13 @@ class Differential(RuleBasedStateMachine):
     # Records that later operations are about
 
     def _remember_user(self, user: User | None) -> User:
+        """Remember the user for later comparisons, and return it."""
         assert user
         self.known_users[user.id] = user
         return user
 
     def _remember_item(self, found: Outcome[OwnedItem]) -> "Item | MultipleResults[Item]":
+        """Remember the item for later comparisons and return it; return no result if the call was refused."""
         if found.answer is None:
             return multiple()
         item = found.answer.item
@@ -905,6 +928,7 @@ class Differential(RuleBasedStateMachine):
         return user.id if user else self.known_items[item.id].owner_id
 
     def _remember_token(self, signed_in: Outcome[Any]) -> "str | MultipleResults[str]":
+        """Remember the refresh token for later comparisons and return it; return no result if the call was refused."""
         if signed_in.answer is None:
             return multiple()
         token: str = signed_in.answer.refresh_token
@@ -912,12 +936,14 @@ class Differential(RuleBasedStateMachine):
         return token
 
     def _note_subjects(self, user: User | None, login: str, address: str) -> None:
+        """Remember the subjects under which this attempt to sign in is counted, for later comparisons."""
         self.known_subjects.update(
             hash_subject(text)
             for text in (f"account {login.casefold()}", f"address {address}", f"account {user.id}" if user else "none")
         )
 
     def _key(self, caller: UserId, operation: str, key: str) -> KeyId:
+        """Return this idempotency key, and remember it for later comparisons."""
         id = KeyId(caller, operation, key)
         self.known_keys.add(id)
         return id
@@ -925,11 +951,14 @@ class Differential(RuleBasedStateMachine):
     def _with_key(
         self, call: Awaitable[T], caller: UserId, operation: str, key: tuple[str, bytes] | None
     ) -> Awaitable[T]:
+        """Return the call, to be made with this idempotency key and fingerprint; unchanged if `key` is None."""
         if key is None:
             return call
         return with_idempotency_key(call, self._key(caller, operation, key[0]), key[1])
 
     def _open_unit(self, steps: int, ending: str) -> None:
+        """Open a unit of work on both stores, which is to end in this way after so many steps."""
+
         async def begin() -> list[OpenUnit]:
             return [OpenUnit(use_cases.store.begin) for use_cases in self.both_stores]
 
@@ -952,6 +981,7 @@ def _all_results(results: "Iterable[T | MultipleResults[T]]") -> "MultipleResult
 
 
 def _result_if_any(found: Outcome[T]) -> "T | MultipleResults[T]":
+    """Return the result, or no result for Hypothesis' bundle if the call was refused."""
     return multiple() if found.answer is None else found.answer
 
 
@@ -960,10 +990,12 @@ async def _commit(uow: UnitOfWork) -> None:
 
 
 def _claim(key: KeyId, fingerprint: bytes, at: datetime) -> Step[bytes | None]:
+    """Return the step that claims this key."""
     return lambda uow: uow.keys.claim(key, fingerprint, at=at, lifetime=KEY_LIFETIME, max_wait=1)
 
 
 def _add(transfer: Transfer) -> Step[None]:
+    """Return the step that adds this transfer."""
     return lambda uow: uow.transfers.add(transfer)
 
 

@@ -168,6 +168,7 @@ class OpenUnit:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, begin: Begin) -> None:
+        """Enter a unit of work and run its steps as they arrive, until one of them exits or fails."""
         async with begin() as uow:
             step: object = None
             while step is not _exit:
@@ -187,7 +188,11 @@ async def _raise(_: UnitOfWork) -> None:
 
 
 async def check_histories(store: Store) -> None:
-    """Raise Difference unless each item's transfers are numbered without a gap, form a chain, and end at its owner."""
+    """Raise Difference unless each item's transfers are numbered from 1 without a gap and lead to its owner.
+
+    Each must begin with the user at whom the one before ended, and have a higher version, up to that of the item. The
+    first 100 items are read, and the first 100 transfers of each.
+    """
     for owned in (await store.items.page(ItemFilter(), Sort("id"), Window(limit=100))).items:
         item = owned.item
         try:

@@ -46,6 +46,7 @@ class Recorder:
         body = b""
 
         async def record_and_send(message: Message) -> None:
+            """Remember the message's status, headers and body, and send it."""
             nonlocal start, body
             if message["type"] == "http.response.start":
                 start = message

@@ -94,7 +94,10 @@ class Story:
         request.headers["X-Request-ID"] = f"request-{next(self.requests)}"
 
     async def send(self, expected: int | str, request: RequestTemplate, **changed: Any) -> Response:
-        """Send the request with these fields changed; assert that the response has this status or is this problem."""
+        """Send the request with these fields changed, signed in as its user; return the response.
+
+        Assert that the response has the expected status, or is the problem whose code is expected.
+        """
         request = replace(request, **changed)
         headers = dict(request.headers)
         if request.by is not None:
@@ -113,7 +116,7 @@ class Story:
         return response
 
     def token(self, name: str) -> str:
-        """Return an access token of this user."""
+        """Return a new access token of this user, whose account must exist; no sign-in is needed."""
         return FakeTokens().issue(UserId(UUID(self.accounts[name]["id"])), self.clock()).token
 
     @contextmanager

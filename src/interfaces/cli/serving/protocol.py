@@ -27,7 +27,8 @@ It counts from the connection for the first request, and from the first byte for
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits for the size of heads, for the time they take, and for the number of connections.
 
-    Requests that cannot be parsed get a problem response, as all other errors do.
+    Beyond the last one, the connection that has been idle for longest is closed. Requests that cannot be parsed get a
+    problem response, as all other errors do, if the connection still allows one.
     """
 
     max_connections = 2**20

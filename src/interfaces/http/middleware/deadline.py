@@ -31,6 +31,7 @@ class DeadlineMiddleware:
         is_receiving = has_started = False
 
         async def receive_off_the_clock() -> Message:
+            """Receive a message; the time that it takes counts towards the time for the body, not the deadline."""
             nonlocal is_receiving
             deadline = limit.when()
             if has_started or deadline is None:
@@ -44,6 +45,7 @@ class DeadlineMiddleware:
             return message
 
         async def send_without_limit(message: Message) -> None:
+            """Send a message, and end the deadline with the first one."""
             nonlocal has_started
             if not (has_started or limit.expired()):
                 limit.reschedule(None)

@@ -110,12 +110,15 @@ async def start(request: Request) -> Response:
 
 
 def accepted_quality(accept: str, media_type: str) -> float:
-    """Return the weight, from 0 to 1, that an Accept header gives a media type (RFC 9110, section 12.5.1)."""
+    """Return the weight, from 0 to 1, that an Accept header gives a media type (RFC 9110, section 12.5.1).
+
+    It is 0 if no range of the header includes the type, or if the weight is malformed.
+    """
     weights = {}
     for media_range in accept.lower().split(","):
         name, *parameters = (part.strip() for part in media_range.split(";"))
         weight = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        weights[name] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight, re.ASCII) else 0.0
+        weights[name] = float(weight) if re.fullmatch(r"0(\.\d{0,3})?|1(\.0{0,3})?", weight, re.ASCII) else 0.0
     names = media_type, f"{media_type.partition('/')[0]}/*", "*/*"  # the most specific range counts
     return next((weights[name] for name in names if name in weights), 0.0)
 
@@ -130,6 +133,7 @@ def add_docs_page(app: FastAPI) -> None:
     """Add the docs page (Swagger UI) and its assets, which come from an installed package."""
 
     async def page(request: Request) -> Response:
+        """Return the docs page, with addresses below the application's root path."""
         root = _root(request)
         return get_swagger_ui_html(
             openapi_url=f"{root}{app.openapi_url}",

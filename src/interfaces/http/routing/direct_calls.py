@@ -72,6 +72,7 @@ def _query_validator(model: type[BaseModel]) -> Call:
     """Return a function that validates a request's query as this model; it raises RequestValidationError."""
 
     async def validated(request: Request) -> BaseModel:
+        """Return the query as the model; raise RequestValidationError."""
         try:
             return model.model_validate(dict(request.query_params))
         except ValidationError as error:

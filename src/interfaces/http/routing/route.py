@@ -44,7 +44,7 @@ class Route(APIRoute):
 
 
 def new_router(tag: str) -> APIRouter:
-    """Return a router of our class of routes. Operation ids are the names of the route functions."""
+    """Return a router with this tag, whose routes are Routes. Operation ids are the names of the route functions."""
     return APIRouter(route_class=Route, tags=[tag], generate_unique_id_function=lambda route: route.name)
 
 

@@ -61,6 +61,7 @@ def connector(address: Address, *, seconds: float, limits: dict[str, str]) -> Ca
     """
 
     async def connect() -> Any:
+        """Connect to the first host that answers, or raise the last host's error."""
         failure: Exception
         for host, port in address.hosts:
             connecting = asyncio.ensure_future(

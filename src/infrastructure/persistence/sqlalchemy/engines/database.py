@@ -199,6 +199,7 @@ class Database:
     async def _fetch_or_repeat(
         self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters
     ) -> Sequence[Row]:
+        """Execute a statement on a connection of this pool as fetch() does."""
         try:
             try:
                 return await self._fetch(pool, statement, parameters)
@@ -208,6 +209,7 @@ class Database:
             raise Busy("the store is too busy to answer") from None
 
     async def _fetch(self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
+        """Execute a statement once on a connection of this pool; raise ConnectionLost if that has ended."""
         connection = await self._acquire(pool)
         try:
             return await connection.fetch(statement, parameters)
@@ -215,13 +217,18 @@ class Database:
             connection.release()
 
     async def begin(self) -> PooledConnection:
-        """Return a connection on which a transaction has begun; try a second one if the first had ended."""
+        """Return a connection on which a transaction has begun; try a second one if the first had ended.
+
+        Raise TryAgain if another transaction is in the way, Busy if no connection becomes free in time, and Unavailable
+        if the second connection has ended as well.
+        """
         try:
             return await self._begin()
         except ConnectionLost:
             return await self._begin()
 
     async def _begin(self) -> PooledConnection:
+        """Begin a transaction as begin() does, but raise ConnectionLost if the first connection had ended."""
         connection = await self._acquire(self.writers)
         try:
             await connection.execute(self.driver.begin_statement)

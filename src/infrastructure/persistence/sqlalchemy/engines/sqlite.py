@@ -73,6 +73,7 @@ def open_sqlite(settings: Settings) -> Database:
     path = path_in(settings.database_url)
 
     def pool(size: int, overflow: int) -> ConnectionPool:
+        """Return a pool of so many connections to the file, and up to `overflow` more."""
         engine = create_engine(
             path,
             PRAGMAS,
@@ -136,6 +137,7 @@ def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
 
     @event.listens_for(engine.sync_engine, "connect")
     def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+        """Execute the pragmas; close the connection if one of them fails."""
         cursor = connection.cursor()
         try:
             for name, value in pragmas.items():
@@ -188,7 +190,7 @@ class AiosqliteDriver:
 
     @property
     def location(self) -> str:
-        """The file as error messages name it."""
+        """The file as error messages name it: `the SQLite file` and its path."""
         return f"the SQLite file {self.path}"
 
     async def query(self, connection: Any, sql: str, arguments: list[Any], *, is_short: bool) -> Sequence[Any]:

@@ -68,7 +68,7 @@ REMOVE_TASKS = delete(tasks).where(tasks.c.owner_id == bindparam("owner_id"))
 
 @cache
 def hold_users(count: int) -> Select[Any]:
-    """Return a SELECT that locks so many users against changes, in the order of their ids.
+    """Return a SELECT that locks `count` users against changes (FOR SHARE), in the order of their ids.
 
     PostgreSQL sorts before it locks, so that two of these statements cannot deadlock. SQLite has no row locks; there
     the transaction has locked the whole database.
