@@ -12,7 +12,10 @@ class TryAgain(Exception):
 
 
 class KeyInFlight(TryAgain):
-    """Another unit of work has claimed the same idempotency key and has not ended yet."""
+    """Another unit of work has claimed the same idempotency key, and its answer cannot be read yet.
+
+    It has not ended, has given the key up, or is not durable yet. The claim may be tried again.
+    """
 
 
 class OutcomeUnknown(Exception):
@@ -32,14 +35,14 @@ class Busy(Unavailable):
 
 
 class KeyReused(Invalid):
-    """The idempotency key was used before for a request with other content."""
+    """The idempotency key was used before for a request with other content. The code is `idempotency-key-reused`."""
 
     def __init__(self) -> None:
         super().__init__("idempotency-key-reused", "this key was sent before with another request", "Idempotency-Key")
 
 
 class RequestInProgress(Conflict):
-    """An earlier request with the same idempotency key has not ended yet."""
+    """An earlier request with the same idempotency key did not end within the time that this one waits for it."""
 
     def __init__(self) -> None:
         super().__init__("request-in-progress", "the first request with this key has not ended yet")

@@ -1,7 +1,8 @@
 """Requests with an idempotency key: they take effect once, however often they are sent.
 
-The interface sets the current request with `idempotent()`. The transaction boundary (`application.transact`) stores its
-key and answer in the same transaction as its effect. Decision 0001 says why use cases do not pass the key on.
+`interfaces/http/idempotency.py` reads the header Idempotency-Key and sets the current request with `idempotent()`. The
+transaction boundary (`application.transact`) stores its key and answer in the same transaction as its effect. Decision
+0001 says why use cases do not pass the key on.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ KEY_LIFETIME = timedelta(hours=24)
 
 @dataclass(slots=True)
 class IdempotentRequest:
-    """A request that is to take effect once.
+    """A request that is to take effect once, with its key.
 
     `fingerprint` identifies the content of the request: the same key with another fingerprint is an error. `render`
     turns the result of the work into the answer. It runs inside the transaction, so that the stored answer and the sent
@@ -30,11 +31,15 @@ class IdempotentRequest:
     fingerprint: bytes
     render: Callable[[Any], bytes]
     answer: bytes | None = None
-    """The stored answer. Set before the commit, so only valid once the transaction boundary has returned."""
+    """The stored answer, None until the work has run. It is set before the commit, so it is only valid once the
+    transaction boundary has returned."""
 
 
 class Replay(Exception):
-    """Raised instead of running the work when the key has been used before. `answer` is the answer stored then."""
+    """Raised by Transact instead of running the work when the key has been used before for the same request.
+
+    It is not a failure: `answer` is the answer that was stored then, and is to be sent again.
+    """
 
     def __init__(self, answer: bytes) -> None:
         super().__init__("replay")
@@ -46,7 +51,10 @@ _current: ContextVar[IdempotentRequest | None] = ContextVar("idempotent_request"
 
 @contextmanager
 def idempotent(request: IdempotentRequest) -> Iterator[None]:
-    """Make this the current request for all units of work that run inside the `with` block."""
+    """Make this the current request, whose key Transact claims, inside the `with` block; then restore the former one.
+
+    The block runs at most one use case that stores something: a second one would find the key used.
+    """
     token = _current.set(request)
     try:
         yield

@@ -15,9 +15,9 @@ class KeyedLock:
 
     @asynccontextmanager
     async def __call__(self, key: Hashable, until: float | None = None) -> AsyncIterator[None]:
-        """Hold the key's lock inside the `async with` block.
+        """Wait for the key's lock, and hold it inside the `async with` block.
 
-        Raise TimeoutError if it was not obtained until this time on the event loop's clock; None waits for ever.
+        Raise TimeoutError if it was not obtained by the time `until` on the event loop's clock; None waits for ever.
         """
         async with asyncio.timeout_at(until):
             while key in self.released:

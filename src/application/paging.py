@@ -34,9 +34,10 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The requested part of a list: `limit` rows behind the position `after`, or else behind the first `skip` rows.
+    """The requested part of a list: up to `limit` rows behind the position `after`.
 
-    `count` says whether the length of the whole list is wanted, too.
+    If `after` is None, the part begins behind the first `skip` rows; otherwise `skip` is ignored. `count` says whether
+    the length of the whole list is wanted, too.
     """
 
     limit: int = 10
@@ -64,9 +65,10 @@ class Page(Generic[T]):
 
 
 def page_of(rows: Iterable[T], position: Callable[[T], tuple[Any, UUID]], descending: bool, window: Window) -> Page[T]:
-    """Return a page of copies of the rows, sorted by their positions: (value of the sort field, id).
+    """Return the page that the window requests, with copies of its rows, for adapters that have all rows in memory.
 
-    For adapters that have all rows of a list in memory.
+    `rows` may have any order: they are sorted by what `position` returns, which is (value of the sort field, id). The
+    page begins behind the position `window.after`, even if no row is there.
     """
     in_order = sorted(rows, key=position, reverse=descending)
     start = window.skip

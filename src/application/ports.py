@@ -34,12 +34,13 @@ class UserRepository(Protocol):
     async def get_for_update(self, user_id: UserId) -> User:
         """Return the user and lock it until the unit of work ends; raise NotFound `user-not-found`.
 
-        The lock excludes changes and holds by other units of work.
+        The lock excludes changes and holds by other units of work: the later one waits, or one of the two gets
+        TryAgain, at commit() at the latest.
         """
         ...
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        """Return those of the users that exist, and keep them unchanged until the unit of work ends.
+        """Return those of the users that exist, by id, and keep them unchanged until the unit of work ends.
 
         A shared lock: any number of units of work may hold the same user. If another one changes or removes a held user
         meanwhile, it waits, or one of the two gets TryAgain. Locks are taken in the order of the ids, so that two calls
@@ -48,11 +49,15 @@ class UserRepository(Protocol):
         ...
 
     async def save(self, user: User) -> None:
-        """Store a user that get_for_update() returned and that has changed since; raise Conflict as add() does."""
+        """Store a user that get_for_update() returned and whose version has grown by one since.
+
+        Raise Conflict as add() does, and TryAgain, here or at commit(), if another unit of work has changed the user
+        meanwhile.
+        """
         ...
 
     async def remove(self, user: User) -> None:
-        """Remove a user whose tasks and sessions have been removed before.
+        """Remove a user that get_for_update() returned and whose tasks and sessions have been removed before.
 
         Raise Conflict `user-owns-items`, here or at commit(), if the user owns items.
         """
@@ -105,7 +110,11 @@ class TaskRepository(Protocol):
         ...
 
     async def get_for_update(self, task_id: TaskId) -> Task:
-        """Return the task; raise NotFound `task-not-found`. It is locked as an item is."""
+        """Return the task of any owner; raise NotFound `task-not-found`.
+
+        Engines with locks lock it until the unit of work ends. With others, a concurrent change raises TryAgain, at
+        commit() at the latest.
+        """
         ...
 
     async def save(self, task: Task) -> None:
@@ -142,9 +151,10 @@ class SessionRepository(Protocol):
         ...
 
     async def get_for_update(self, session_id: SessionId) -> Session:
-        """Return the session, locked; raise NotFound `session-not-found`.
+        """Return the session, also a revoked or expired one; raise NotFound `session-not-found`.
 
-        A unit of work that also locks or holds the session's user does that first.
+        Engines with locks lock it until the unit of work ends. With others, a concurrent change raises TryAgain, at
+        commit() at the latest. A unit of work that also locks or holds the session's user does that first.
         """
         ...
 
@@ -157,7 +167,7 @@ class SessionRepository(Protocol):
         ...
 
     async def revoke_all(self, user_id: UserId) -> None:
-        """Revoke all sessions of a user whom this unit of work has locked."""
+        """Revoke all sessions of a user whom this unit of work has locked. They stay stored, but no token works."""
         ...
 
     async def remove_all(self, user_id: UserId) -> None:
@@ -171,8 +181,9 @@ class LoginAttemptRepository(Protocol):
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         """Return the attempts of each subject, in the order of the arguments, and lock them.
 
-        A subject of which nothing is stored gets an empty object and is locked, too. Locks are taken in the order of
-        the subjects' bytes, so that two calls cannot deadlock.
+        The lock ends with the unit of work. An engine without locks raises TryAgain at commit() instead, if they have
+        changed meanwhile. A subject of which nothing is stored gets an empty object and is locked, too. Locks are taken
+        in the order of the subjects' bytes, so that two calls cannot deadlock.
         """
         ...
 
@@ -186,7 +197,11 @@ class LoginAttemptRepository(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KeyId:
-    """Identifies an idempotency key: keys of different callers or operations are independent of one another."""
+    """Identifies an idempotency key: keys of different callers or operations are independent of one another.
+
+    `operation` is a route's method and path, such as `POST /items`, or the name of an internal use. `key` is the text
+    that the client chose.
+    """
 
     caller: UserId
     operation: str
@@ -202,10 +217,13 @@ class KeyRepository(Protocol):
         """Claim the key for this unit of work and return None, or return the answer that was stored with it before.
 
         Must be the first call of its unit of work. Atomic: of several concurrent claims exactly one gets None. The
-        others wait up to `max_wait` seconds for that unit of work to end and raise KeyInFlight if it does not; an
-        engine that cannot wait raises KeyInFlight at once. A key that was claimed longer than `lifetime` before
-        `at` counts as new. Raise KeyReused if the key was used with another fingerprint. After an answer, as after an
-        error, the unit of work can only be left.
+        others wait up to `max_wait` seconds for that unit of work to end; an engine that cannot wait does not. A claim
+        expires `lifetime` after its `at`; a key whose claim has expired at the time `at` counts as new. After an
+        answer, as after an error, the unit of work can only be left.
+
+        Raise KeyInFlight if the unit of work that has the key has not ended in time, gave the key up meanwhile, or has
+        stored an answer that cannot be read yet (which happens before the majority of a MongoDB replica set has it).
+        Raise KeyReused if the key was used with another fingerprint.
         """
         ...
 
@@ -239,7 +257,9 @@ class UnitOfWork(Protocol):
     async def commit(self) -> None:
         """Make all changes durable and visible.
 
-        Raise TryAgain if nothing was stored, or OutcomeUnknown if the store did not say whether it was.
+        Raise TryAgain if another unit of work got in the way, so that nothing was stored; OutcomeUnknown if the
+        connection was lost meanwhile, so that the changes may or may not be stored; and any error that a repository
+        raises "here or at commit()".
         """
         ...
 
@@ -253,7 +273,7 @@ class PasswordHasher(Protocol):
     """Hashes passwords. Takes about 20 ms per call, outside the event loop; never call it inside a unit of work."""
 
     async def hash(self, password: str) -> str:
-        """Return a salted hash of the password; raise Busy if too many calls are waiting."""
+        """Return a new salted hash of the password; raise Busy at once if too many calls are waiting already."""
         ...
 
     def needs_rehash(self, password_hash: str) -> bool:
@@ -261,16 +281,16 @@ class PasswordHasher(Protocol):
         ...
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Return whether the hash was made of this password; raise Busy if too many calls are waiting.
+        """Return whether the hash was made of this password; raise Busy at once if too many calls are waiting already.
 
-        Without a hash, return False after the time that verifying a real one takes.
+        If `password_hash` is None, return False after the time that verifying a real one takes.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A signed access token, and the number of seconds until it expires."""
+    """A signed access token, and its lifetime: the number of seconds from its issue until it expires."""
 
     token: str
     expires_in: int
@@ -280,9 +300,12 @@ class Tokens(Protocol):
     """Access tokens. A token is checked without asking the store, and works until it expires."""
 
     def issue(self, user_id: UserId, at: datetime) -> AccessToken:
-        """Return a new token for the user, valid from this time."""
+        """Return a new token for the user, valid from the time `at`."""
         ...
 
     def verify(self, token: str, at: datetime) -> UserId:
-        """Return the user for whom the token was issued; raise Unauthenticated `invalid-token`."""
+        """Return the user for whom the token was issued. Whether the account still exists is not checked.
+
+        Raise Unauthenticated `invalid-token` if the token was not issued here or is not valid at the time `at`.
+        """
         ...

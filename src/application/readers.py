@@ -28,7 +28,7 @@ class UserReader(Protocol):
     """The port for queries of users."""
 
     async def get(self, user_id: UserId) -> User:
-        """Return the user; raise NotFound `user-not-found`."""
+        """Return the user, active or not; raise NotFound `user-not-found`."""
         ...
 
     async def find_by_login(self, login: str) -> User | None:
@@ -39,7 +39,7 @@ class UserReader(Protocol):
         ...
 
     async def page(self, window: Window) -> Page[User]:
-        """Return users sorted by id. Positions are (id, id)."""
+        """Return the part of all users, sorted by id, that the window requests. A user's Position is (id, id)."""
         ...
 
 
@@ -68,11 +68,14 @@ class ItemReader(Protocol):
     """The port for queries of items."""
 
     async def get(self, item_id: ItemId) -> OwnedItem:
-        """Return the item; raise NotFound `item-not-found`."""
+        """Return the item with its owner's username; raise NotFound `item-not-found`."""
         ...
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
-        """Return the items that match the filter. Positions are (value of the sort field, id)."""
+        """Return the part that the window requests of the sorted items that match the filter.
+
+        An item's Position is (value of the sort field, id).
+        """
         ...
 
 
@@ -80,9 +83,9 @@ class TransferReader(Protocol):
     """The port for queries of the transfer history."""
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """Return the transfers of an item, sorted by number; raise NotFound `item-not-found`.
+        """Return the part of an item's transfers, oldest first (sorted by number), that the window requests.
 
-        Positions are (number, id).
+        A transfer's Position is (number, id). Raise NotFound `item-not-found`, also for an item that was deleted.
         """
         ...
 
@@ -119,5 +122,8 @@ class TaskReader(Protocol):
         ...
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        """Return the tasks that match the filter. Positions are (value of the sort field, id)."""
+        """Return the part that the window requests of the sorted tasks that match the filter.
+
+        A task's Position is (value of the sort field, id).
+        """
         ...

@@ -70,7 +70,7 @@ def _faults_of_item(item: Item) -> Iterator[str]:
 
 
 def _faults_of_transfer(transfer: Transfer) -> Iterator[str]:
-    """Yield a text for each rule that the transfer breaks."""
+    """Yield a text if the transfer's sender is also its recipient, and one if its version is lower than possible."""
     if transfer.from_user_id == transfer.to_user_id:
         yield "it leads to the owner from whom it starts"
     yield from _unless_at_least(transfer.number + 1, transfer.version)
@@ -86,12 +86,12 @@ def _faults_of_task(task: Task) -> Iterator[str]:
 
 
 def _faults_of_session(session: Session) -> Iterator[str]:
-    """Yield a text for each rule that the session breaks."""
+    """Yield a text if the session's version is lower than possible. An expired session is right."""
     yield from _unless_at_least(2 if session.revoked else 1, session.version)  # revoking is a new version
 
 
 def _faults_of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
-    """Yield a text for each rule that the attempts break at this time."""
+    """Yield a text if an attempt is more than ATTEMPT_WINDOW after `at`, and one if attempts have the version 0."""
     times = (*attempts.failed, *attempts.pending)
     if any(time > at + ATTEMPT_WINDOW for time in times):  # clocks of servers may differ, but not by that much
         yield "one of its attempts is in the future, and counts until then"
@@ -99,7 +99,7 @@ def _faults_of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
 
 
 def _faults_of_key(key: StoredKey) -> Iterator[str]:
-    """Yield a text for each rule that the key breaks."""
+    """Yield a text if the key is the MARKER of an unfinished copy, or if any other key has no answer."""
     if key.id == MARKER:
         yield "it marks an unfinished copy of another store: run `handover copy` again"
     elif not key.answer:
@@ -116,12 +116,17 @@ def _unless_accepted(field: str, value: T, check: Callable[[T], T]) -> Iterator[
 
 
 def _unless_at_least(least: int, version: int) -> Iterator[str]:
+    """Yield a text unless the version is at least `least`."""
     if version < least:
         yield f"it has version {version}, and {least} is the lowest that is possible"
 
 
 def broken_link(previous: Transfer | None, transfer: Transfer) -> Iterator[str]:
-    """Yield what is wrong between two successive transfers of an item; None before the first one."""
+    """Yield a text for each contradiction between a transfer and the previous one of the same item.
+
+    The number must be the next one, the sender the previous recipient, and the version higher. `previous` is None for
+    the first transfer that is stored of an item; its number must be 1.
+    """
     if previous is None:
         if transfer.number != 1:
             yield f"its history begins with transfer {transfer.number}"
@@ -135,7 +140,11 @@ def broken_link(previous: Transfer | None, transfer: Transfer) -> Iterator[str]:
 
 
 def broken_end(item: Item, transfer: Transfer) -> Iterator[str]:
-    """Yield what is wrong between an item and one of its transfers. The transfer may be newer than the item."""
+    """Yield a text for each contradiction between an item and one of its transfers.
+
+    The transfer's version must not be above the item's, and the recipient of the last transfer must be the owner. A
+    transfer that was made after the item was read (its number is above the item's count) is not judged.
+    """
     if transfer.number <= item.transfers and transfer.version > item.version:
         yield f"transfer {transfer.number} has version {transfer.version}, but the item has version {item.version}"
     if transfer.number == item.transfers and transfer.to_user_id != item.owner_id:

@@ -67,8 +67,9 @@ class Store(Protocol):
     def stream(self) -> StoreStream: ...
 
     async def purge(self, at: datetime, limit: int) -> int:
-        """Remove records that have expired, up to `limit` of each kind; return how many were removed, 0 at the end.
+        """Remove records that have expired by the time `at`, up to `limit` of each kind.
 
+        Return how many were removed; 0 means that none is left but those that a unit of work has locked.
         The kinds are idempotency keys, sessions, session tokens and log-in attempts. A session is removed after its
         tokens. Each call is short, so that no unit of work waits for long.
         """
@@ -77,7 +78,8 @@ class Store(Protocol):
     async def unsafe_settings(self) -> dict[str, str]:
         """Return those settings of the engine with which our promises do not hold, each with what is wrong with it.
 
-        A setting that the store's user may not read is left out.
+        For example `{"fsync": "is off: a crash of the machine may lose confirmed changes"}`. A setting that the store's
+        user may not read is left out.
         """
         ...
 
@@ -90,13 +92,23 @@ class Store(Protocol):
         ...
 
     async def schema(self) -> Schema:
-        """Return the state of the schema. This asks the store, so it also shows whether the store answers."""
+        """Ask the store for its schema's revision, and return it with the needed one; they may differ.
+
+        Raise Unavailable if the store does not answer, so this also serves as a check of the connection.
+        """
         ...
 
     async def upgrade(self) -> None:
-        """Migrate the schema to the needed revision; do nothing if it is there. Several processes may do so at once."""
+        """Migrate the schema to the needed revision; do nothing if it is there. Several processes may do so at once.
+
+        Raise Unavailable if the store has a revision that this version of Handover does not know, and Busy if the
+        schema is locked for too long.
+        """
         ...
 
     async def downgrade(self) -> None:
-        """Undo the newest migration, with the data that only its schema can hold."""
+        """Undo the newest migration, with the data that only its schema can hold; do nothing if there is no schema.
+
+        Undoing the first migration removes all data. Raise Unavailable or Busy as upgrade() does.
+        """
         ...

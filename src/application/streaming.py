@@ -87,7 +87,7 @@ Report = Callable[[str, type[Record], int, int], None]
 
 
 def label(kind: type[Record]) -> str:
-    """Return the plural name of a kind of records, for messages."""
+    """Return the plural name of a kind of records, for messages, such as `users` or `log-in attempts`."""
     return {"LoginAttempts": "log-in attempts", "SessionToken": "session tokens", "StoredKey": "idempotency keys"}.get(
         kind.__name__, f"{kind.__name__.lower()}s"
     )
@@ -97,7 +97,7 @@ class StoreStream(Protocol):
     """Reads and writes all records of a store. Readers and units of work may run meanwhile."""
 
     async def count(self, kind: type[Record]) -> int:
-        """Return the number of committed records of this kind."""
+        """Return the number of committed records of this kind, expired ones included."""
         ...
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
@@ -119,6 +119,7 @@ class StoreStream(Protocol):
     async def write(self, records: Sequence[Record]) -> None:
         """Store the records as they are, all of them or none; one with the same identity is replaced.
 
-        They are of one kind. What they refer to has been written before.
+        They are of one kind. What they refer to has been written before. Raise TryAgain if a lock or a concurrent
+        change is in the way; the caller may then repeat the call.
         """
         ...

@@ -17,7 +17,7 @@ from application.ports import Begin, Clock, UnitOfWork
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], Awaitable[T]]
-"""What a use case does inside one unit of work."""
+"""What a use case does inside one unit of work, without the commit."""
 
 KEY_WAIT_SECONDS = 2.0
 """How long a request waits for an earlier request with the same idempotency key to end."""
@@ -39,11 +39,13 @@ class WriteStatus:
 class Transact:
     """Run a piece of work in a unit of work of its own and commit it; retry on TryAgain until the deadline.
 
-    The work may run several times, so it must change nothing except through its unit of work. If an idempotency key is
-    set, the work runs only if the key is new; otherwise Replay is raised with the answer of the first use.
+    The work may run several times, so it must change nothing except through its unit of work. If the current request
+    has an idempotency key, the work runs only if the key is new; otherwise Replay is raised with the answer of the
+    first use.
     """
 
     begin: Begin
+    """`Store.begin` of the configured adapter: returns a new unit of work, to be entered with `async with`."""
     now: Clock
     deadline: float = 4.5
     """Seconds for everything together: connections, locks, keys, statements and retries."""
@@ -51,10 +53,12 @@ class Transact:
     writes: WriteStatus = field(default_factory=WriteStatus)
 
     async def __call__(self, work: Work[T]) -> T:
-        """Return what the work returns.
+        """Run the work, commit, and return what the work returned.
 
-        Raise Busy if the deadline has passed, OutcomeUnknown if a commit without a key may or may not have taken
-        effect, RequestInProgress if another request with the same key does not end, and what the work raises.
+        Raise Busy if the deadline has passed, Unavailable (NoSpace, Busy) if the store cannot be used, OutcomeUnknown
+        if a commit without a key may or may not have taken effect, and what the work raises; with a key also Replay if
+        it was used before, KeyReused if it was used for another request, and RequestInProgress if another request with
+        the same key does not end within KEY_WAIT_SECONDS.
         """
         request = current_request()
         try:
@@ -69,9 +73,11 @@ class Transact:
             raise
 
     async def _run_with_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> T:
-        """Run the work under the request's key. One request per key at a time goes to the store.
+        """Run the work under the request's key and return its result. One request per key at a time goes to the store.
 
-        An unknown outcome is retried here, because the key tells whether the commit took effect.
+        The others wait here; raise RequestInProgress if that takes until `wait_until`, a time on the event loop's
+        clock. An unknown outcome is retried, because the key tells whether the commit took effect: if it did, Replay is
+        raised.
         """
         async with AsyncExitStack() as locks:
             try:
@@ -81,7 +87,11 @@ class Transact:
             return await self._retry(self._claiming_key(work, request, wait_until), TryAgain, OutcomeUnknown)
 
     async def _retry(self, work: Work[T], *retried: type[Exception]) -> T:
-        """Run the work in a new unit of work and commit it, again and again while that raises a retried error."""
+        """Run the work in a new unit of work, commit it and return its result; repeat while that raises `retried`.
+
+        There is a pause before each repetition, and no limit but the caller's timeout. Other errors are passed on.
+        `writes.out_of_space` is set if the error is NoSpace, and cleared after a commit.
+        """
         for pause in _pauses():
             if pause:
                 await asyncio.sleep(pause)
@@ -101,10 +111,12 @@ class Transact:
     def _claiming_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> Work[T]:
         """Return work that claims the request's key, does the given work, and stores its answer, also in `request`.
 
-        It raises Replay instead if the key has an answer, RequestInProgress if it is still in use at `wait_until`.
+        It raises Replay instead if the key has an answer, RequestInProgress if it is still in use at `wait_until`, a
+        time on the event loop's clock, and KeyInFlight, to be retried, if it is in use before that.
         """
 
         async def work_with_key(uow: UnitOfWork) -> T:
+            """Claim the key, do the work, store its answer with the key, and return its result."""
             max_wait = max(0.0, wait_until - asyncio.get_running_loop().time())
             try:
                 answer = await uow.keys.claim(
@@ -134,7 +146,10 @@ def _pauses() -> Iterator[float]:
 
 
 async def _commit(uow: UnitOfWork) -> None:
-    """Commit. If this task is cancelled meanwhile, give the commit COMMIT_GRACE_SECONDS to finish, then cancel it."""
+    """Commit. If this task is cancelled meanwhile, give the commit COMMIT_GRACE_SECONDS to finish, then cancel it.
+
+    The CancelledError is raised in either case.
+    """
     committing = asyncio.ensure_future(uow.commit())
     try:
         await asyncio.shield(committing)

@@ -135,8 +135,9 @@ LOOKALIKES = str.maketrans("@4803!1$57", "aaboeiisst")
 def is_common(password: str) -> bool:
     """Return whether attackers would try this password early.
 
-    Upper case, a few digits or signs before or after a common word, and digits in place of similar letters make no
-    difference.
+    That is a common word, a part of a sequence of the keyboard or the alphabet, or a repetition of a common word or of
+    a few characters. Upper case, a few digits or signs before or after a word or sequence, and digits in place of
+    similar letters make no difference.
     """
     normalized = normalize_identifier(password)
     return (
@@ -152,13 +153,20 @@ def _is_run(text: str) -> bool:
 
 
 def _repeats(text: str) -> bool:
-    """Return whether the text repeats a unit of at most LONGEST_UNIT characters, or repeats a common word."""
+    """Return whether the text consists of one unit, repeated: at most LONGEST_UNIT characters, or a common word.
+
+    A text that is itself no longer than LONGEST_UNIT counts as well.
+    """
     unit = text[: (text + text).find(text, 1)]
     return len(unit) <= LONGEST_UNIT or (unit != text and unit in WORDS)
 
 
 def _stems(text: str) -> set[str]:
-    """Return what is left when digits and signs are removed at the start or end, also with look-alikes as letters."""
+    """Return all texts that are left when digits and signs (see _is_affix()) are removed at the start, end or both.
+
+    The text itself is one of them. Those without a letter are left out. Each is also returned with look-alikes replaced
+    by letters (`p4ssw0rd`: `password`).
+    """
     starts = {0, *(n for n in range(1, len(text)) if _is_affix(text[:n]))}
     ends = {len(text), *(n for n in range(1, len(text)) if _is_affix(text[n:]))}
     stems = {text[start:end] for start in starts for end in ends if start < end and _has_letter(text[start:end])}

@@ -26,7 +26,7 @@ class NotFound(DomainError):
 
 
 class Unauthenticated(DomainError):
-    """The caller has not signed in, or their account is not active."""
+    """The caller could not be identified: no valid token or password was sent, or the account is not active."""
 
 
 class Forbidden(DomainError):

@@ -20,7 +20,7 @@ CENT = Decimal("0.01")
 
 
 class ItemChanges(TypedDict, total=False):
-    """New values of an item's fields. Fields that are absent stay as they are."""
+    """New values of an item's fields. Fields that are absent stay as they are; None removes the description."""
 
     name: str
     description: str | None
@@ -105,8 +105,8 @@ class Item:
     ) -> Transfer:
         """Make `to` the owner and return the record of this transfer.
 
-        Raise, in this order: as check_owner_and_version() does; Invalid `recipient-not-found` if `to` is None; Invalid
-        `recipient-is-owner`; Conflict `recipient-inactive`.
+        The version and the number of transfers grow by one. Raise, in this order: as check_owner_and_version() does;
+        Invalid `recipient-not-found` if `to` is None; Invalid `recipient-is-owner`; Conflict `recipient-inactive`.
         """
         self.check_owner_and_version(by, expected)
         if to is None:

@@ -24,7 +24,10 @@ ATTEMPT_TIMEOUT = timedelta(seconds=15)
 
 
 class TooManyAttempts(DomainError):
-    """Too many log-in attempts have failed recently. Raised before the password is verified, right or wrong."""
+    """Too many log-in attempts have failed recently. Raised before the password is verified, right or wrong.
+
+    `retry_after` is the time until the next attempt can be admitted.
+    """
 
     def __init__(self, retry_after: timedelta) -> None:
         super().__init__("too-many-attempts", "too many failed log-ins; wait before the next")
@@ -59,8 +62,8 @@ class Session:
     def rotate(self, presented: bytes, successor: bytes, at: datetime) -> bool:
         """Replace the token hash by `successor` and return True if `presented` is the newest token's hash.
 
-        Return False if the session has ended. Presenting an older token of this session returns False and revokes the
-        session.
+        Return False and change nothing if the session has been revoked or has expired at the time `at`. Presenting any
+        other token of this session returns False and revokes the session.
         """
         if self.revoked or at >= self.expires_at:
             return False
@@ -81,8 +84,8 @@ class Session:
 class LoginAttempts:
     """Recent log-in attempts for one account or from one client address.
 
-    `subject` identifies the account or address. `failed` has the times of attempts that failed within ATTEMPT_WINDOW,
-    `pending` those of attempts whose password is still being verified.
+    `subject` is the hash of the account or address. `failed` has the times of attempts that failed within
+    ATTEMPT_WINDOW, `pending` those of attempts whose password is still being verified.
     """
 
     subject: bytes
@@ -92,14 +95,15 @@ class LoginAttempts:
 
     @property
     def expires_at(self) -> datetime:
-        """The time from which on no attempt counts any more."""
+        """The time from which on no attempt counts any more; in 1970 if there are no attempts."""
         return max((*self.failed, *self.pending), default=EPOCH) + ATTEMPT_WINDOW
 
     def admit(self, at: datetime, limit: int) -> bool:
         """Add a pending attempt at this time and return True, or return False if it has to wait.
 
         It has to wait while the limit would be reached if all pending attempts failed. Raise TooManyAttempts if `limit`
-        attempts have failed within ATTEMPT_WINDOW.
+        attempts have failed within ATTEMPT_WINDOW. In any case, pending attempts older than ATTEMPT_TIMEOUT become
+        failed ones, and failed ones older than ATTEMPT_WINDOW are dropped; only True means a new version.
         """
         abandoned = tuple(time for time in self.pending if time <= at - ATTEMPT_TIMEOUT)
         self.pending = tuple(time for time in self.pending if time > at - ATTEMPT_TIMEOUT)
@@ -113,9 +117,10 @@ class LoginAttempts:
         return True
 
     def settle(self, at: datetime, *, failed: bool) -> None:
-        """End the pending attempt that was admitted at this time.
+        """End the pending attempt that was admitted at this time; add it to the failed ones if it failed.
 
-        A successful attempt does not erase earlier failures.
+        A successful attempt does not erase earlier failures. An attempt that is no longer pending, because it took
+        longer than ATTEMPT_TIMEOUT, stays failed. The version grows by one in any case.
         """
         pending = list(self.pending)
         if at in pending:

@@ -26,7 +26,7 @@ class TaskStatus(StrEnum):
 
 
 class TaskChanges(TypedDict, total=False):
-    """New values of a task's fields. Fields that are absent stay as they are."""
+    """New values of a task's fields. Fields that are absent stay as they are; None removes the description."""
 
     title: str
     description: str | None

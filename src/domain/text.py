@@ -21,7 +21,7 @@ def checked_text(field: str, text: str, *, max_length: int) -> str:
 
 
 def checked_name(field: str, text: str, *, max_length: int) -> str:
-    """Return the text unchanged; raise Invalid as checked_text() does, and also if it is empty or blank."""
+    """Return the text unchanged; raise Invalid as checked_text() does, and also if it is empty or only white space."""
     if not text.strip():
         raise Invalid("invalid-text", "must not be blank", field)
     return checked_text(field, text, max_length=max_length)
@@ -37,5 +37,8 @@ def normalize_identifier(text: str) -> str:
 
 
 def checked_description(description: str | None) -> str | None:
-    """Return the description unchanged; raise Invalid as checked_text() does. None means that there is none."""
+    """Return the description unchanged; None means that there is none, and is valid.
+
+    Raise Invalid as checked_text() does, with at most MAX_DESCRIPTION_LENGTH characters.
+    """
     return None if description is None else checked_text("description", description, max_length=MAX_DESCRIPTION_LENGTH)

@@ -50,7 +50,10 @@ class User:
         )
 
     def change(self, *, email: str | None = None, password_hash: str | None = None) -> None:
-        """Set the e-mail address or password hash, or both; None leaves a field as it is. Raise Invalid."""
+        """Set the e-mail address or password hash, or both; None leaves a field as it is.
+
+        The version grows by one even if nothing is different. Raise Invalid if the e-mail address is not valid.
+        """
         self.email = self.email if email is None else checked_email(email)
         self.password_hash = password_hash or self.password_hash
         self.version += 1
@@ -67,7 +70,11 @@ class User:
 
 
 def checked_email(email: str) -> str:
-    """Return the normalized e-mail address; raise Invalid `invalid-email` or `invalid-text`."""
+    """Return the normalized e-mail address.
+
+    Raise Invalid `invalid-email` if it does not match EMAIL_PATTERN, `invalid-text` if it is longer than
+    MAX_EMAIL_LENGTH or cannot be stored.
+    """
     email = normalize_identifier(checked_text("email", email, max_length=MAX_EMAIL_LENGTH))
     if not re.fullmatch(EMAIL_PATTERN, email):
         raise Invalid("invalid-email", "not an e-mail address", "email")
@@ -75,14 +82,21 @@ def checked_email(email: str) -> str:
 
 
 def checked_username(username: str) -> str:
-    """Return the normalized username; raise Invalid `invalid-username`."""
+    """Return the username in lower case.
+
+    Raise Invalid `invalid-username` unless it has 3 to 50 ASCII letters, digits, `_`, `.` and `-`.
+    """
     if not re.fullmatch(USERNAME_PATTERN, username):
         raise Invalid("invalid-username", "3 to 50 of ASCII letters, digits, '_', '.' and '-'", "username")
     return normalize_identifier(username)
 
 
 def checked_password(password: str) -> str:
-    """Return the password unchanged; raise Invalid if its length is wrong or if it is a common one."""
+    """Return the password unchanged.
+
+    Raise Invalid `invalid-password` unless it has MIN_PASSWORD_LENGTH to MAX_PASSWORD_LENGTH characters, `invalid-text`
+    if it has NUL characters or lone surrogates, `common-password` if attackers would try it early.
+    """
     if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
         raise Invalid("invalid-password", f"{MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters", "password")
     checked_text("password", password, max_length=MAX_PASSWORD_LENGTH)
@@ -103,15 +117,15 @@ def require_active(user: User | None) -> User:
 
 
 def email_taken() -> Conflict:
-    """Return the error for an e-mail address that another user has."""
+    """Return the error Conflict `email-taken`, for an e-mail address that another user has."""
     return Conflict("email-taken", "an account with this e-mail address exists")
 
 
 def username_taken() -> Conflict:
-    """Return the error for a username that another user has."""
+    """Return the error Conflict `username-taken`, for a username that another user has."""
     return Conflict("username-taken", "an account with this username exists")
 
 
 def user_owns_items() -> Conflict:
-    """Return the error for removing a user who owns items."""
+    """Return the error Conflict `user-owns-items`, for removing a user who owns items."""
     return Conflict("user-owns-items", "an account that owns items cannot be deleted")

@@ -9,15 +9,18 @@ from domain.user import User, UserId, require_active
 
 
 async def hold_active_user(uow: UnitOfWork, by: UserId) -> User:
-    """Return the user, who stays unchanged until the unit of work ends; raise Unauthenticated if not active."""
+    """Return the user, who stays unchanged until the unit of work ends.
+
+    Raise Unauthenticated `account-inactive` if the account is not active or does not exist any more.
+    """
     return require_active((await uow.users.hold(by)).get(by))
 
 
 async def lock_own_account(uow: UnitOfWork, user_id: UserId, by: UserId) -> User:
     """Return the caller's own account, locked for update.
 
-    Raise Unauthenticated if the caller is not active, NotFound if the account does not exist, and Forbidden if it is
-    another user's account.
+    Raise Unauthenticated if the caller `by` is not active or was deleted; then, if `user_id` is another account,
+    NotFound if it does not exist, else Forbidden.
     """
     if user_id != by:
         users = await uow.users.hold(by, user_id)

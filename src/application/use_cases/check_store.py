@@ -41,22 +41,28 @@ class Finding:
     kind: str
     """`setting`, or the kind of the record, in the singular."""
     id: str
+    """The setting's name, or the record's identity as name() writes it."""
     problem: str
 
     def __str__(self) -> str:
+        """Return the finding as one line: `task 0198…: its owner 0197… does not exist`."""
         return f"{self.kind} {self.id}: {self.problem}"
 
 
 @dataclass(slots=True)
 class Diagnosis:
-    """How many records of each kind were checked, and the first MAX_FINDINGS of what was found, which is `count`."""
+    """The result of a check: what was checked, and what was found.
+
+    `checked` is the number of records by kind, in the plural, such as `{"users": 3}`. `findings` has the first
+    MAX_FINDINGS findings, and `count` is the number of all.
+    """
 
     checked: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     count: int = 0
 
     def add(self, findings: Iterable[Finding]) -> None:
-        """Count the findings, and keep them as long as there are not too many."""
+        """Count all these findings, and keep them until MAX_FINDINGS are kept."""
         for finding in findings:
             self.count += 1
             if len(self.findings) < MAX_FINDINGS:
@@ -78,7 +84,10 @@ class CheckStore:
     now: Clock
 
     async def __call__(self, report: Report = lambda phase, kind, done, total: None) -> Diagnosis:
-        """`report` is called with `check`. Transfers are checked together with their items."""
+        """Check the settings and then all records, and return the Diagnosis.
+
+        `report` is called after each page, with the phase `check`. Transfers are checked together with their items.
+        """
         diagnosis = Diagnosis()
         unsafe = await self.store.unsafe_settings()
         diagnosis.add(Finding("setting", name, problem) for name, problem in unsafe.items())
@@ -89,7 +98,10 @@ class CheckStore:
         return diagnosis
 
     async def _check(self, kind: type[Record], look: "Look", diagnosis: Diagnosis, report: Report) -> None:
-        """Check all records of one kind, page by page."""
+        """Check all records of one kind, page by page, with the transfers if the kind is Item.
+
+        Confirmed findings and the numbers of records are added to `diagnosis`, and reported after each page.
+        """
         kinds = [kind, Transfer] if kind is Item else [kind]
         totals = {each: await self.store.stream.count(each) for each in kinds}
         after, more = None, True
@@ -103,7 +115,10 @@ class CheckStore:
                 diagnosis.checked[label(each)] = done
 
     async def _confirmed(self, page: "Page", kind: type[Record], after: Identity | None) -> list[Finding]:
-        """Return those findings of a page that a second look has as well."""
+        """Return those findings of a page that a second look, after PAUSE seconds, has as well.
+
+        `after` is where the page began. There is no second look if the page has no findings.
+        """
         if not page.findings:
             return []
         await asyncio.sleep(PAUSE)
@@ -114,7 +129,11 @@ class CheckStore:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page of records has shown: its findings, its last record, and whether more records can be read."""
+    """What a page of records has shown.
+
+    `last` is the identity of its last record, or where it began if it has none; `more` says whether further records may
+    follow that can be read.
+    """
 
     findings: list[Finding]
     last: Identity | None
@@ -122,7 +141,10 @@ class Page:
 
 
 class Look:
-    """Looks at pages of records, and remembers the users and sessions that it has seen to exist.
+    """Looks for problems in pages of records of any kind: at() returns a Page with the findings.
+
+    `seen` counts the records that were looked at, by kind. Users and sessions that exist are remembered, so that they
+    need not be read again for each record that refers to them; so a second look at a page needs a new instance.
 
     Each record is read before what it refers to. That exists as long as the record does, and its id is never used
     again. So a record that is read again and still refers to something that was missing before is wrong.
@@ -136,7 +158,11 @@ class Look:
         self.sessions: dict[SessionId, Session] = {}
 
     async def at(self, kind: type[Record], after: Any, limit: int) -> Page:
-        """Look at the next records of a kind and at what they refer to, for items including their history."""
+        """Check up to `limit` records of a kind that follow `after` (None: from the first), and what they refer to.
+
+        Return the findings as a Page. For items, their history is checked, too. A record that cannot be read ends the
+        page, and is a finding.
+        """
 
         async def read(after: Identity | None, limit: int) -> list[Record]:
             return await self.store.stream.read(kind, after, limit)
@@ -155,7 +181,10 @@ class Look:
         return Page(findings, last, more)
 
     async def _findings_of(self, record: Record) -> list[Finding]:
-        """Return what is wrong with a record and with what it refers to, except for an item's history."""
+        """Return a finding for each rule that a record breaks, and for each wrong reference; remember the record.
+
+        An item's history is not looked at here.
+        """
         self._remember(record)
         problems = broken_rules(record, self.now())
         with suppress(*UNREADABLE):  # of a record that it refers to, which is a finding where that is looked at
@@ -163,7 +192,7 @@ class Look:
         return [Finding(singular(type(record)), name(identity(record)), problem) for problem in problems]
 
     def _remember(self, record: Record) -> None:
-        """Remember that this user or session exists, for the records that refer to it."""
+        """Remember that this user or session exists, for the records that refer to it; do nothing for other kinds."""
         match record:
             case User():
                 remember(self.usernames, record.id, record.username)
@@ -184,7 +213,10 @@ class Look:
         return []
 
     async def _taken_names(self, user: User) -> list[str]:
-        """Return which of the user's names belong to another user as well, in any spelling."""
+        """Return a text for the e-mail address and one for the username if another user has the same, in any spelling.
+
+        A user that has changed since it was read is not judged.
+        """
         problems = []
         for what, text in ("e-mail address", user.email), ("username", user.username):
             found = await self.store.users.find_by_login(normalize_identifier(text))
@@ -195,7 +227,7 @@ class Look:
         return problems
 
     async def _missing_user(self, what: str, user_id: UserId) -> list[str]:
-        """Return one text if there is no such user, else none."""
+        """Return one text if there is no such user, else none. `what` names the reference: `owner` or `user`."""
         return [] if await self._username(user_id) is not None else [f"its {what} {user_id} does not exist"]
 
     async def _username(self, user_id: UserId) -> str | None:
@@ -221,9 +253,9 @@ class Look:
         return [] if token.session_id == session.id else [f"its current token belongs to session {token.session_id}"]
 
     async def _wrong_session(self, token: SessionToken) -> list[str]:
-        """Return what is wrong between a token and its session.
+        """Return a text if the token's session is missing, or for each of user and expiry that differs from it.
 
-        A token without a session that has expired is legal: it is left for the next purge.
+        An expired token without a session is legal: it is left for the next purge.
         """
         if token.session_id not in self.sessions:
             found = await self._find(Session, token.session_id)
@@ -242,7 +274,8 @@ class Look:
     async def _shown_wrongly(self, items: list[Item], after: ItemId | None) -> list[Finding]:
         """Return findings for items that the API shows with a username that is not their owner's.
 
-        An adapter may store a copy of the username with each item. `after` is the item before the first of these.
+        An adapter may store a copy of the username with each item. `after` is the item before the first of these, None
+        if there is none.
         """
         if not items:
             return []
@@ -261,8 +294,9 @@ class Look:
         return findings
 
     async def _history(self, items: list[Item], after: ItemId | None, last: Any) -> list[Finding]:
-        """Return findings for the transfers of all items whose ids follow `after`, up to `last` or to the end.
+        """Return findings for the transfers of all items whose ids follow `after`, up to `last`; count them in `seen`.
 
+        `after` None means from the first item, `last` None to the end. `items` are the stored items of this range.
         Other items in this range have been deleted, or were added after the items were read.
         """
         by_id = {item.id: item for item in items}
@@ -288,7 +322,11 @@ class Look:
         return findings + self._wrong_counts(items, numbers)
 
     def _findings_of_transfer(self, previous: Transfer | None, transfer: Transfer, item: Item | None) -> list[Finding]:
-        """Return what is wrong with a transfer, with the one before, and with its item unless that was deleted."""
+        """Return findings for a transfer by itself, for its place behind the previous one, and for its end at the item.
+
+        `previous` is None for an item's first transfer, `item` None if it was deleted. What is wrong with the history
+        is a finding about the item, not about the transfer.
+        """
         in_history = [*broken_link(previous, transfer), *(broken_end(item, transfer) if item else ())]
         return [
             *(Finding("transfer", name(transfer.id), problem) for problem in broken_rules(transfer, self.now())),
@@ -312,7 +350,7 @@ class Look:
         ]
 
     async def _find(self, kind: type[R], id: UUID | bytes) -> R | None:
-        """Return the record of this kind and identity as it is now, or None."""
+        """Read the record of this kind and identity from the store and return it; None if there is none."""
         found = await self.store.stream.read(kind, just_before(id), 1)
         return found[0] if found and identity(found[0]) == id else None
 
@@ -320,9 +358,10 @@ class Look:
 async def read_all(
     read: Callable[[P | None, int], Awaitable[list[T]]], position: Callable[[T], P], after: P | None, limit: int
 ) -> tuple[list[T], bool]:
-    """Return up to `limit` records after `after`, and whether the one that follows them cannot be read.
+    """Return up to `limit` records after `after`, and whether they end early because the next one cannot be read.
 
-    If the page cannot be read as a whole, its records are read one by one.
+    `position` returns the place of a record, from which `read` goes on. If the page cannot be read as a whole, its
+    records are read one by one.
     """
     with suppress(*UNREADABLE):
         return await read(after, limit), False
@@ -345,7 +384,10 @@ def place(transfer: Transfer) -> tuple[ItemId, int]:
 
 
 def just_before(id: UUID | bytes) -> UUID | bytes | None:
-    """Return the identity before this one, where bytes have the same length; None if there is none."""
+    """Return the identity directly before this one in sorted order; None if this is the lowest.
+
+    Of bytes, only those of the same length are considered.
+    """
     number = id.int if isinstance(id, UUID) else int.from_bytes(id)
     if number == 0:
         return None
@@ -353,19 +395,22 @@ def just_before(id: UUID | bytes) -> UUID | bytes | None:
 
 
 def remember(cache: dict[Any, Any], key: Any, value: Any) -> None:
-    """Store a value in a cache, which is emptied when it is full."""
+    """Store a value in a cache; empty the cache before if it has MAX_REMEMBERED values."""
     if len(cache) >= MAX_REMEMBERED:
         cache.clear()
     cache[key] = value
 
 
 def singular(kind: type[Record]) -> str:
-    """Return the name of one record of a kind, for findings."""
+    """Return the name of one record of a kind, for findings, such as `user` or `log-in attempt`."""
     return label(kind).removesuffix("s")
 
 
 def name(id: Identity | None) -> str:
-    """Return an identity as findings name it. Hashes are cut short."""
+    """Return an identity as findings name it: a UUID as usual, the first 16 hex digits of a hash, a key's three parts.
+
+    The parts are separated by spaces.
+    """
     match id:
         case bytes():
             return id.hex()[:16]
@@ -375,6 +420,9 @@ def name(id: Identity | None) -> str:
 
 
 def unreadable_after(kind: type[Record], last: Identity | None) -> Finding:
-    """Return the finding for a record that cannot be read, so that its own identity is not known."""
+    """Return the finding for a record that cannot be read, so that its own identity is not known.
+
+    `last` is the identity of the record before it, or None if it is the first one.
+    """
     where = "(the first one)" if last is None else f"(the one after {name(last)})"
     return Finding(singular(kind), where, "it cannot be read, so neither it nor what follows was checked")

@@ -29,12 +29,16 @@ OWN_KEYS = {MARKER, LEASE}
 
 
 class CopyRefused(DomainError):
-    """The target is in use, or the copy differs from its source."""
+    """The target is in use (`target-not-empty`), or the copy differs from its source (`copy-differs`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """How far a copy has come: the kind of records that is being copied, and the last one that was written."""
+    """How far a copy has come.
+
+    `kind` is the index in KINDS of the kind that is being copied, and `after` the identity of the last record of this
+    kind that was written, None if there is none.
+    """
 
     kind: int = 0
     after: Identity | None = None
@@ -54,7 +58,7 @@ class Checkpoint:
 
     @classmethod
     def decode(cls, encoded: bytes) -> "Checkpoint":
-        """Return the checkpoint of which encode() made this JSON."""
+        """Return the checkpoint of which encode() made this JSON; raise ValueError if it is something else."""
         match json.loads(encoded):
             case [int(kind), {"uuid": str(text)}]:
                 return cls(kind, UUID(text))
@@ -83,22 +87,25 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class CopyStore:
-    """Copy everything from one store to another, and verify it. Return how many records there are of each kind.
+    """Copy everything from one store to another, and verify it. Raise CopyRefused if the target is in use.
 
     - The target is empty, or has an unfinished copy of the same source, which is then continued. Until the copy is
       complete, the target has the key MARKER, whose answer is the Checkpoint.
     - Everything is copied as it is: ids, versions, history, password hashes, tokens, idempotency keys and answers.
     - At the end all records of both stores are read and compared. If the source has changed meanwhile, the copy is not
-      complete, and the next one begins from the start.
+      complete: CopyRefused, and the next one begins from the start.
     """
 
     source: Store
     target: Store
     report: Report = lambda phase, kind, done, total: None
-    """Called after each batch with `copy`, `verify source` or `verify target`."""
+    """Called after each batch with the phase `copy`, `verify source` or `verify target`."""
 
     async def __call__(self, source_name: str) -> dict[str, int]:
-        """`source_name` identifies the source, so that an unfinished copy is only continued from the same one."""
+        """Copy and verify; return the number of records by kind, in the plural, such as `{"users": 3}`.
+
+        `source_name` identifies the source, so that an unfinished copy is only continued from the same one.
+        """
         fingerprint = sha256(source_name.encode()).digest()
         checkpoint = await self._begin_or_continue(fingerprint)
         for number in range(checkpoint.kind, len(KINDS)):
@@ -118,9 +125,10 @@ class CopyStore:
         return counts
 
     async def _begin_or_continue(self, fingerprint: bytes) -> Checkpoint:
-        """Return where to begin; write the first checkpoint to an empty target.
+        """Return where to begin or go on; if the target is empty, write MARKER with the first checkpoint to it.
 
-        Raise CopyRefused if the target has anything but an unfinished copy of this source.
+        `fingerprint` is the hash of the source's name. Raise CopyRefused if the target has anything but an unfinished
+        copy of this source.
         """
         marker = await self._marker()
         if marker is None:
@@ -136,15 +144,20 @@ class CopyStore:
         return Checkpoint.decode(marker.answer)
 
     async def _marker(self) -> StoredKey | None:
+        """Return the target's key MARKER, or None if no copy to it is unfinished."""
         first = await self.target.stream.read(StoredKey, None, 1)  # no caller has the id 0, so it sorts first
         return first[0] if first and first[0].id == MARKER else None
 
     async def _save(self, checkpoint: Checkpoint, fingerprint: bytes) -> None:
+        """Store the checkpoint in the target, as the answer of the key MARKER; the former one is replaced."""
         marker = StoredKey(id=MARKER, fingerprint=fingerprint, expires_at=EPOCH, answer=checkpoint.encode())
         await self._write([marker])
 
     async def _copy(self, number: int, after: Identity | None, fingerprint: bytes) -> None:
-        """Copy the records of one kind that follow `after`, and record a checkpoint after each batch."""
+        """Copy the records of the kind KINDS[number] that follow `after` (None: all); store a checkpoint per batch.
+
+        `report` is told the number of records that this call has copied, and of all that the source has.
+        """
         kind = KINDS[number]
         total, done = await count(self.source.stream, kind), 0
         async for batch in batches(self.source.stream, kind, after):
@@ -163,7 +176,10 @@ class CopyStore:
         return digest
 
     async def _write(self, records: Sequence[Record]) -> None:
-        """Write the records to the target, and again after TryAgain; raise Unavailable after SECONDS_FOR_LOCKS."""
+        """Write the records to the target; repeat that while it raises TryAgain.
+
+        Raise Unavailable if it still does after SECONDS_FOR_LOCKS.
+        """
         clock = asyncio.get_running_loop().time
         deadline = clock() + SECONDS_FOR_LOCKS
         while True:
@@ -176,7 +192,7 @@ class CopyStore:
 
 
 async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:
-    """Yield all records of a kind that follow `after`, without OWN_KEYS, in lists of 1 to BATCH."""
+    """Yield all records of a kind that follow `after` (None: all), without OWN_KEYS, in lists of 1 to BATCH."""
     while batch := await stream.read(kind, after, BATCH):
         if copied := contents(batch):
             yield copied

@@ -17,6 +17,7 @@ class CreateItem:
     """Register an item and return it with its owner's username.
 
     - It belongs to the user who registers it. Unauthenticated if that account is not active or was deleted.
+    - Invalid if the name, description or price is not valid.
     """
 
     transact: Transact
@@ -24,7 +25,10 @@ class CreateItem:
     now: Clock
 
     async def __call__(self, *, by: UserId, name: str, description: str | None, price: Decimal) -> OwnedItem:
+        """Store a new item of the user `by` and return it."""
+
         async def register(uow: UnitOfWork) -> OwnedItem:
+            """Check that the owner is active, then add the item."""
             owner = await hold_active_user(uow, by)
             item = Item.register(
                 id=ItemId(self.ids()), name=name, description=description, price=price, owner=owner, at=self.now()
@@ -39,9 +43,10 @@ class CreateItem:
 class ChangeItem:
     """Change an item's name, description or price.
 
-    - Only the owner can change it, and only while their account is active. The caller may say which versions the
-      change is meant for.
-    - If no field gets another value, the version stays the same.
+    - Only the owner can change it (else Forbidden), and only while their account is active (else Unauthenticated). The
+      caller may say which versions the change is meant for (Stale if the item has another one).
+    - If no field gets another value, nothing is stored and the version stays the same.
+    - NotFound if there is no such item, Invalid if a new value is not valid.
     """
 
     transact: Transact
@@ -49,7 +54,10 @@ class ChangeItem:
     async def __call__(
         self, item_id: ItemId, changes: ItemChanges, *, by: UserId, expected: ExpectedVersions = None
     ) -> OwnedItem:
+        """Return the item as it is after the change."""
+
         async def change(uow: UnitOfWork) -> OwnedItem:
+            """Check the caller and the versions, then store the item if a field got another value."""
             owner = await hold_active_user(uow, by)
             item = await uow.items.get_for_update(item_id)
             if item.change(changes, by=by, expected=expected):
@@ -63,8 +71,8 @@ class ChangeItem:
 class DeleteItem:
     """Remove an item.
 
-    - Only the owner can remove it, and only while their account is active. The caller may say which versions they
-      mean.
+    - Only the owner can remove it (else Forbidden), and only while their account is active (else Unauthenticated). The
+      caller may say which versions they mean (Stale if the item has another one). NotFound if there is no such item.
     - Its transfer history stays in the store, but can no longer be queried.
     """
 
@@ -72,6 +80,7 @@ class DeleteItem:
 
     async def __call__(self, item_id: ItemId, *, by: UserId, expected: ExpectedVersions = None) -> None:
         async def remove(uow: UnitOfWork) -> None:
+            """Check the caller and the versions, then remove the item."""
             await hold_active_user(uow, by)
             item = await uow.items.get_for_update(item_id)
             item.check_owner_and_version(by, expected)
@@ -84,9 +93,10 @@ class DeleteItem:
 class TransferItem:
     """Transfer an item to another user.
 
-    - Only the owner can transfer it, and only while their account is active. The caller may say which versions they
-      mean.
-    - The recipient exists, is active, and is not the owner.
+    - Only the owner can transfer it (else Forbidden), and only while their account is active (else Unauthenticated).
+      The caller may say which versions they mean (Stale if the item has another one). NotFound if there is no such
+      item.
+    - The recipient exists and is not the owner (else Invalid), and is active (else Conflict).
     - Every transfer is added to the item's history. Transfers are numbered without gaps.
     """
 
@@ -97,7 +107,10 @@ class TransferItem:
     async def __call__(
         self, item_id: ItemId, *, by: UserId, to: UserId, expected: ExpectedVersions = None
     ) -> OwnedItem:
+        """Return the item with the username of its new owner `to`."""
+
         async def hand_over(uow: UnitOfWork) -> OwnedItem:
+            """Check everything, store the item with its new owner, and add the transfer to its history."""
             users = await uow.users.hold(by, to)
             require_active(users.get(by))
             item = await uow.items.get_for_update(item_id)

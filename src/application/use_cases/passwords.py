@@ -35,14 +35,20 @@ class CheckedAttempt:
     locks: KeyedLock
 
     async def settle(self, uow: UnitOfWork, *, failed: bool) -> None:
-        """Count the attempt as failed or succeeded, for the account and for the address."""
+        """End the pending attempt in this unit of work, for the account and for the address.
+
+        If it failed, it counts against both limits from now on; if not, it does not count.
+        """
         counters = await uow.attempts.get_for_update(*self.subjects)
         for attempts in counters:
             attempts.settle(self.at, failed=failed)
         await uow.attempts.save(*counters)
 
     async def transact(self, transact: Transact, work: Work[T]) -> T:
-        """Run work that settles this attempt; in this process, one at a time per client address."""
+        """Run work that settles this attempt, and return its result; in this process, one at a time per client address.
+
+        Raise Busy if its turn does not come within the deadline of `transact`, and all that `transact` raises.
+        """
         async with AsyncExitStack() as lock:
             with _busy_after_timeout():
                 async with asyncio.timeout(transact.deadline):
@@ -50,7 +56,10 @@ class CheckedAttempt:
             return await transact(work)
 
     async def withdraw(self, transact: Transact) -> None:
-        """Settle the attempt as not failed, when the request has failed for another reason than the password."""
+        """Settle the attempt as not failed, in a unit of work of its own.
+
+        For requests that have failed for another reason than the password.
+        """
         await self.transact(transact, lambda uow: self.settle(uow, failed=False))
 
 
@@ -74,7 +83,12 @@ class VerifyPassword:
     locks: KeyedLock = field(default_factory=KeyedLock)
 
     async def __call__(self, user: User | None, login: str, password: str, address: str) -> CheckedAttempt:
-        """`user` is None if no account has this login name, which is then counted like an account."""
+        """Return the attempt, which says whether the password is correct, and which is stored as pending.
+
+        `user` is None if no account has this login name, which is then counted like an account. `address` is the
+        client's. Raise TooManyAttempts if too many have failed, and Busy if the attempt is not admitted in time or the
+        hasher is overloaded; in the latter case the attempt is withdrawn.
+        """
         account = f"account {user.id}" if user else f"name {login}"
         subjects = (hash_subject(account), hash_subject(f"address {throttled_network(address)}"))
         at = await self._wait_for_admission(*subjects)
@@ -88,10 +102,12 @@ class VerifyPassword:
     async def _wait_for_admission(self, account: bytes, address: bytes) -> datetime:
         """Store a pending attempt for both subjects and return its time; wait while too many others are pending.
 
-        In this process, one attempt per account and address at a time asks the store.
+        Raise Busy if that takes longer than the deadline of `transact`, and TooManyAttempts if too many have failed. In
+        this process, one attempt per account and address at a time asks the store.
         """
 
         async def admit(uow: UnitOfWork) -> bool:
+            """Store a pending attempt at the time `at` if both subjects admit it; return whether they do."""
             counters = await uow.attempts.get_for_update(account, address)
             limits = self.max_failures_per_account, self.max_failures_per_address
             admitted = [attempts.admit(at, limit) for attempts, limit in zip(counters, limits, strict=True)]
@@ -112,7 +128,7 @@ class VerifyPassword:
 
 @contextmanager
 def _busy_after_timeout() -> Iterator[None]:
-    """Turn a TimeoutError into Busy."""
+    """Raise Busy in place of a TimeoutError from the `with` block."""
     try:
         yield
     except TimeoutError:
@@ -120,9 +136,9 @@ def _busy_after_timeout() -> Iterator[None]:
 
 
 def throttled_network(address: str) -> str:
-    """Return what counts as one client address: an IPv4 address, an IPv6 /64 network, or the text as it is.
+    """Return what counts as one client address: an IPv4 address, or an IPv6 /64 network such as `2001:db8::/64`.
 
-    An IPv4 address in IPv6 notation counts as the IPv4 address.
+    An IPv4 address in IPv6 notation counts as the IPv4 address. A text that is not an IP address is returned as it is.
     """
     try:
         ip = ip_address(address)

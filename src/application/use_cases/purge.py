@@ -34,7 +34,10 @@ class PurgeExpired:
     now: Clock
 
     async def __call__(self, *, until: datetime | None = None) -> int:
-        """Begin no batch after the time `until`, if there is one."""
+        """Return how many records were removed.
+
+        After the first batch, none begins at or after the time `until`; None means that all are done.
+        """
         at, total = self.now(), 0
         while removed := await self.store.purge(at, BATCH):
             total += removed
@@ -63,7 +66,7 @@ class PurgeInTurn:
     interval: timedelta
 
     async def __call__(self) -> int:
-        """Return how many records were removed, 0 if it is another worker's turn."""
+        """Take the lease, purge, and return how many records were removed; 0 if another worker has the lease."""
         until = self.now() + self.interval / 2
         try:
             await self.transact(self._take_lease)
@@ -72,7 +75,7 @@ class PurgeInTurn:
         return await self.purge(until=until)
 
     async def _take_lease(self, uow: UnitOfWork) -> None:
-        """Claim the lease; raise Replay if it has been claimed and has not expired."""
+        """Claim the lease for one interval; raise Replay if a worker has claimed it and it has not expired."""
         answer = await uow.keys.claim(LEASE, b"", at=self.now(), lifetime=self.interval, max_wait=0)
         if answer is not None:
             raise Replay(answer)

@@ -22,7 +22,7 @@ NewToken = Callable[[], str]
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """The tokens that a user gets for a password or a refresh token."""
+    """The result of a sign-in or refresh: the user, a new access token, and a new refresh token as plain text."""
 
     user_id: UserId
     access: AccessToken
@@ -34,7 +34,8 @@ class SignIn:
     """Begin a session: exchange a login name and password for tokens.
 
     - The login name is a username or an e-mail address, in any spelling.
-    - An unknown account, an inactive account and a wrong password get the same answer after the same time.
+    - An unknown account, an inactive account and a wrong password get the same answer after the same time:
+      Unauthenticated `wrong-credentials`. They count as failed attempts; after too many, TooManyAttempts.
     - If the password is changed while it is being verified, the new one counts.
     - A password hash with outdated parameters is replaced. If that fails, the user is signed in all the same.
     """
@@ -50,6 +51,7 @@ class SignIn:
     lifetime: timedelta
 
     async def __call__(self, *, login: str, password: str, address: str) -> SignedIn:
+        """Verify the password, store a new session and return its tokens. `address` is the client's."""
         login = normalize_identifier(login)
         seen = await self.users.find_by_login(login)
         attempt = await self.verify_password(seen, login, password, address)
@@ -72,7 +74,8 @@ class SignIn:
         password hash is no longer that of `seen`, the user is returned but no session begins: verify again.
         """
 
-        async def work(uow: UnitOfWork) -> User | None:
+        async def settle_and_begin(uow: UnitOfWork) -> User | None:
+            """Settle the attempt; begin the session if the user is active and the verified hash is still stored."""
             user = (await uow.users.hold(seen.id)).get(seen.id) if seen and attempt.is_correct else None
             may_sign_in = user is not None and user.is_active
             await attempt.settle(uow, failed=not may_sign_in)
@@ -89,12 +92,13 @@ class SignIn:
                 )
             return user
 
-        return work
+        return settle_and_begin
 
     async def _rehash(self, seen: User, password: str) -> None:
-        """Store a new hash of the password, unless the stored hash has changed since `seen` was read."""
+        """Store a new hash of the same password, unless the stored hash has changed since `seen` was read."""
 
         async def store_new_hash(uow: UnitOfWork) -> None:
+            """Store `new_hash` if the user still has the hash of `seen`; raise NotFound if the user was deleted."""
             user = await uow.users.get_for_update(seen.id)
             if user.password_hash == seen.password_hash:
                 user.change(password_hash=new_hash)
@@ -110,6 +114,8 @@ class RefreshSession:
 
     - Each refresh token works once. Presenting a used one ends the session, because it has probably been stolen.
     - It does not work after the end of the session, or if the user has been deactivated or deleted.
+    - In each of these cases Unauthenticated `invalid-refresh-token` is raised; for a used token that has ended the
+      session, it is the subclass TokenReused.
     """
 
     transact: Transact
@@ -118,9 +124,14 @@ class RefreshSession:
     now: Clock
 
     async def __call__(self, *, refresh_token: str) -> SignedIn:
+        """Return a new access token and a new refresh token, which replaces the presented one."""
         presented, successor = hash_token(refresh_token), self.new_token()
 
         async def rotate(uow: UnitOfWork) -> UserId | Unauthenticated:
+            """Replace the token and return its user.
+
+            A refusal is returned and not raised, so that a session which this ends is stored as ended.
+            """
             found = await uow.sessions.find(presented)
             if found is None:
                 return refusal
@@ -159,6 +170,7 @@ class SignOut:
         """Return the user whose session this call has ended, or None if there was no session to end."""
 
         async def revoke(uow: UnitOfWork) -> UserId | None:
+            """Revoke the token's session and return its user; None if it is unknown or has been revoked before."""
             found = await uow.sessions.find(hash_token(refresh_token))
             if found is None:
                 return None

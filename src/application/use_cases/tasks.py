@@ -12,14 +12,20 @@ from domain.version import ExpectedVersions
 
 @dataclass(frozen=True, slots=True)
 class CreateTask:
-    """Add a task to one's own list."""
+    """Add a task to one's own list.
+
+    - Unauthenticated if the caller's account is not active or was deleted; Invalid if a field is not valid.
+    """
 
     transact: Transact
     ids: Ids
     now: Clock
 
     async def __call__(self, *, by: UserId, title: str, description: str | None, status: TaskStatus) -> Task:
+        """Store a new task of the user `by` and return it."""
+
         async def add(uow: UnitOfWork) -> Task:
+            """Check that the owner is active, then add the task."""
             owner = await hold_active_user(uow, by)
             task = Task.create(
                 id=TaskId(self.ids()),
@@ -39,9 +45,10 @@ class CreateTask:
 class ChangeTask:
     """Change one of one's own tasks.
 
-    - Only while the caller's account is active.
-    - Another user's task is answered like one that does not exist.
-    - If no field gets another value, the version stays the same.
+    - Only while the caller's account is active: else Unauthenticated.
+    - Another user's task is answered like one that does not exist: NotFound.
+    - The caller may say which versions the change is meant for: Stale if the task has another one.
+    - If no field gets another value, nothing is stored and the version stays the same.
     """
 
     transact: Transact
@@ -49,7 +56,10 @@ class ChangeTask:
     async def __call__(
         self, task_id: TaskId, changes: TaskChanges, *, by: UserId, expected: ExpectedVersions = None
     ) -> Task:
+        """Return the task as it is after the change."""
+
         async def change(uow: UnitOfWork) -> Task:
+            """Check the caller and the versions, then store the task if a field got another value."""
             await hold_active_user(uow, by)
             task = await uow.tasks.get_for_update(task_id)
             if task.change(changes, by=by, expected=expected):
@@ -63,14 +73,16 @@ class ChangeTask:
 class DeleteTask:
     """Remove one of one's own tasks.
 
-    - Only while the caller's account is active.
-    - Another user's task is answered like one that does not exist.
+    - Only while the caller's account is active: else Unauthenticated.
+    - Another user's task is answered like one that does not exist: NotFound.
+    - The caller may say which versions they mean: Stale if the task has another one.
     """
 
     transact: Transact
 
     async def __call__(self, task_id: TaskId, *, by: UserId, expected: ExpectedVersions = None) -> None:
         async def remove(uow: UnitOfWork) -> None:
+            """Check the caller and the versions, then remove the task."""
             await hold_active_user(uow, by)
             task = await uow.tasks.get_for_update(task_id)
             task.check_owner_and_version(by, expected)

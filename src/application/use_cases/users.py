@@ -17,7 +17,8 @@ class CreateUser:
     """Create a user account.
 
     - Conflict if the e-mail address or the username is in use, in any spelling.
-    - Invalid if the password is too short, too long or a common one. Only its hash is stored.
+    - Invalid if the password is too short, too long or a common one, or if the e-mail address or username is not
+      valid. Only the password's hash is stored.
     """
 
     transact: Transact
@@ -26,6 +27,7 @@ class CreateUser:
     now: Clock
 
     async def __call__(self, *, email: str, username: str, password: str) -> User:
+        """Store a new active user and return it."""
         email, username = checked_email(email), checked_username(username)  # before hashing, which takes long
         password_hash = await self.passwords.hash(checked_password(password))
         user = User.sign_up(
@@ -43,8 +45,8 @@ class CreateUser:
 class ReadAccount:
     """Return one's own account, including the e-mail address.
 
-    - Only while the account is active: an access token stays valid for minutes after its account was deactivated or
-      deleted.
+    - Only while the account is active, else Unauthenticated: an access token stays valid for minutes after its account
+      was deactivated or deleted.
     """
 
     users: UserReader
@@ -60,8 +62,10 @@ class ReadAccount:
 class ChangeAccount:
     """Change one's own e-mail address or password.
 
-    - Users can change only their own account.
-    - The current password is required. Wrong ones count as failed log-in attempts.
+    - Users can change only their own account: else Forbidden `not-your-account`, or NotFound.
+    - The current password is required: else Forbidden `wrong-password`. Wrong ones count as failed log-in attempts;
+      after too many, TooManyAttempts.
+    - Conflict `email-taken` if another user has the e-mail address. Invalid if a new value is not valid.
     - A new password ends all sessions of the user.
     - The username cannot be changed.
     """
@@ -81,6 +85,10 @@ class ChangeAccount:
         password: str | None = None,
         address: str,
     ) -> User:
+        """Return the account as it is after the change.
+
+        `email` or `password` None leaves it as it is. `address` is the client's, for the limit on failed attempts.
+        """
         email = None if email is None else checked_email(email)
         password = None if password is None else checked_password(password)
         if user_id != by:
@@ -106,10 +114,12 @@ class ChangeAccount:
     ) -> Work[User | None]:
         """Return work that settles the attempt and, if its password is still the current one, changes the account.
 
-        The work returns the user as stored afterwards, or None if the password was wrong.
+        The work returns the user as stored afterwards, or None if the password was wrong. If the password hash is no
+        longer that of `seen`, the user is returned unchanged: verify again. A new password ends all sessions.
         """
 
-        async def work(uow: UnitOfWork) -> User | None:
+        async def settle_and_change(uow: UnitOfWork) -> User | None:
+            """Settle the attempt; change the account if the password was right and the verified hash still stored."""
             user = await lock_own_account(uow, seen.id, seen.id)
             await attempt.settle(uow, failed=not attempt.is_correct)
             if not attempt.is_correct:
@@ -121,12 +131,12 @@ class ChangeAccount:
                     await uow.sessions.revoke_all(user.id)
             return user
 
-        return work
+        return settle_and_change
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteAccount:
-    """Delete one's own account.
+    """Delete one's own account; Forbidden for another user's.
 
     - An account that owns items cannot be deleted: Conflict `user-owns-items`.
     - Its tasks and sessions are deleted, too; the transfer history of its former items stays.
@@ -136,6 +146,7 @@ class DeleteAccount:
 
     async def __call__(self, user_id: UserId, *, by: UserId) -> None:
         async def delete(uow: UnitOfWork) -> None:
+            """Remove the account's tasks and sessions, then the account."""
             user = await lock_own_account(uow, user_id, by)
             await uow.tasks.remove_all(user.id)
             await uow.sessions.remove_all(user.id)
@@ -152,6 +163,7 @@ class ActivateUser:
     users: UserReader
 
     async def __call__(self, username: str) -> User:
+        """Return the active user; change nothing if it was active. Raise NotFound or Invalid as find_by_username()."""
         found = await find_by_username(username, self.users)
 
         async def activate(uow: UnitOfWork) -> User:
@@ -175,9 +187,11 @@ class DeactivateUser:
     users: UserReader
 
     async def __call__(self, username: str) -> User:
+        """Return the inactive user. Raise NotFound or Invalid as find_by_username()."""
         found = await find_by_username(username, self.users)
 
         async def deactivate(uow: UnitOfWork) -> User:
+            """Deactivate the user unless that has been done before, and revoke all its sessions in either case."""
             user = await uow.users.get_for_update(found.id)
             if user.is_active:
                 user.deactivate()
@@ -189,7 +203,10 @@ class DeactivateUser:
 
 
 async def find_by_username(username: str, users: UserReader) -> User:
-    """Return the user; raise NotFound `user-not-found`, or Invalid if this cannot be a username."""
+    """Return the user with this username, in any spelling, active or not.
+
+    Raise NotFound `user-not-found`, or Invalid `invalid-username` if this cannot be a username.
+    """
     user = await users.find_by_login(checked_username(username))
     if user is None:
         raise NotFound("user-not-found", "there is no such user")
