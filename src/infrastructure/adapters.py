@@ -20,5 +20,9 @@ def installed_adapters() -> dict[str, EntryPoint]:
 
 
 def known_schemes() -> list[str]:
-    """Return the schemes that a database URL may have: those above, and the name of every other installed adapter."""
+    """Return the schemes that a database URL may have, without `://`.
+
+    These are the keys of ADAPTER_BY_SCHEME, installed or not, then the sorted names of all other installed adapters
+    that are not in OUR_SQL_AND_MONGODB_ADAPTERS, such as `memory`.
+    """
     return [*ADAPTER_BY_SCHEME, *sorted(installed_adapters().keys() - OUR_SQL_AND_MONGODB_ADAPTERS)]

@@ -10,14 +10,17 @@ from application.errors import Busy
 
 
 class CapacityLimiter:
-    """Lets `total` tasks in at once; the others wait in the order in which they came, for at most `seconds`."""
+    """Lets `total` tasks in at once; the others wait in the order in which they came, at most `seconds` each."""
 
     def __init__(self, total: int, seconds: float) -> None:
         self._semaphore = asyncio.Semaphore(total)
         self._seconds = seconds
 
     async def acquire(self) -> None:
-        """Take one of the places; raise Busy if none has become free in time. Every acquire() needs a release()."""
+        """Take one of the places, waiting until one is free; raise Busy if that takes longer than `seconds`.
+
+        Every acquire() that succeeds needs a release().
+        """
         if not self._semaphore.locked():
             await self._semaphore.acquire()  # does not wait, so it needs no timeout, which costs time
             return

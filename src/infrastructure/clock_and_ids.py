@@ -22,5 +22,5 @@ def new_id() -> UUID:
 
 
 def new_token() -> str:
-    """Return a random text with 256 bits of entropy, in URL-safe base64."""
+    """Return a random text of 43 characters, which is 256 random bits in URL-safe base64."""
     return secrets.token_urlsafe(32)

@@ -42,9 +42,9 @@ EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
 
 
 def open_store(settings: Settings) -> Store:
-    """Import the adapter that the settings name, and return its store; raise Misconfigured if it is not installed.
+    """Import the adapter that the settings name, and return its store, which is not opened yet.
 
-    The store is not opened yet.
+    Raise Misconfigured if the adapter or a package that it needs is not installed, or if it refuses the settings.
     """
     adapters = installed_adapters()
     if settings.adapter not in adapters:
@@ -65,7 +65,7 @@ def open_store(settings: Settings) -> Store:
 
 
 class Container(containers.DeclarativeContainer):
-    """The wiring of Handover, by dependency-injector."""
+    """The wiring of Handover, by dependency-injector. It needs `settings`, and creates each object at its first use."""
 
     settings = providers.Dependency(instance_of=Settings)
     now = providers.Object(utc_now)
@@ -144,11 +144,14 @@ class Container(containers.DeclarativeContainer):
 
 
 def build_container(settings: Settings) -> Container:
-    """Return a container with these settings."""
+    """Return a new container with these settings. Nothing else is created yet."""
     return Container(settings=providers.Object(settings))
 
 
 def use_cases_and_ports(container: Container) -> Mapping[type, object]:
-    """Return all use cases and ports by their class. The first call creates them; the store is not opened."""
+    """Return all use cases and ports by their class. The first call creates them; the store is not opened.
+
+    Raise Misconfigured as open_store() does.
+    """
     by_class: Mapping[type, object] = container.use_cases_and_ports()
     return by_class

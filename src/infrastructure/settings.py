@@ -25,7 +25,10 @@ class Misconfigured(Exception):
 
 
 class Settings(BaseSettings):
-    """All settings. docs/settings.md explains each of them."""
+    """All settings, which cannot be changed once read. docs/settings.md explains each of them.
+
+    Use load_settings() to read them: it raises Misconfigured where this class raises ValidationError.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix="HANDOVER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
@@ -63,13 +66,19 @@ class Settings(BaseSettings):
     @field_validator("trusted_proxies", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        """Split a comma-separated text; other values are returned unchanged."""
+        """Return the parts of a comma-separated text, stripped of white space and without empty ones.
+
+        A value that is not a text is returned unchanged.
+        """
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        """Raise ValueError unless these are IP addresses or networks, none of which includes everybody."""
+        """Return the value unchanged; raise ValueError unless all are IP addresses or networks.
+
+        Also raise it for a network that includes every address, such as `0.0.0.0/0`.
+        """
         for address in value:
             try:
                 network = ip_network(address)
@@ -82,7 +91,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
-        """Return the URL; raise ValueError unless it has a scheme that an adapter serves and can be parsed."""
+        """Return the URL unchanged; raise ValueError if its scheme is not a known one or it cannot be parsed."""
         scheme, separator, _ = value.partition("://")
         known = known_schemes()
         if not separator or scheme not in known:
@@ -97,22 +106,28 @@ class Settings(BaseSettings):
 
     @property
     def sqlite_file(self) -> Path | None:
-        """The SQLite file, relative to the working directory unless the URL has 4 slashes; None for other engines."""
+        """The absolute path of the SQLite file; None if the scheme is not `sqlite`.
+
+        `sqlite:///x.db` names a file in the working directory, `sqlite:////var/x.db` the file /var/x.db.
+        """
         return Path(urlsplit(self.database_url).path[1:]).absolute() if self.scheme == "sqlite" else None
 
     @property
     def adapter(self) -> str:
-        """The name of the adapter: an entry point in the group `handover.persistence`."""
+        """The name of the adapter, such as `sqlalchemy`: an entry point in the group `handover.persistence`.
+
+        It is the setting `persistence` or, if that is empty, the usual adapter for the scheme of the database URL.
+        """
         return self.persistence or ADAPTER_BY_SCHEME.get(self.scheme, self.scheme)
 
     @property
     def refresh_token_lifetime(self) -> timedelta:
-        """How long a session lasts."""
+        """How long a session lasts after the sign-in: `refresh_token_days`."""
         return timedelta(days=self.refresh_token_days)
 
     @property
     def time_between_purges(self) -> timedelta:
-        """How long after one purge in the background the next one begins; zero: there are none."""
+        """How long after one purge in the background the next one begins; zero means that there are no purges."""
         return timedelta(seconds=self.purge_interval)
 
     @property
@@ -121,7 +136,11 @@ class Settings(BaseSettings):
         return self.environment == "production"
 
     def check_serving(self, capabilities: Capabilities) -> None:
-        """Raise Misconfigured, with all reasons, if a server must not run with these settings on such a store."""
+        """Raise Misconfigured, with all reasons, if a server must not run with these settings on such a store.
+
+        The reasons are several workers on a store that lives in one process and, in production only, a store that is
+        not durable and every setting that is not safe there, such as a weak secret key.
+        """
         faults = []
         if capabilities.processes == "one" and self.workers > 1:
             faults.append(f"HANDOVER_WORKERS: {self.scheme}:// lives in one process; set it to 1, or use another store")
@@ -133,7 +152,11 @@ class Settings(BaseSettings):
             raise Misconfigured("; ".join(faults))
 
     def _faults_in_production(self) -> Iterator[str]:
-        """Yield a message for each setting that is not safe in production."""
+        """Yield a message for each setting that is not safe in production.
+
+        These are a secret key that is missing or weak, a weak previous key, the log level debug, and `*` among the CORS
+        origins. The environment itself is not checked here.
+        """
         remedy = f"set it to at least {MIN_BYTES} random bytes, such as `openssl rand -hex 32` prints"
         if self.secret_key is None:
             yield f"HANDOVER_SECRET_KEY: production needs one: {remedy}"
@@ -148,7 +171,9 @@ class Settings(BaseSettings):
     def secret(self) -> str:
         """Return the secret key: the one that is set, or one that is kept in a file next to a SQLite database.
 
-        With another engine, return a new one each time. Raise Misconfigured if the file cannot be used.
+        The file has the name of the database with `.secret` added, and is created with a new key if it does not exist.
+        With another engine, return a new random key each time. Raise Misconfigured if the file cannot be read or
+        created, or if its key is shorter than MIN_BYTES.
         """
         if self.secret_key is not None:
             return self.secret_key.get_secret_value()
@@ -165,17 +190,24 @@ class Settings(BaseSettings):
 
     @property
     def masked_url(self) -> str:
-        """The database URL with passwords masked."""
+        """The database URL with `***` for the password and for the values of secret options, such as `sslpassword`."""
         return SECRET_IN_QUERY.sub(r"\1=***", PASSWORD_IN_URL.sub(r"\1:***@", self.database_url))
 
     @property
     def location(self) -> str:
-        """The store that the URL names, without user, password and options, to tell stores apart."""
+        """The store that the URL names, without user, password and options, to tell stores apart.
+
+        Examples are `postgresql://host:5432/handover` and `sqlite:///var/x.db`, which has the absolute path.
+        """
         parts = urlsplit(self.database_url)
         return f"{parts.scheme}://{self.sqlite_file or parts.netloc.rpartition('@')[2] + parts.path}"
 
     def masked_values(self) -> dict[str, Any]:
-        """Return the value of every setting by the name of its variable, defaults resolved and secrets masked."""
+        """Return the value of every setting by the name of its variable, such as `HANDOVER_PORT`, with secrets masked.
+
+        HANDOVER_PERSISTENCE and HANDOVER_MIGRATE_ON_START have the values that take effect if they are not set. The
+        values are of JSON's types.
+        """
         resolved = {
             "database_url": self.masked_url,
             "persistence": self.adapter,
@@ -185,14 +217,15 @@ class Settings(BaseSettings):
 
     @property
     def migrates_on_start(self) -> bool:
-        """Whether `serve` migrates the schema: as set, or else only in development."""
+        """Whether `serve` migrates the schema: the setting `migrate_on_start`; if that is None, only in development."""
         return not self.in_production if self.migrate_on_start is None else self.migrate_on_start
 
 
 def load_settings(**given: Any) -> Settings:
-    """Read the settings; those that are given count instead of the environment's.
+    """Read the settings from the environment and from `.env`, if that file exists, and return them.
 
-    Raise Misconfigured, which names the wrong variables but not their values.
+    Settings that are given, by field name such as `port=8001`, take precedence. Raise Misconfigured if a setting is not
+    valid, with the names of all wrong variables but not their values, or if `.env` cannot be read.
     """
     try:
         return Settings(**given)

@@ -23,7 +23,10 @@ MAX_WAITING_PER_CORE = 32
 
 
 def _dummy_hash() -> str:
-    """Return a hash of random bytes. Verifying a password against it takes as long as against a real one."""
+    """Return random bytes in the form of an Argon2id hash, which no password fits.
+
+    Verifying a password against it takes as long as against a real hash.
+    """
     salt, digest = (
         b64encode(secrets.token_bytes(length)).rstrip(b"=").decode() for length in (SALT_LENGTH, DIGEST_LENGTH)
     )
@@ -31,7 +34,11 @@ def _dummy_hash() -> str:
 
 
 class Argon2Passwords:
-    """Hashes passwords with Argon2 (port PasswordHasher). Each worker process uses its share of the cores."""
+    """Hashes passwords with Argon2id in threads (port PasswordHasher).
+
+    `cores` are shared by the `workers` processes of the server: each has one thread for each core of its share, and at
+    least one. A call raises Busy at once if `waiting_per_core` calls for each thread are waiting already.
+    """
 
     def __init__(self, *, cores: int = CORES, workers: int = 1, waiting_per_core: int = MAX_WAITING_PER_CORE) -> None:
         cores = max(1, cores // workers)
@@ -41,11 +48,15 @@ class Argon2Passwords:
         self._dummy_hash = _dummy_hash()
 
     async def hash(self, password: str) -> str:
-        """Return a salted Argon2id hash of the password; raise Busy if too many calls are waiting."""
+        """Return a newly salted Argon2id hash of the password; raise Busy if too many calls are waiting."""
         return await self._run_in_thread(self._hasher.hash, password)
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Return whether the password fits the hash; without a hash, False after the same time. Raise Busy."""
+        """Return whether the password fits the hash; raise Busy if too many calls are waiting.
+
+        If the hash is None, return False after the time that verifying a real one takes. A malformed hash fits no
+        password.
+        """
         fits = await self._run_in_thread(self._hasher.verify, password, password_hash or self._dummy_hash)
         return fits and password_hash is not None
 
@@ -54,7 +65,11 @@ class Argon2Passwords:
         return self._hasher.check_needs_rehash(password_hash)
 
     async def _run_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the work in a thread and return its result; raise Busy if too many calls are waiting."""
+        """Run the work in a thread and return its result, or raise what it raises.
+
+        Raise Busy at once if too many calls are waiting. If the caller is cancelled, work that has begun runs to its
+        end and takes up capacity until then.
+        """
         if not self._capacity.acquire(blocking=False):
             raise Busy("too many passwords are being checked at once")
         future = self._threads.submit(work, *args, **kwargs)

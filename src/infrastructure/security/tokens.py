@@ -31,7 +31,10 @@ RULES: jwt.types.Options = {
 
 
 class _Claims(NamedTuple):
-    """The claims of a token that verify() needs; times are seconds since 1970."""
+    """The claims of a token that verify() needs; times are seconds since 1970.
+
+    `valid_from` is the later one of `nbf` and `iat`.
+    """
 
     user: UserId
     valid_from: int
@@ -39,13 +42,15 @@ class _Claims(NamedTuple):
 
 
 class JwtTokens:
-    """The Tokens port. Without a `secret`, tokens are valid in this process only.
+    """Issues and verifies access tokens (port Tokens), which are valid for `minutes` minutes.
 
-    `previous` is a former key: tokens that were signed with it are still accepted, but no new ones are signed with it.
+    Tokens are signed with `secret`; if it is None, with a new random key, so that they are valid in this process only.
+    `previous` is a former key or None: tokens that were signed with it are still accepted, but no new ones are signed
+    with it.
     """
 
     def __init__(self, *, secret: SecretStr | None, previous: SecretStr | None, minutes: int) -> None:
-        # Without a secret, tokens are valid for this process only. A default key might be left in production.
+        # A random key and not a default one, which might be left in production.
         current = secret.get_secret_value().encode() if secret else secrets.token_bytes(32)
         former = [previous.get_secret_value().encode()] if previous else []
         self._keys = {_kid(key): key for key in [*former, current]}
@@ -55,7 +60,7 @@ class JwtTokens:
         self._claims = lru_cache(CACHED_TOKENS)(self._read)
 
     def issue(self, user_id: UserId, at: datetime) -> AccessToken:
-        """Return a new signed token for the user."""
+        """Return a new signed token for the user, valid for `minutes` from `at`, which is truncated to a second."""
         now = int(at.timestamp())
         claims = {
             "iss": ISSUER,
@@ -71,14 +76,22 @@ class JwtTokens:
         return AccessToken(token, self._lifetime)
 
     def verify(self, token: str, at: datetime) -> UserId:
-        """Return the user of a token with a valid signature and within its time; raise Unauthenticated."""
+        """Return the user for whom the token was issued; raise Unauthenticated `invalid-token` if it is not valid.
+
+        It is valid if one of our keys has signed it, its claims are those of our access tokens, and `at` is within its
+        time, extended by LEEWAY seconds at both ends.
+        """
         claims, now = self._claims(token), at.timestamp()
         if not claims.valid_from - LEEWAY <= now < claims.valid_until + LEEWAY:
             raise _invalid()
         return claims.user
 
     def _read(self, token: str) -> _Claims:
-        """Return the claims of a token with a valid signature; raise Unauthenticated. Times are not checked."""
+        """Return the claims of a token, whether or not it has expired.
+
+        Raise Unauthenticated `invalid-token` if its signature, issuer, audience or type is not ours, or if a claim is
+        missing or malformed.
+        """
         try:
             key = self._keys[jwt.get_unverified_header(token)["kid"]]
             claims = jwt.decode(token, key, [ALGORITHM], RULES, audience=AUDIENCE, issuer=ISSUER)
@@ -90,10 +103,10 @@ class JwtTokens:
 
 
 def _kid(key: bytes) -> str:
-    """Return the id of a key for the token's header. It is a hash, which does not reveal the key."""
+    """Return the id of a key for the token's header: 16 hexadecimal digits of a hash, which does not reveal the key."""
     return hashlib.blake2b(key, digest_size=8, person=b"handover kid").hexdigest()
 
 
 def _invalid() -> Unauthenticated:
-    """Return the error for a token that is not valid."""
+    """Return the error `invalid-token`, for a token that is not valid or has expired."""
     return Unauthenticated("invalid-token", "the access token is not valid, or no longer")

@@ -15,5 +15,5 @@ __all__ = ["open_store"]
 
 
 def open_store(settings: Settings) -> BeanieStore:
-    """Return the store that the settings name. This is the adapter's entry point."""
+    """Return the store that the settings name, not connected yet. This is the adapter's entry point."""
     return BeanieStore(settings)

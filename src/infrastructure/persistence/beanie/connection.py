@@ -56,7 +56,7 @@ class Connection:
 
     @property
     def database(self) -> AsyncDatabase[dict[str, Any]]:
-        """The database of the URL, or the default one."""
+        """The database that the URL names, or else `handover`; raise Unavailable if the store is not open."""
         return self.client.get_default_database(DATABASE)
 
     def collection(self, kind: type[Document]) -> Collection:
@@ -67,10 +67,11 @@ class Connection:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """Limit the reads that run at once to the number of connections in the pool, and translate driver errors.
+        """Limit the reads that run at once to `pool_size`, and translate driver errors of the block.
 
-        Raise Busy if no place becomes free in time, Unavailable if waiting and the block together take longer than a
-        request may. The driver's own time limits apply to single steps, of which a read may take several.
+        Wait until a place is free; raise Busy if that takes longer than `pool_timeout` seconds. Raise Unavailable if
+        waiting and the block together take longer than `request_deadline` seconds, since the driver's own time limits
+        apply to single steps, of which a read may take several.
         """
         try:
             async with asyncio.timeout(self._settings.request_deadline):
@@ -84,24 +85,32 @@ class Connection:
             raise Unavailable("MongoDB does not answer") from None
 
     async def open(self) -> None:
-        """Connect and check the server; raise Unavailable."""
+        """Connect, check the server and bind the document classes to the database.
+
+        Raise Unavailable if the URL is not valid, or if the server does not answer, refuses the user, or cannot be used
+        (see _check_server_and_bind_documents). After an error, all connections are closed.
+        """
         self._client = self._connect()
         try:
-            await self._check()
+            await self._check_server_and_bind_documents()
         except BaseException:
             await self.close()
             raise
 
     async def close(self) -> None:
-        """Close all connections, within SECONDS_TO_CLOSE."""
+        """Close all connections; do nothing if the store is not open.
+
+        Return after SECONDS_TO_CLOSE at the latest; closing then goes on in the background.
+        """
         client, self._client, self._collections = self._client, None, {}
         if client is not None:
             # The driver sends the server a last command, which may not answer.
             await asyncio.wait({asyncio.ensure_future(client.close())}, timeout=SECONDS_TO_CLOSE)
 
     def _connect(self) -> AsyncMongoClient[dict[str, Any]]:
-        """Return a client for the URL of the settings, which has not connected yet; raise Unavailable if it is not
-        valid.
+        """Return a client for the URL of the settings, which has not connected yet.
+
+        Raise Unavailable if the URL is not valid or has an option that the driver does not know.
         """
         milliseconds = int(TIMEOUT_SECONDS * 1000)
         try:
@@ -128,8 +137,12 @@ class Connection:
                 " such as mongodb://user:password@host:27017/handover?replicaSet=rs0"
             ) from None
 
-    async def _check(self) -> None:
-        """Raise Unavailable unless the server is a writable primary of a replica set and new enough."""
+    async def _check_server_and_bind_documents(self) -> None:
+        """Check the server, initialize Beanie with its database and fill the collections. No index is created.
+
+        Raise Unavailable unless the server answers, is the writable primary of a replica set or the router of a sharded
+        cluster (mongos), and is at least MongoDB 6.0.
+        """
         servers = urlsplit(self._settings.database_url).netloc.rpartition("@")[2]
         with translate_errors():
             try:

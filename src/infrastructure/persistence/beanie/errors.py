@@ -25,14 +25,20 @@ NOT_AUTHORIZED = {13, 18, 8000}
 
 
 class WriteConflict(TryAgain):
-    """Another transaction that has not ended has written the same document."""
+    """Another transaction has written the same document.
+
+    It has not ended, or it was committed after this transaction's first statement had fixed the snapshot.
+    """
 
 
 @contextmanager
 def translate_errors() -> Iterator[None]:
     """Turn driver errors of the block into the application's errors.
 
-    Unknown ones, and errors that are not the driver's, pass unchanged.
+    A taken e-mail address or username becomes Conflict; a conflict of transactions, or one that the server has given
+    up, TryAgain; a full connection pool or the server's own time limit Busy; a full disk NoSpace; a server that does
+    not answer or refuses the user Unavailable. Unknown driver errors, and errors that are not the driver's, pass
+    unchanged.
     """
     try:
         yield
@@ -44,7 +50,10 @@ def translate_errors() -> Iterator[None]:
 
 
 def _duplicate_key_error(error: DuplicateKeyError) -> Exception | None:
-    """Return the error for a violated unique index, or None if the index has no error of its own."""
+    """Return the error for a violated unique index, or None if the index has no error of its own.
+
+    It is Conflict `email-taken` or `username-taken`, or TryAgain for the number of a transfer.
+    """
     match [*(error.details or {}).get("keyPattern", {})]:
         case ["email"]:
             return email_taken()
@@ -56,7 +65,10 @@ def _duplicate_key_error(error: DuplicateKeyError) -> Exception | None:
 
 
 def _classify(error: PyMongoError) -> Exception | None:
-    """Return the application's error, or None if the error is not a known one."""
+    """Return the application's error (TryAgain, Unavailable, Busy or NoSpace); None if the driver's is not a known one.
+
+    TryAgain is WriteConflict for code 112. Busy is for a full connection pool and for the server's own time limit.
+    """
     translated: Exception | None = None
     match error:
         case WaitQueueTimeoutError():

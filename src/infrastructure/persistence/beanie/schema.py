@@ -45,13 +45,18 @@ OLD_INDEX = IndexModel("owner_id", name="items_owner_id")
 
 
 async def read_schema(database: Database) -> Schema:
-    """Return the recorded revision and the needed one."""
+    """Return the recorded revision, which is None if none is recorded, and the needed one."""
     record = await database[COLLECTION].find_one(RECORD)
     return Schema(found=record["is"] if record else None, needed=NEWEST)
 
 
 async def upgrade(database: Database) -> None:
-    """Migrate to the newest revision, from any revision or none. An interrupted migration can be repeated."""
+    """Migrate to the newest revision, from any known revision or none; do nothing if it is the recorded one.
+
+    Create missing collections and indexes, drop the old index, and record the revision last, so that an interrupted
+    migration can be repeated. Beanie's document classes are bound to this database. Raise Unavailable if the recorded
+    revision is unknown to this version.
+    """
     with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
         found = (await read_schema(database)).found
         if found == NEWEST:
@@ -70,10 +75,12 @@ async def upgrade(database: Database) -> None:
 
 
 async def downgrade(database: Database) -> None:
-    """Undo the newest migration; undoing the first one removes everything.
+    """Undo the newest migration, with the data that only its revision can hold.
 
-    The record is changed first, so that an interrupted downgrade leaves the older revision complete; what is left of
-    the newer one is used by the next upgrade.
+    Do nothing if no revision is recorded, or one that is unknown to this version. From revision 2 to 1, tasks,
+    sessions, tokens and log-in attempts are dropped. From revision 1, all collections are dropped, with all data. The
+    record is changed first, so that an interrupted downgrade leaves the older revision complete; what is left of the
+    newer one is used by the next upgrade.
     """
     with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
         match (await read_schema(database)).found:
@@ -92,12 +99,12 @@ async def downgrade(database: Database) -> None:
 
 
 async def _record(database: Database, revision: str) -> None:
-    """Record the revision."""
+    """Store this revision as the one that the database has, in place of any other."""
     await database[COLLECTION].update_one(RECORD, {"$set": {"is": revision}}, upsert=True)
 
 
 async def _drop(database: Database, document: type[Document], index: IndexModel) -> None:
-    """Drop an index, if it exists."""
+    """Drop this index of the document's collection; do nothing if it does not exist."""
     try:
         await database[document.get_collection_name()].drop_index(index.document["name"])
     except OperationFailure as error:

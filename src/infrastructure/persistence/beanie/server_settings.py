@@ -12,9 +12,11 @@ LONGEST_LIFETIME = 60
 
 
 async def unsafe_settings(connection: Connection, request_deadline: float) -> dict[str, str]:
-    """Return the settings with which our promises do not hold, each with what is wrong with it.
+    """Return the server's settings with which our promises do not hold, each with what is wrong with it.
 
-    What this user may not read, or what a sharded cluster does not tell, is left out.
+    Two are checked: `transactionLifetimeLimitSeconds`, which must be at most LONGEST_LIFETIME and more than
+    `request_deadline` (seconds), and `writeConcernMajorityJournalDefault`, which must not be false. What this user may
+    not read, or what a sharded cluster does not tell, is left out.
     """
     unsafe = {}
     lifetime = (await _ask(connection, {"getParameter": 1, LIFETIME: 1})).get(LIFETIME)
@@ -36,7 +38,10 @@ async def unsafe_settings(connection: Connection, request_deadline: float) -> di
 
 
 async def _ask(connection: Connection, command: dict[str, Any]) -> dict[str, Any]:
-    """Return the server's answer to a command, or an empty one if it refuses the command."""
+    """Return the server's answer to an administrative command; an empty one if the server refuses the command.
+
+    Raise Busy or Unavailable if the server cannot be asked.
+    """
     async with connection.reading():
         try:
             return await connection.client.admin.command(command)

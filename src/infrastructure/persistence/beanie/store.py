@@ -59,7 +59,10 @@ class BeanieStore:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:
-        """Begin a transaction; abort it at the end of the block unless it was committed.
+        """Wait for a place, then begin a unit of work; abort it at the end of the block unless it was committed.
+
+        Raise Busy if no place becomes free within `pool_timeout` seconds, and Unavailable if the store is not open or
+        no primary answers. At the end of the block, the unit's locks in this process are released, too.
 
         As many units of work may run at once as there are connections. A transaction holds no connection between its
         statements, so more could begin; but they would take connections from those that are ahead of them, and then
@@ -76,7 +79,8 @@ class BeanieStore:
     async def _transaction(self) -> AsyncIterator[AsyncClientSession]:
         """Yield a session with a started transaction; abort it at the end of the block unless it was committed.
 
-        Raise Unavailable if no primary answers.
+        Starting it sends nothing to the server. If no primary is known, wait for one first, and raise Unavailable if
+        none answers in time, or if the store is not open.
         """
         client = self._connection.client
         if not client.topology_description.has_writable_server():
@@ -93,27 +97,31 @@ class BeanieStore:
                 await session.end_session()
 
     async def _abort(self, session: AsyncClientSession) -> None:
-        """Abort the transaction in the background, and wait for that only for SECONDS_TO_ABORT.
+        """Abort the transaction and end the session, in the background; wait for that only for SECONDS_TO_ABORT.
 
-        A server that does not answer does not answer an abort either, and a cancelled request has no time left.
+        Driver errors are ignored. A server that does not answer does not answer an abort either, and a cancelled
+        request has no time left.
         """
 
-        async def end() -> None:
+        async def end_session() -> None:
+            """End the session, which aborts its transaction; ignore driver errors."""
             with suppress(PyMongoError):
                 await session.end_session()
 
-        aborting = asyncio.ensure_future(end())
+        aborting = asyncio.ensure_future(end_session())
         self._aborting.add(aborting)
         aborting.add_done_callback(self._aborting.discard)
         await asyncio.wait({aborting}, timeout=SECONDS_TO_ABORT)
 
     async def purge(self, at: datetime, limit: int) -> int:
-        """Remove up to `limit` expired documents of each kind; return how many were removed.
+        """Remove up to `limit` documents of each kind that have expired at `at`; return how many were removed in all.
 
-        Tokens are removed before their sessions, so that a token that is found has a session.
+        The kinds are tokens, sessions, idempotency keys and log-in attempts. Sessions are removed only if fewer than
+        `limit` expired tokens were left, so that a token that is found has a session. This is not one transaction.
         """
 
         async def remove_expired(kind: type[Document]) -> int:
+            """Remove up to `limit` expired documents of this kind; return how many."""
             return await self._remove_expired(kind, at, limit)
 
         with translate_errors():
@@ -122,7 +130,10 @@ class BeanieStore:
             return tokens + sessions + await remove_expired(KeyDocument) + await remove_expired(AttemptsDocument)
 
     async def _remove_expired(self, kind: type[Document], at: datetime, limit: int) -> int:
-        """Remove up to `limit` documents that have expired, and still have when they are removed."""
+        """Remove up to `limit` documents of this kind that have expired at `at`; return how many were removed.
+
+        A document whose expiry another request postpones meanwhile is not removed.
+        """
         expired = {"expires_at": {"$lte": at}}
         collection = self._connection.collection(kind)
         found = await collection.find(expired, {"_id": 1}).limit(limit).to_list()
@@ -136,22 +147,28 @@ class BeanieStore:
         return await unsafe_settings(self._connection, self._settings.request_deadline)
 
     async def open(self) -> None:
-        """Connect; raise Unavailable if that fails."""
+        """Connect and check the server, but not the schema.
+
+        Raise Unavailable if it does not answer, is older than MongoDB 6.0, has no transactions, or takes no writes.
+        """
         await self._connection.open()
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, after waiting up to SECONDS_TO_ABORT for transactions that are being aborted."""
         if self._aborting:
             await asyncio.wait(self._aborting, timeout=SECONDS_TO_ABORT)
         await self._connection.close()
 
     async def schema(self) -> Schema:
-        """Return the revision of the schema and the needed one; asks the store."""
+        """Ask the store for the revision of its schema, and return it with the needed one."""
         async with self._connection.reading():
             return await schema.read_schema(self._connection.database)
 
     async def upgrade(self) -> None:
-        """Migrate the schema to the needed revision."""
+        """Migrate the schema to the needed revision; do nothing if it is there.
+
+        Raise Unavailable if the store has a revision that this version of Handover does not know.
+        """
         await schema.upgrade(self._connection.database)
 
     async def downgrade(self) -> None:

@@ -56,7 +56,10 @@ class BeanieStream:
             return await self._connection.collection(MAPPINGS[kind].document).count_documents({})
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
-        """Return the next records of this kind, sorted by their identity."""
+        """Return up to `limit` records of this kind, sorted by their identity.
+
+        The first is the one that follows the identity `after`, or the first of all if it is None.
+        """
         mapping = MAPPINGS[kind]
         position = rows.key_id(KeyId(UserId(after[0]), *after[1:])) if isinstance(after, tuple) else after
         query = {} if after is None else {"_id": {"$gt": position}}
@@ -65,7 +68,11 @@ class BeanieStream:
             return [mapping.record_from(row) for row in await found.to_list()]
 
     async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
-        """Return the next transfers, sorted by item and number, in one or two ranges of their index."""
+        """Return up to `limit` transfers, sorted by item id and number.
+
+        The first is the one that follows `after`, an item id and a number, or the first of all if it is None. After a
+        position, this is two queries: the rest of that item's transfers, then those of later items.
+        """
         transfers = self._connection.collection(documents.TransferDocument)
         queries: list[dict[str, Any]] = [{}]
         if after is not None:
@@ -79,7 +86,11 @@ class BeanieStream:
         return [rows.transfer_from(row) for row in found]
 
     async def write(self, records: Sequence[Record]) -> None:
-        """Store the records as they are, in one transaction."""
+        """Store the records as they are, in one transaction; documents with the same ids are replaced.
+
+        All records are of the kind of the first one; without any, do nothing. Items get a copy of their owners'
+        usernames, so the owners must have been written before; raise KeyError otherwise.
+        """
         if not records:
             return
         mapping = MAPPINGS[type(records[0])]
@@ -93,7 +104,10 @@ class BeanieStream:
                 await session.commit_transaction()
 
     async def _add_usernames(self, items: list[dict[str, Any]], session: AsyncClientSession) -> None:
-        """Set the copy of the owner's username in each item. The owners must have been written before."""
+        """Set `owner_username` in each of these items, in place, to the stored username of its owner.
+
+        Raise KeyError if an owner is not stored.
+        """
         owners = {"_id": {"$in": [*{item["owner_id"] for item in items}]}}
         users = self._connection.collection(documents.UserDocument).find(owners, session=session)
         names = {user["_id"]: user["username"] for user in await users.to_list()}

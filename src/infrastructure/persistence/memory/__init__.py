@@ -40,7 +40,10 @@ class MemoryStore:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[MemoryUnitOfWork]:
-        """Begin a unit of work; its changes are lost at the end of the block unless it was committed."""
+        """Begin a unit of work, without waiting; its changes are lost at the end of the block unless it was committed.
+
+        At the end of the block, the idempotency keys that it has claimed are free for other units of work to use.
+        """
         uow = MemoryUnitOfWork(self.tables)
         try:
             yield uow
@@ -48,7 +51,11 @@ class MemoryStore:
             uow.keys.release()
 
     async def purge(self, at: datetime, limit: int) -> int:
-        """Remove up to `limit` expired records of each kind; return how many were removed."""
+        """Remove up to `limit` records of each kind that have expired at `at`; return how many were removed in all.
+
+        The kinds are session tokens, sessions, idempotency keys and log-in attempts. Sessions are removed only if fewer
+        than `limit` tokens of expired sessions were left.
+        """
         tables = self.tables
         expired = {id for id, session in tables.sessions.items() if session.expires_at <= at}
         tokens = [token for token, (session_id, _) in tables.tokens.items() if session_id in expired][:limit]
@@ -62,7 +69,7 @@ class MemoryStore:
         return len(tokens) + len(sessions) + len(keys) + len(idle)
 
     async def unsafe_settings(self) -> dict[str, str]:
-        """Return nothing: there are no settings."""
+        """Return an empty dictionary, because the store has no settings."""
         return {}
 
     async def open(self) -> None:
@@ -72,7 +79,7 @@ class MemoryStore:
         """Do nothing."""
 
     async def schema(self) -> Schema:
-        """Return that there is no schema, and none is needed."""
+        """Return a Schema whose `found` and `needed` are None, because there is no schema."""
         return Schema(found=None, needed=None)
 
     async def upgrade(self) -> None:

@@ -22,7 +22,7 @@ class MemoryUserReader:
         return copy(require(self.tables.users.get(user_id), "user"))
 
     async def find_by_login(self, login: str) -> User | None:
-        """Return the user with this e-mail address or username; None if there is none."""
+        """Return the user with this e-mail address, if `login` has an `@`, or else with this username; None if none."""
         names = self.tables.emails if "@" in login else self.tables.usernames
         user_id = names.get(login)
         return None if user_id is None else copy(self.tables.users[user_id])
@@ -44,7 +44,7 @@ class MemoryItemReader:
         return self._with_owner(item)
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
-        """Return a page of the items that match the filter."""
+        """Return a page of the items that match the filter, sorted as `sort` says."""
         rows = (item for item in self.tables.items.values() if filter.matches(item))
         page = page_of(rows, lambda item: (getattr(item, sort.by), item.id), sort.descending, window)
         return Page([self._with_owner(item) for item in page.items], page.more, page.total)
@@ -84,6 +84,6 @@ class MemoryTaskReader:
         return copy(require(task if task and task.owner_id == owner_id else None, "task"))
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        """Return a page of the tasks that match the filter."""
+        """Return a page of the tasks that match the filter, sorted as `sort` says."""
         rows = (task for task in self.tables.tasks.values() if filter.matches(task))
         return page_of(rows, lambda task: (getattr(task, sort.by), task.id), sort.descending, window)

@@ -23,17 +23,26 @@ class MemoryStream:
         return len(self._all(kind))
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
-        """Return up to `limit` records of this kind whose identity follows `after`, sorted by it."""
+        """Return copies of up to `limit` records of this kind, sorted by their identity.
+
+        The first is the one that follows the identity `after`, or the first of all if it is None.
+        """
         records = sorted(self._all(kind), key=identity)
         return [copy(record) for record in records if after is None or identity(record) > after][:limit]  # type: ignore[operator]
 
     async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
-        """Return the next transfers, sorted by item and number."""
+        """Return up to `limit` transfers, sorted by item id and number.
+
+        The first is the one that follows `after`, an item id and a number, or the first of all if it is None.
+        """
         transfers = self.tables.transfers
         return [transfers[position] for position in sorted(transfers) if after is None or position > after][:limit]
 
     def _all(self, kind: type[Any]) -> list[Any]:
-        """Return all records of this kind, in any order."""
+        """Return all records of this kind, in any order, not copied.
+
+        A token expires with its session, or at NEVER if the session is missing.
+        """
         tables = self.tables
         if kind is SessionToken:
             return [
@@ -61,7 +70,10 @@ class MemoryStream:
         return [*by_kind[kind].values()]
 
     async def write(self, records: Sequence[Record]) -> None:
-        """Store the records as they are."""
+        """Store copies of the records as they are, at once; one with the same identity is replaced.
+
+        The expiry of a token is not stored, since it is that of its session.
+        """
         for record in map(copy, records):
             match record:
                 case User():

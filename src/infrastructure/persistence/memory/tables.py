@@ -68,7 +68,10 @@ class StagedTable(Generic[K, V]):
         self.changed[key] = row
 
     def rows(self) -> list[V]:
-        """Return all rows, with staged changes. They do not count as read: check() does not look at them."""
+        """Return all rows as they are committed now, with this unit's staged changes in place of them.
+
+        They do not count as read: check() does not look at them.
+        """
         committed = (row for key, row in self.committed.items() if key not in self.changed)
         return [*committed, *(row for row in self.changed.values() if row is not None)]
 
@@ -78,7 +81,7 @@ class StagedTable(Generic[K, V]):
             raise TryAgain("another unit of work was first")
 
     def apply(self) -> None:
-        """Make the staged changes part of the committed table."""
+        """Make the staged changes part of the committed table, without checking anything."""
         for key, row in self.changed.items():
             if row is None:
                 self.committed.pop(key, None)
@@ -92,6 +95,6 @@ async def checkpoint() -> None:
 
 
 def delete_rows(rows: dict[K, V], keys: Iterable[K]) -> None:
-    """Delete the rows with these keys."""
+    """Delete the rows with these keys; raise KeyError if one is missing."""
     for key in keys:
         rows.pop(key)

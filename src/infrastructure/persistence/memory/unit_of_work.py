@@ -62,7 +62,10 @@ class MemoryUsers:
         return {user_id: copy(user) for user_id in user_ids if (user := self.rows.read(user_id))}
 
     async def save(self, user: User) -> None:
-        """Store a changed user; raise TryAgain if the stored version is not `version - 1`, or Conflict."""
+        """Store a changed user; raise NotFound if there is none, TryAgain if the stored version is not `version - 1`.
+
+        Raise Conflict if another user has the e-mail address or username.
+        """
         await checkpoint()
         before = require(self.rows.read(user.id), "user")
         if before.version != user.version - 1:
@@ -72,7 +75,10 @@ class MemoryUsers:
         self.rows.write(user.id, copy(user))
 
     async def remove(self, user: User) -> None:
-        """Remove the user; raise TryAgain if its version has changed, or Conflict if the user owns items."""
+        """Remove the user; raise TryAgain if it is missing or its version has changed.
+
+        Whether the user owns items is checked by commit(), which then raises Conflict.
+        """
         await checkpoint()
         before = self.rows.read(user.id)
         if before is None or before.version != user.version:
@@ -83,7 +89,7 @@ class MemoryUsers:
         self.removed.add(user.id)
 
     def _claim_names(self, user: User) -> None:
-        """Stage the user's e-mail address and username; raise Conflict if one is taken."""
+        """Stage the user's e-mail address and username as taken; raise Conflict if one is taken, even by this user."""
         if self.emails.read(user.email) is not None:
             raise email_taken()
         if self.usernames.read(user.username) is not None:
@@ -111,7 +117,7 @@ class MemoryVersioned(Generic[K, E]):
         self.rows.write(entity.id, copy(entity))
 
     async def get_for_update(self, id: K) -> E:
-        """Return the entity; raise NotFound. Not locked: commit() raises TryAgain if it has changed meanwhile."""
+        """Return a copy of the entity; raise NotFound. Not locked: commit() raises TryAgain if it changes meanwhile."""
         await checkpoint()
         return copy(require(self.rows.read(id), self.kind))
 
@@ -122,7 +128,7 @@ class MemoryVersioned(Generic[K, E]):
         self.rows.write(entity.id, copy(entity))
 
     async def remove(self, entity: E) -> None:
-        """Remove the entity; raise TryAgain if its version has changed."""
+        """Remove the entity; raise TryAgain if it is missing or its version has changed."""
         await checkpoint()
         self._check_version(entity.id, entity.version)
         self.rows.write(entity.id, None)
@@ -140,7 +146,7 @@ class MemoryItems(MemoryVersioned[ItemId, Item]):
     kind = "item"
 
     def any_owned_by(self, users: set[UserId]) -> bool:
-        """Return whether one of these users owns an item."""
+        """Return whether one of these users owns an item, as committed now or with the changes of this unit of work."""
         return any(item.owner_id in users for item in self.rows.rows())
 
 
@@ -171,7 +177,10 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
     async def save(self, session: Session) -> None:
-        """Store a changed session and its token hash; raise TryAgain if the stored version is not `version - 1`."""
+        """Store a changed session and its token hash; earlier hashes can still be found.
+
+        Raise TryAgain if the stored version is not `version - 1`.
+        """
         await super().save(session)
         self.tokens.write(session.token_hash, (session.id, session.user_id))
 
@@ -181,7 +190,7 @@ class MemorySessions(MemoryVersioned[SessionId, Session]):
         return self.tokens.read(token_hash)
 
     async def revoke_all(self, user_id: UserId) -> None:
-        """Revoke all sessions of the user."""
+        """Revoke all sessions of the user that are not revoked yet; the version of each grows by one."""
         for session in self.rows.rows():
             if session.user_id == user_id and not session.revoked:
                 revoked = copy(session)
@@ -205,7 +214,10 @@ class MemoryAttempts:
         self.rows = StagedTable(tables.attempts)
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
-        """Return the attempts of each subject, empty ones if nothing is stored. commit() fails if they have changed."""
+        """Return the attempts of each subject, in the order of the arguments; empty ones if nothing is stored.
+
+        Not locked: commit() raises TryAgain if they have changed meanwhile.
+        """
         await checkpoint()
         return [copy(self.rows.read(subject) or LoginAttempts(subject=subject)) for subject in subjects]
 
@@ -242,7 +254,11 @@ class MemoryKeys:
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        """Claim the key, or return the answer stored with it; raise KeyInFlight or KeyReused."""
+        """Claim the key until `at + lifetime` and return None, or return the answer that is stored with it.
+
+        A stored key that has expired at `at` is claimed anew. Raise KeyReused if the key was used with another
+        fingerprint, and KeyInFlight at once if a unit of work that has not ended has claimed it; `max_wait` is ignored.
+        """
         await checkpoint()
         if key in self.claims:
             raise KeyInFlight("another unit of work holds the key")
@@ -257,7 +273,7 @@ class MemoryKeys:
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        """Store the answer of the key that this unit of work has claimed."""
+        """Stage the answer of the key that this unit of work has claimed; raise LookupError if it is not stored."""
         await checkpoint()
         claimed = self.rows.read(key)
         if claimed is None:
@@ -265,7 +281,7 @@ class MemoryKeys:
         self.rows.write(key, replace(claimed, answer=answer))
 
     def release(self) -> None:
-        """Give up the claims of this unit of work, at its end."""
+        """Give up the claims of this unit of work, at its end. Keys and answers that were committed stay stored."""
         self.claims -= self.claimed
 
 
@@ -284,7 +300,7 @@ class MemoryUnitOfWork:
     async def commit(self) -> None:
         """Apply all staged changes at once; raise TryAgain if a row that was read has been replaced meanwhile.
 
-        Raise Conflict if a removed user owns items.
+        Raise Conflict if a removed user owns items. After an error, nothing is applied.
         """
         await checkpoint()
         tables = (

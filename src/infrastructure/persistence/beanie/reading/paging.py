@@ -35,7 +35,7 @@ class ListQuery:
 
     @property
     def sort_fields(self) -> list[str]:
-        """The fields to sort by; the last one is unique."""
+        """The fields to sort by, such as `["cents", "_id"]`; the last one is `_id`, which is unique."""
         return ["_id"] if self.sort_field == "_id" else [self.sort_field, "_id"]
 
     @property
@@ -52,7 +52,7 @@ class ListQuery:
         return [(name, 1) for name in (*self.equal, *self.sort_fields)] if self.fits_one_index else None
 
     def after(self, position: Position) -> dict[str, object]:
-        """Return the filter for the documents behind this position."""
+        """Return the MongoDB filter for the documents of the list behind this position; it includes all conditions."""
         beyond, not_beyond = ("$lt", "$gte") if self.descending else ("$gt", "$lte")
         if self.sort_field == "_id":
             return {"$and": [self.conditions, {"_id": {beyond: position.id}}]}
@@ -72,7 +72,11 @@ class ListQuery:
 async def find_page(
     collection: Collection, query: ListQuery, window: Window, entity_from: Callable[[Row], T]
 ) -> Page[T]:
-    """Return a page of a list. If the total is wanted and does not follow from the page, it costs a second request."""
+    """Return the page of the list that the window requests, each document converted by `entity_from`.
+
+    If the total is wanted and does not follow from the page, it costs a second request; without conditions there may be
+    a third. Driver errors are not translated.
+    """
     found = await collection.find(
         query.conditions if window.after is None else query.after(window.after),
         sort=[(name, -1 if query.descending else 1) for name in query.sort_fields],
@@ -89,7 +93,7 @@ async def find_page(
 
 
 async def _count(collection: Collection, query: ListQuery) -> int:
-    """Return the number of documents in the list, up to COUNT_LIMIT.
+    """Return the number of documents in the whole list, or COUNT_LIMIT if there are more.
 
     This sends the command `count` itself. The driver's count_documents() is an aggregation, which takes the server
     twice as long.

@@ -31,7 +31,7 @@ class BeanieUserReader:
         return user
 
     async def find_by_login(self, login: str) -> User | None:
-        """Return the user with this e-mail address or username; None if there is none."""
+        """Return the user with this e-mail address, if `login` has an `@`, or else with this username; None if none."""
         return await (self._find(email=login) if "@" in login else self._find(username=login))
 
     async def page(self, window: Window) -> Page[User]:
@@ -40,7 +40,7 @@ class BeanieUserReader:
             return await find_page(self._connection.collection(UserDocument), ListQuery(), window, user_from)
 
     async def _find(self, **query: object) -> User | None:
-        """Return the user with these fields, or None."""
+        """Return the user whose stored fields have these values, or None."""
         async with self._connection.reading():
             row = await self._connection.collection(UserDocument).find_one(query)
         return None if row is None else user_from(row)
@@ -59,7 +59,7 @@ class BeanieItemReader:
         return owned_item_from(require(row, "item"))
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
-        """Return a page of the items that match the filter."""
+        """Return a page of the items that match the filter, sorted as `sort` says."""
         prices: dict[str, object] = {}
         if filter.min_price is not None:
             prices["$gte"] = to_cents(filter.min_price)
@@ -82,9 +82,9 @@ class BeanieTransferReader:
         self._connection = connection
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
-        """Return a page of an item's transfers, by number.
+        """Return a page of the item's transfers, sorted by number; raise NotFound if there is no such item.
 
-        One request gets item and page; the item has the number of its transfers, so nothing is counted.
+        One request gets item and page. The page's total is the item's own number of transfers, so nothing is counted.
         """
         page: list[dict[str, Any]] = [{"$sort": {"number": 1}}, {"$limit": window.limit + 1}]
         if window.after is not None:
@@ -132,7 +132,7 @@ class BeanieTaskReader:
         return task_from(require(row, "task"))
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        """Return a page of the tasks that match the filter."""
+        """Return a page of the tasks that match the filter, sorted as `sort` says."""
         query = ListQuery(
             equal={"owner_id": filter.owner_id} | ({} if filter.status is None else {"status": filter.status.value}),
             ranges={} if filter.created_after is None else {"created_at": {"$gt": filter.created_after}},

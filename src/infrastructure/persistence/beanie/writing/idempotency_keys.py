@@ -23,9 +23,12 @@ class BeanieKeys:
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        """Claim the key, or return the answer stored with it (see KeyRepository).
+        """Claim the key until `at + lifetime` and return None, or return the answer that is stored with it.
 
-        MongoDB cannot wait for the end of another transaction, so KeyInFlight is raised at once.
+        A stored key that has expired at `at` is claimed anew. Raise KeyReused if the key was used with another
+        fingerprint. Raise KeyInFlight if another unit of work that has not ended has claimed the key, or if its first
+        use is committed but not by a majority of the servers yet. `max_wait` is ignored: MongoDB cannot wait for the
+        end of another transaction, so KeyInFlight is raised at once.
         """
         id = key_id(key)
         claim = {"fingerprint": fingerprint, "expires_at": at + lifetime, "answer": None}
@@ -38,15 +41,16 @@ class BeanieKeys:
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        """Store the answer of the key that this unit of work has claimed."""
+        """Store the answer of the key that this unit of work has claimed; raise LookupError if it is not stored."""
         if not await self._keys.set({"_id": key_id(key)}, {"answer": answer}):
             raise LookupError("a key must be claimed before its answer is stored")
 
     async def _stored_answer(self, id: dict[str, UUID | str], fingerprint: bytes, at: datetime) -> bytes:
         """Return the answer of a key that was used before; raise KeyReused if its fingerprint differs.
 
-        Raise KeyInFlight if its first use is not committed by the majority yet: read concern majority keeps a failover
-        from undoing a replayed answer. The duplicate key has ended the transaction, so this reads outside it.
+        Raise KeyInFlight if its first use is not committed by the majority yet, so that only an expired key or none is
+        found: read concern majority keeps a failover from undoing a replayed answer. The duplicate key has ended the
+        transaction, so this reads outside it.
         """
         with translate_errors():
             stored = await self._committed.find_one({"_id": id})

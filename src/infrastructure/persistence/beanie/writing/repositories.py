@@ -39,7 +39,11 @@ class BeanieUsers:
         self._usernames[user.id] = user.username
 
     async def get_for_update(self, user_id: UserId) -> User:
-        """Return the user, locked until the unit of work ends; raise NotFound."""
+        """Return the user, locked until the unit of work ends; raise NotFound.
+
+        If another unit of work has locked it, wait for that one if it is in this process and this is the first call of
+        the unit of work; otherwise raise TryAgain. Also raise TryAgain if it was changed after the unit's first call.
+        """
         row = await self._users.lock(user_id)
         return self._remember(user_from(require(row, "user")))
 
@@ -47,15 +51,18 @@ class BeanieUsers:
         """Return those of the users that exist, and lock them (see UserRepository.hold).
 
         Here the lock is exclusive: of several units of work that hold the same user, one goes on. Others of the same
-        process wait if this is the first thing that they do; all others get TryAgain at once. Takes one round trip per
-        user.
+        process wait if this is the first thing that they do; all others get TryAgain at once. It takes one round trip
+        per user.
         """
         await self._users.wait_for(*user_ids)
         rows = [await self._users.lock(user_id) for user_id in sorted(set(user_ids))]
         return {user.id: self._remember(user) for user in map(user_from, filter(None, rows))}
 
     async def save(self, user: User) -> None:
-        """Store a changed user; raise TryAgain if the stored version is not `version - 1`, or Conflict."""
+        """Store a changed user; raise TryAgain if the stored version is not `version - 1`.
+
+        Raise Conflict if another user has the e-mail address or username.
+        """
         if not await self._users.replace(document_of_user(user), version=user.version - 1):
             raise TryAgain("the user has changed")
 
@@ -68,7 +75,10 @@ class BeanieUsers:
             raise TryAgain("the user has changed")
 
     async def username_of(self, user_id: UserId) -> str:
-        """Return the user's username, usually without a request, because the unit of work has held the user before."""
+        """Return the user's username; raise LookupError if there is no such user.
+
+        That usually needs no request, because the unit of work has held the user before.
+        """
         if user_id not in self._usernames:
             row = await self._users.find(_id=user_id)
             if row is None:
@@ -90,16 +100,23 @@ class BeanieItems:
         self._users = users
 
     async def add(self, item: Item) -> None:
-        """Store a new item."""
+        """Store a new item, with a copy of its owner's username; raise LookupError if there is no such owner."""
         await self._items.insert(await self._document_of(item))
 
     async def get_for_update(self, item_id: ItemId) -> Item:
-        """Return the item, locked until the unit of work ends; raise NotFound."""
+        """Return the item, locked until the unit of work ends; raise NotFound.
+
+        If another unit of work has locked it, wait for that one if it is in this process and this is the first call of
+        the unit of work; otherwise raise TryAgain. Also raise TryAgain if it was changed after the unit's first call.
+        """
         row = await self._items.lock(item_id)
         return item_from(require(row, "item"))
 
     async def save(self, item: Item) -> None:
-        """Store a changed item; raise TryAgain if the stored version is not `version - 1`."""
+        """Store a changed item; raise TryAgain if the stored version is not `version - 1`.
+
+        Its copy of the owner's username is renewed; raise LookupError if there is no such owner.
+        """
         if not await self._items.replace(await self._document_of(item), version=item.version - 1):
             raise TryAgain("the item has changed")
 
@@ -109,7 +126,7 @@ class BeanieItems:
             raise TryAgain("the item has changed")
 
     async def _document_of(self, item: Item) -> ItemDocument:
-        """Return the item's document, with its owner's username."""
+        """Return the item's document, with its owner's username; raise LookupError if there is no such owner."""
         return document_of_item(item, await self._users.username_of(item.owner_id))
 
 
@@ -135,7 +152,11 @@ class BeanieTasks:
         await self._tasks.insert(document_of_task(task))
 
     async def get_for_update(self, task_id: TaskId) -> Task:
-        """Return the task, locked until the unit of work ends; raise NotFound."""
+        """Return the task, locked until the unit of work ends; raise NotFound.
+
+        If another unit of work has locked it, wait for that one if it is in this process and this is the first call of
+        the unit of work; otherwise raise TryAgain. Also raise TryAgain if it was changed after the unit's first call.
+        """
         row = await self._tasks.lock(task_id)
         return task_from(require(row, "task"))
 
@@ -174,7 +195,11 @@ class BeanieSessions:
         return None if row is None else (SessionId(row["session_id"]), UserId(row["user_id"]))
 
     async def get_for_update(self, session_id: SessionId) -> Session:
-        """Return the session, locked until the unit of work ends; raise NotFound."""
+        """Return the session, locked until the unit of work ends; raise NotFound.
+
+        If another unit of work has locked it, wait for that one if it is in this process and this is the first call of
+        the unit of work; otherwise raise TryAgain. Also raise TryAgain if it was changed after the unit's first call.
+        """
         row = await self._sessions.lock(session_id)
         if row is None:
             raise not_found("session")
@@ -183,14 +208,17 @@ class BeanieSessions:
         return session
 
     async def save(self, session: Session) -> None:
-        """Store a changed session and its token hash; raise TryAgain if the stored version is not `version - 1`."""
+        """Store a changed session, and its token hash if that is new; earlier hashes can still be found.
+
+        Raise TryAgain if the stored version is not `version - 1`.
+        """
         if not await self._sessions.replace(document_of_session(session), version=session.version - 1):
             raise TryAgain("the session has changed")
         if self._token_hashes.get(session.id) != session.token_hash:
             await self._add_token(session)
 
     async def revoke_all(self, user_id: UserId) -> None:
-        """Revoke all sessions of the user."""
+        """Revoke all sessions of the user that are not revoked yet; the version of each grows by one."""
         changes: dict[str, object] = {"$set": {"revoked": True}, "$inc": {"version": 1}}
         await self._sessions.update_all({"user_id": user_id, "revoked": False}, changes)
 
@@ -200,7 +228,7 @@ class BeanieSessions:
         await self._tokens.remove_all(user_id=user_id)
 
     async def _add_token(self, session: Session) -> None:
-        """Store the session's current token hash."""
+        """Insert the session's current token hash in the collection of tokens, and remember it."""
         await self._tokens.insert(document_of_token(SessionToken.of(session)))
         self._token_hashes[session.id] = session.token_hash
 
@@ -213,7 +241,12 @@ class BeanieAttempts:
         self._versions: dict[bytes, int] = {}
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
-        """Return and lock the attempts (see LoginAttemptRepository). Missing documents are inserted, to be locked."""
+        """Return the attempts of each subject, in the order of the arguments, locked until the unit of work ends.
+
+        For a subject without a document, an empty one is inserted, so that it can be locked. If another unit of work
+        has locked a subject, wait for that one if it is in this process and this is the first call of the unit of work;
+        otherwise raise TryAgain.
+        """
         found: dict[bytes, LoginAttempts] = {}
         await self._attempts.wait_for(*subjects)
         for subject in sorted(set(subjects)):
@@ -223,7 +256,10 @@ class BeanieAttempts:
         return [found[subject] for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store changed attempts; raise TryAgain if another unit of work has changed one of them meanwhile."""
+        """Store attempts that get_for_update() returned in this unit of work and that have changed since.
+
+        Raise TryAgain if another unit of work has changed one of them meanwhile.
+        """
         for counted in attempts:
             version = self._versions.get(counted.subject)
             if not await self._attempts.replace(document_of_attempts(counted), version=version):

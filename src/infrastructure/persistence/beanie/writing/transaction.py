@@ -65,16 +65,23 @@ class TransactionCollection:
         return self._raw
 
     async def wait_for(self, *ids: object) -> None:
-        """Wait for other units of work that have these documents, if this is the first thing that the unit does."""
+        """Wait until no other unit of work of this process has these documents, and keep them until this unit ends.
+
+        Do nothing unless this is the first thing that the unit of work does, in any collection.
+        """
         await self._queue.wait_for(ids)
 
     async def find(self, **query: object) -> dict[str, Any] | None:
-        """Return a document with these fields, or None."""
+        """Return a document whose fields have these values, or None. It is not locked."""
         with translate_errors():
             return await self._collection.find_one(query, session=self._session)
 
     async def lock(self, id: UUID) -> dict[str, Any] | None:
-        """Lock the document with this id and return it, or None if there is none."""
+        """Lock the document with this id until the transaction ends and return it, or None if there is none.
+
+        First wait as wait_for() does. Raise WriteConflict if another transaction has locked or written the document and
+        has not ended, or was committed after this one's first statement.
+        """
         await self.wait_for(id)
         with translate_errors():
             return await self._collection.find_one_and_update(
@@ -84,7 +91,7 @@ class TransactionCollection:
     async def lock_or_insert(self, document: Document) -> dict[str, Any]:
         """Lock the stored document with the id of `document` and return it; if there is none, insert `document` first.
 
-        Unlike lock(), this does not wait for other units of work: call wait_for() before.
+        Raise WriteConflict as lock() does. Unlike lock(), this does not call wait_for(): call that before.
         """
         new = document.model_dump(by_alias=True, exclude={"id"})
         with translate_errors():
@@ -99,12 +106,19 @@ class TransactionCollection:
         return row
 
     async def insert(self, document: Document) -> None:
-        """Insert a new document."""
+        """Insert a new document.
+
+        If another document has a value that must be unique, raise Conflict for an e-mail address or username, TryAgain
+        for the number of a transfer, and DuplicateKeyError otherwise.
+        """
         with translate_errors():
             await self._collection.insert_one(document.model_dump(by_alias=True), session=self._session)
 
     async def replace(self, document: Document, **query: object) -> bool:
-        """Replace the stored document with this id and these fields; return whether there was one."""
+        """Replace the stored document that has the id of `document` and whose fields have the values of `query`.
+
+        Return whether there was one. Raise WriteConflict as lock() does, Conflict if a unique value is taken.
+        """
         with translate_errors():
             result = await self._collection.replace_one(
                 {"_id": document.id, **query}, document.model_dump(by_alias=True), session=self._session
@@ -112,7 +126,11 @@ class TransactionCollection:
         return result.matched_count == 1
 
     async def set(self, query: dict[str, object], fields: dict[str, object], *, upsert: bool = False) -> bool:
-        """Set fields of the document that matches; return whether there was one. `upsert` inserts it if not."""
+        """Set fields of one document that matches; return whether there was one.
+
+        With `upsert`, insert a document if none matches, and return False; DuplicateKeyError is raised if its id
+        exists. Raise WriteConflict as lock() does.
+        """
         with translate_errors():
             result = await self._collection.update_one(query, {"$set": fields}, upsert=upsert, session=self._session)
         return result.matched_count == 1
@@ -123,12 +141,12 @@ class TransactionCollection:
             await self._collection.update_many(query, changes, session=self._session)
 
     async def remove(self, **query: object) -> bool:
-        """Remove one document with these fields; return whether there was one."""
+        """Remove one document whose fields have these values; return whether there was one."""
         with translate_errors():
             result = await self._collection.delete_one(query, session=self._session)
         return result.deleted_count == 1
 
     async def remove_all(self, **query: object) -> None:
-        """Remove all documents with these fields."""
+        """Remove all documents whose fields have these values."""
         with translate_errors():
             await self._collection.delete_many(query, session=self._session)

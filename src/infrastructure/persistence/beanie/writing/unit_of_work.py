@@ -32,12 +32,13 @@ from infrastructure.persistence.beanie.writing.transaction import LockQueue, Tra
 
 
 class BeanieUnitOfWork:
-    """The UnitOfWork, with a repository per aggregate."""
+    """A unit of work in the transaction of `session`, with a repository per aggregate (port UnitOfWork)."""
 
     def __init__(self, connection: Connection, session: AsyncClientSession, queue: LockQueue) -> None:
         self._session = session
 
         def within(kind: type[Document]) -> TransactionCollection:
+            """Return the collection of a document class, bound to this transaction."""
             return TransactionCollection(connection.collection(kind), session, queue)
 
         self.users = BeanieUsers(within(UserDocument), within(ItemDocument))
@@ -49,9 +50,10 @@ class BeanieUnitOfWork:
         self.keys = BeanieKeys(within(KeyDocument), connection.collection(KeyDocument))
 
     async def commit(self) -> None:
-        """Commit; repeat until the outcome is known, at most for TIMEOUT_SECONDS.
+        """Commit the transaction, and send the commit again until its outcome is known.
 
-        The server applies a commit once, however often it is sent. Raise OutcomeUnknown or TryAgain.
+        The server applies a commit once, however often it is sent. Raise OutcomeUnknown if the outcome is not known
+        after TIMEOUT_SECONDS, and TryAgain or another error of translate_errors() if nothing was stored.
         """
         clock = asyncio.get_running_loop()
         until = clock.time() + TIMEOUT_SECONDS
