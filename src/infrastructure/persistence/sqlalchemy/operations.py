@@ -17,7 +17,11 @@ POSTGRESQL = Capabilities(durable=True, processes="any", writers="many", conflic
 
 
 class DatabaseOperations:
-    """The part of a Store that is neither a unit of work nor a query. The URL in the settings decides on the engine."""
+    """The part of a Store that is neither a unit of work nor a query.
+
+    It makes the Database that the settings name, with open_sqlite() or open_postgresql(), depending on the scheme of
+    the URL. Nothing is connected before open(). Those functions raise Misconfigured if the URL is not valid.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -25,7 +29,7 @@ class DatabaseOperations:
         self.database = (sqlite.open_sqlite if settings.scheme == "sqlite" else postgresql.open_postgresql)(settings)
 
     async def purge(self, at: datetime, limit: int) -> int:
-        """Remove up to `limit` expired rows of each table; return how many were removed."""
+        """Remove up to `limit` rows of each table that have expired at the time `at`; return how many in total."""
         return await purge(self.database, at, limit)
 
     async def unsafe_settings(self) -> dict[str, str]:
@@ -34,19 +38,23 @@ class DatabaseOperations:
         return await ask(self.database)
 
     async def open(self) -> None:
-        """Connect; raise Unavailable if that fails."""
+        """Connect and execute a statement that reads no table; raise Unavailable if that fails."""
         await self.database.fetch(select(literal(1)), {})
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections that are not in use."""
         await self.database.close()
 
     async def schema(self) -> Schema:
-        """Return the revision of the schema and the needed one; asks the store."""
+        """Return the schema's revision, which is read from the database, and the one that this version needs."""
         return Schema(found=await schema.revision(self.database), needed=schema.REVISION)
 
     async def upgrade(self) -> None:
-        """Migrate the schema to the needed revision."""
+        """Migrate the schema to the needed revision; do nothing if it is there.
+
+        Raise Busy if other processes prevent that for too long, and Unavailable if this version of Handover does not
+        know the database's revision.
+        """
         await schema.upgrade(self.settings)
 
     async def downgrade(self) -> None:

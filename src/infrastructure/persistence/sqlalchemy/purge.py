@@ -34,13 +34,15 @@ SESSIONS, KEYS, ATTEMPTS = map(_removal_of, (sessions, idempotency_keys, login_a
 
 
 async def purge(database: Database, at: datetime, limit: int) -> int:
-    """Remove up to `limit` expired rows of each table; return how many were removed.
+    """Remove up to `limit` expired rows of each table; return how many were removed in total.
 
-    Removing a session would also remove its tokens, however many it has; so tokens of expired sessions are removed
-    before, and no session until there are fewer of them than the limit. Rows that are locked are left.
+    Removing a session would also remove its tokens, however many it has. So tokens of expired sessions are removed
+    first, and no session as long as `limit` tokens were removed. Each table has a transaction of its own. Rows that are
+    locked are left (PostgreSQL). Errors are those of Database.change().
     """
 
     async def remove(removal: ClauseElement) -> int:
+        """Execute one of the DELETE statements; return how many rows it has removed."""
         return len(await database.change(removal, {"at": at, "limit": limit}))
 
     removed_tokens = await remove(TOKENS)

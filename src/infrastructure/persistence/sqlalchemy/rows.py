@@ -167,6 +167,7 @@ def row_from_attempts(attempts: LoginAttempts) -> dict[str, Any]:
 
 
 def token_from(row: Row) -> SessionToken:
+    """Return the token of a row that also has its session's user and expiry; NOBODY and NEVER if these are NULL."""
     return SessionToken(
         token_hash=row["token_hash"],
         session_id=row["session_id"],

@@ -22,7 +22,7 @@ FOUND: Select[Any] = select(column("version_num")).select_from(table("alembic_ve
 
 
 async def revision(database: Database) -> str | None:
-    """Return the revision of the database, or None if it has no schema."""
+    """Return the revision of the database's schema, such as `0002`, or None if it has no schema."""
     try:
         rows = await database.fetch(FOUND, {})
     except SchemaMissing:
@@ -31,37 +31,46 @@ async def revision(database: Database) -> str | None:
 
 
 async def exclusively(settings: Settings, change: SchemaChange) -> None:
-    """Change the schema while no other process does."""
+    """Run the change while no other process changes the schema; raise Busy if that is not possible in time.
+
+    On PostgreSQL the change may run several times, because it is run again if it had to wait too long for the lock on a
+    table. See change_schema() of `engines.postgresql` and `engines.sqlite`.
+    """
     await (sqlite if settings.scheme == "sqlite" else postgresql).change_schema(settings, change)
 
 
 async def upgrade(settings: Settings) -> None:
-    """Migrate to the newest revision; do nothing if it is there."""
+    """Migrate to the newest revision; do nothing if it is there. Errors are those of _alembic()."""
     from alembic import command  # noqa: PLC0415 - slow to import, and most processes do not need it
 
     await _alembic(settings, lambda config: command.upgrade(config, "head"))
 
 
 async def downgrade(settings: Settings) -> None:
-    """Undo the newest migration."""
+    """Undo the newest migration that the database has; raise Unavailable if it has none, or as _alembic() does."""
     from alembic import command  # noqa: PLC0415
 
     await _alembic(settings, lambda config: command.downgrade(config, "-1"))
 
 
 async def _alembic(settings: Settings, command: Callable[["Config"], None]) -> None:
-    """Run an Alembic command on our migrations; raise Unavailable if they do not know the database's revision."""
+    """Run an Alembic command on our migrations, as the change of exclusively().
+
+    Raise Unavailable if Alembic refuses the command, for example because our migrations do not have the database's
+    revision, and Busy as exclusively() does.
+    """
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
-    def change(connection: Connection) -> None:
+    def run_command(connection: Connection) -> None:
+        """Run the command on this connection, with the configuration that tells Alembic where the migrations are."""
         config = Config()
         config.set_main_option("script_location", str(migrations()).replace("%", "%%"))
         config.attributes["connection"] = connection
         command(config)
 
     try:
-        await exclusively(settings, change)
+        await exclusively(settings, run_command)
     except CommandError as error:
         raise Unavailable(f"the schema cannot be changed by this version of Handover: {error}") from None
 

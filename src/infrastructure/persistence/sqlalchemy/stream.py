@@ -55,13 +55,17 @@ MAPPINGS: dict[type[Any], Mapping] = {
 
 @cache
 def count_of(table: Table) -> Select[Any]:
-    """Return the statement that counts the rows of a table."""
+    """Return the statement that counts the rows of a table, as the column `count`."""
     return select(func.count().label("count")).select_from(table)
 
 
 @cache
 def page_of(table: Table, *, after: bool) -> Select[Any]:
-    """Return the statement for the next rows of a table, behind the identity in `after_0`, `after_1`, and so on."""
+    """Return the statement for up to `limit` rows of a table, sorted by the primary key.
+
+    With `after=True` they begin behind the key in the parameters `after_0`, `after_1`, and so on, otherwise at the
+    first row. Session tokens also have the columns `user_id` and `expires_at` of their session, NULL if it is missing.
+    """
     keys = [*table.primary_key.columns]
     statement: Select[Any] = select(table)
     if table is session_tokens:
@@ -74,7 +78,10 @@ def page_of(table: Table, *, after: bool) -> Select[Any]:
 
 @cache
 def history_page(*, after: bool) -> Select[Any]:
-    """Return the statement for the next transfers by item and number, behind the parameters `item_id` and `number`."""
+    """Return the statement for up to `limit` transfers, sorted by item and number.
+
+    With `after=True` they begin behind the parameters `item_id` and `number`, otherwise at the first transfer.
+    """
     keys = transfers.c.item_id, transfers.c.number
     statement = select(transfers)
     if after:
@@ -85,7 +92,10 @@ def history_page(*, after: bool) -> Select[Any]:
 
 @cache
 def upsert(table: Table, dialect: str, count: int) -> Any:
-    """Return a statement that stores so many rows, replacing those with the same primary key."""
+    """Return a statement that stores so many rows, replacing those with the same primary key.
+
+    Its parameters are the columns of each row, numbered by row: `id_0`, `name_0`, `id_1`, and so on.
+    """
     values = [
         {column.name: bindparam(f"{column.name}_{number}", type_=column.type) for column in table.c}
         for number in range(count)
@@ -107,7 +117,10 @@ class SqlStream:
         return int(row["count"])
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
-        """Return the next records of this kind, sorted by their identity."""
+        """Return up to `limit` records of this kind behind the identity `after`, sorted by their identity.
+
+        With `after` None they begin at the first record.
+        """
         parameters: dict[str, Any] = {"limit": limit}
         if after is not None:
             parts = after if isinstance(after, tuple) else (after,)
@@ -117,7 +130,10 @@ class SqlStream:
         return [mapping.record_from(row) for row in found]
 
     async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
-        """Return the next transfers, sorted by item and number."""
+        """Return up to `limit` transfers behind `after`, an item id and a number, sorted by these.
+
+        With `after` None they begin at the first transfer.
+        """
         parameters: dict[str, Any] = {"limit": limit}
         if after is not None:
             parameters |= {"item_id": after[0], "number": after[1]}
@@ -125,7 +141,11 @@ class SqlStream:
         return [rows.transfer_from(row) for row in found]
 
     async def write(self, records: Sequence[Record]) -> None:
-        """Store the records as they are, in one transaction."""
+        """Store the records, all of one kind, as they are, in one transaction.
+
+        A stored record with the same identity is replaced. Raise TryAgain if another transaction is in the way, and
+        OutcomeUnknown if the connection is lost during the commit.
+        """
         transaction = Transaction(await self.database.begin())
         try:
             for start in range(0, len(records), BATCH):

@@ -46,7 +46,10 @@ class Instant(TypeDecorator[datetime]):
         return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | int | None:
-        """Return the value to store; raise ValueError for a time without a time zone."""
+        """Return the value to store, on SQLite rounded down to milliseconds; None for None.
+
+        Raise ValueError for a time without a time zone.
+        """
         if value is None:
             return None
         if value.tzinfo is None:
@@ -59,7 +62,7 @@ class Instant(TypeDecorator[datetime]):
 
 
 def _to_datetime(value: int | None) -> datetime | None:
-    """Return the point in time that so many milliseconds since 1970 mean."""
+    """Return the point in time, in UTC, that so many milliseconds since 1970 mean; None for None."""
     return None if value is None else EPOCH + value * MILLISECOND
 
 

@@ -51,16 +51,23 @@ class VersionedModel(TableModel):
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
+        """Return the options for SQLAlchemy's mapper: which column is the version, and that we set it ourselves."""
         return {"version_id_col": cls.version, "version_id_generator": False}
 
 
 def children(back_populates: str) -> Any:
-    """Return a relationship to the rows that refer to this one."""
+    """Return a relationship to the rows that refer to this one, as the list that a query has loaded.
+
+    `back_populates` is the attribute of those rows that refers back. Removing this row leaves them to the database.
+    """
     return Relationship(back_populates=back_populates, passive_deletes="all", sa_relationship_kwargs={"lazy": "raise"})
 
 
 def parent(back_populates: str) -> Any:
-    """Return a relationship to the row that this one refers to."""
+    """Return a relationship to the row that this one refers to, as far as a query has loaded it.
+
+    `back_populates` is the attribute of that row that lists those that refer to it.
+    """
     return Relationship(back_populates=back_populates, sa_relationship_kwargs={"lazy": "raise"})
 
 

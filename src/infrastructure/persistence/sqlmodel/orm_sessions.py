@@ -44,8 +44,8 @@ class Transaction:
     async def commit(self) -> None:
         """Commit.
 
-        Raise TryAgain if the connection was found lost before anything was sent, and OutcomeUnknown if it is lost
-        during the commit.
+        Raise TryAgain if the connection was found lost before anything was sent, OutcomeUnknown if it is lost during
+        the commit, and RuntimeError if a statement of the transaction has failed.
         """
         async with self._committing:
             if self.connection.info[FAILED]:
@@ -71,7 +71,7 @@ class Transaction:
             await self.session.invalidate()
 
     async def end(self) -> None:
-        """Roll back if the transaction is not committed, and give the connection back."""
+        """Roll back if the transaction is not committed, and give the connection back; close it if that fails."""
         try:
             await self.session.close()
         except (TryAgain, Unavailable, UnexpectedDriverError):
@@ -79,20 +79,25 @@ class Transaction:
 
 
 class Sessions:
-    """Opens sessions on a database."""
+    """Opens sessions on a database.
+
+    Makes the database's engines translate errors and replace connections that have ended. `isolation` is the isolation
+    level of transactions on PostgreSQL, such as `READ COMMITTED`; SQLite has only one.
+    """
 
     def __init__(self, database: Database, isolation: str) -> None:
         self.database = database
         for engine in {database.readers.engine, database.writers.engine}:
-            event.listen(engine.sync_engine, "handle_error", self._translate)
-            event.listen(engine.sync_engine, "checkout", self._check)
+            event.listen(engine.sync_engine, "handle_error", self._mark_and_translate)
+            event.listen(engine.sync_engine, "checkout", self._refuse_closed)
         self.transactional = self._transactional(database.writers.engine, isolation)
 
     async def fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None = None) -> Sequence[T]:
         """Execute a query in a session of its own, outside any transaction, and return all results.
 
         It is sent a second time on another connection if the first had ended. Raise Busy on a conflict with a
-        transaction.
+        transaction or if no connection becomes free in time, and Unavailable if the database cannot be reached or the
+        second connection has ended as well.
         """
         try:
             try:
@@ -103,6 +108,7 @@ class Sessions:
             raise Busy("the store is too busy to answer") from None
 
     async def _fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None) -> Sequence[T]:
+        """Execute a query once, as fetch() does; raise ConnectionLost if the connection has ended."""
         async with _limited(self.database.readers.limiter), AsyncSession(self.database.readers.engine) as session:
             with translate_errors(self.database.driver.classify):
                 await session.connection()
@@ -112,7 +118,11 @@ class Sessions:
     async def writing(self) -> AsyncIterator[Transaction]:
         """Begin a transaction; roll it back at the end of the block unless it was committed.
 
-        A session that has ended does not begin another transaction by itself.
+        If the block is cancelled, the connection is closed instead, because there is no time to roll back. A session
+        whose transaction has ended does not begin another one by itself.
+
+        Before the block, raise Busy if no connection becomes free in time, Unavailable if the database cannot be
+        reached, and TryAgain if another process has the lock on the SQLite file.
         """
         async with _limited(self.database.writers.limiter):
             session = AsyncSession(self.transactional, autobegin=False, autoflush=False, expire_on_commit=False)
@@ -134,11 +144,12 @@ class Sessions:
                 await asyncio.shield(transaction.end())
 
     def _transactional(self, engine: AsyncEngine, isolation: str) -> AsyncEngine:
-        """Return the engine for transactions, which uses the same pool.
+        """Return the engine for transactions, which uses the pool of the given one.
 
-        PostgreSQL's driver begins a transaction with the first statement. Python's SQLite driver would begin one with
-        the first change, which is too late to lock what is read before. So it stays in autocommit mode, and the event
-        takes the lock.
+        For PostgreSQL it has this isolation level, and its driver begins a transaction with the first statement. For
+        SQLite it is the given engine itself, to which a listener is added that executes BEGIN IMMEDIATE whenever a
+        transaction begins. Python's driver would begin one only with the first change, which is too late to lock what
+        is read before, and so it stays in autocommit mode.
         """
         if self.database.dialect.name == "postgresql":
             return engine.execution_options(isolation_level=isolation)
@@ -146,19 +157,25 @@ class Sessions:
         return engine
 
     def _begin(self, connection: Connection) -> None:
-        """Begin a transaction of SQLite."""
+        """Begin a transaction of SQLite, which locks the file against changes by others."""
         connection.exec_driver_sql(self.database.driver.begin_statement)
 
-    def _check(self, connection: DBAPIConnection, *_: object) -> None:
-        """Let the pool replace a connection that the server has ended, and all that are as old."""
+    def _refuse_closed(self, connection: DBAPIConnection, *_: object) -> None:
+        """Raise InvalidatePoolError if the connection that the pool is about to hand out has ended.
+
+        The pool then replaces it, and all that are as old.
+        """
         if self.database.driver.is_closed(connection.driver_connection):
             raise InvalidatePoolError
 
-    def _translate(self, context: ExceptionContext) -> Exception | None:
-        """Mark the connection's transaction as failed, and return the error to raise in place of the driver's.
+    def _mark_and_translate(self, context: ExceptionContext) -> Exception | None:
+        """Mark the connection's transaction as failed, and return the error to raise in place of the original one.
 
-        With the mark commit() refuses to commit. None means that the driver's error is raised; that of a pre-ping is,
-        and it marks nothing.
+        SQLAlchemy calls this for every error. With the mark, commit() refuses to commit; a connection that has been
+        invalidated is not marked, because its transaction has ended. Return ConnectionLost if the connection has ended,
+        and what the driver's classify() returns for any other error.
+
+        For a cancellation, and for an error of a pre-ping, mark nothing and return None: the original error is raised.
         """
         error = context.original_exception
         if not isinstance(error, Exception) or context.is_pre_ping:

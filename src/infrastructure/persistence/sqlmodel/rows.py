@@ -148,7 +148,7 @@ def row_from_session(session: Session) -> SessionRow:
 
 
 def token_from(row: TokenRow) -> SessionToken:
-    """Return the token of a row whose session has been loaded with it."""
+    """Return the token of a row whose session has been loaded with it; NOBODY and NEVER stand for a missing session."""
     return SessionToken(
         token_hash=row.token_hash,
         session_id=SessionId(row.session_id),

@@ -31,14 +31,17 @@ class SqlModelStore(DatabaseOperations):
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqlModelUnitOfWork]:
-        """Begin a transaction; roll it back at the end of the block unless it was committed."""
+        """Begin a transaction; roll it back at the end of the block unless it was committed.
+
+        If the block is cancelled, the connection is closed instead. Errors are those of Sessions.writing().
+        """
         async with self.sessions.writing() as transaction:
             yield SqlModelUnitOfWork(transaction)
 
 
 def open_store(settings: Settings) -> Store:
-    """Return the store that the settings name, not opened yet; raise Misconfigured if the URL is not valid.
+    """Return the store that the settings name, not opened yet.
 
-    This is the adapter's entry point.
+    Raise Misconfigured if the URL is not valid, or SQLite is too old. This is the adapter's entry point.
     """
     return SqlModelStore(settings)

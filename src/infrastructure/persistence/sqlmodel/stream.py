@@ -67,7 +67,10 @@ class SqlModelStream:
         return (await self.sessions.fetch(select(func.count()).select_from(MAPPINGS[kind].model)))[0]
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
-        """Return the next records of this kind, sorted by their identity."""
+        """Return up to `limit` records of this kind behind the identity `after`, sorted by their identity.
+
+        With `after` None they begin at the first record.
+        """
         mapping = MAPPINGS[kind]
         keys = inspect(mapping.model).primary_key
         position = after if isinstance(after, tuple | None) else (after,)
@@ -75,12 +78,19 @@ class SqlModelStream:
         return [mapping.record_from(row) for row in await self.sessions.fetch(statement)]
 
     async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
-        """Return the next transfers, sorted by item and number."""
+        """Return up to `limit` transfers behind `after`, an item id and a number, sorted by these.
+
+        With `after` None they begin at the first transfer.
+        """
         keys = col(TransferRow.item_id), col(TransferRow.number)
         return [rows.transfer_from(row) for row in await self.sessions.fetch(page_of(TransferRow, keys, after, limit))]
 
     async def write(self, records: Sequence[Record]) -> None:
-        """Store the records as they are, in one transaction."""
+        """Store the records, all of one kind, as they are, in one transaction.
+
+        A stored record with the same identity is replaced. Raise TryAgain if another transaction is in the way, and
+        OutcomeUnknown if the connection is lost during the commit.
+        """
         if not records:
             return
         mapping = MAPPINGS[type(records[0])]
@@ -91,13 +101,16 @@ class SqlModelStream:
 
 
 def page_of(model: type[T], keys: Sequence[Any], after: tuple[Any, ...] | None, limit: int) -> SelectOfScalar[T]:
-    """Return a SELECT of the next rows behind the position `after`, sorted by these columns."""
+    """Return a SELECT of up to `limit` rows behind the position `after`, sorted by the columns `keys`.
+
+    The position is a tuple with a value for each column. With `after` None the rows begin at the first.
+    """
     statement = select(model).order_by(*keys).limit(limit)
     return statement if after is None else statement.where(tuple_(*keys) > after)
 
 
 def upsert(session: AsyncSession, model: type[TableModel]) -> Any:
-    """Return an INSERT of rows that replaces those with the same primary key."""
+    """Return an INSERT that replaces rows with the same primary key. The rows are passed when it is executed."""
     insert = insert_into(session, model)
     columns = inspect(model).columns
     return insert.on_conflict_do_update(

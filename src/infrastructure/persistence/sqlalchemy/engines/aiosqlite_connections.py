@@ -56,6 +56,7 @@ def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
         opening = asyncio.ensure_future(connection)
 
         def close_unused(opened: asyncio.Future[aiosqlite.Connection]) -> None:
+            """Close the connection if opening it has succeeded after all."""
             if not opened.cancelled() and opened.exception() is None:
                 connection.stop()
 
@@ -77,7 +78,8 @@ async def query(
 ) -> Sequence[Any]:
     """Execute a statement and return its rows.
 
-    With `on_event_loop=True` it is tried there first; if it has to wait or takes long, it starts again in the thread.
+    With `on_event_loop=True` it is tried there first. If it has to wait for a lock or, outside a transaction, takes
+    longer than LONGEST_ON_EVENT_LOOP, it starts again in the connection's thread, where it may wait for BUSY_TIMEOUT.
     """
     if on_event_loop:
         try:
@@ -89,7 +91,10 @@ async def query(
 
 
 def _query_on_event_loop(connection: sqlite3.Connection, sql: str, arguments: list[Any]) -> Sequence[Any]:
-    """Execute a statement without waiting for locks and, outside a transaction, for no longer than the limit.
+    """Execute a statement in the calling thread, without waiting for locks, and return its rows.
+
+    Outside a transaction, raise sqlite3.OperationalError with the code SQLITE_BUSY if it would have to wait, or with
+    SQLITE_INTERRUPT if it takes longer than LONGEST_ON_EVENT_LOOP. BEGIN is not interrupted.
 
     A transaction has its lock from the beginning, so nothing in it waits. Its statements are not interrupted, because
     SQLite may roll back a transaction whose statement is interrupted.

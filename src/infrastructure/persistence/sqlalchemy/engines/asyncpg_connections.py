@@ -28,8 +28,8 @@ class PostgresDialect(PGDialect_asyncpg):
     def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
         """Close the connection, whatever is running on it.
 
-        Inside SQLAlchemy's greenlet, tell the server so and wait for it for at most SECONDS_TO_CLOSE; elsewhere, close
-        the socket at once.
+        Inside SQLAlchemy's greenlet, tell the server so and wait for it for at most SECONDS_TO_CLOSE, without raising
+        errors of the connection; elsewhere, close the socket at once.
         """
         driver = dbapi_connection.driver_connection
         if in_greenlet():
@@ -61,7 +61,11 @@ def connector(address: Address, *, seconds: float, limits: dict[str, str]) -> Ca
     """
 
     async def connect() -> Any:
-        """Connect to the first host that answers, or raise the last host's error."""
+        """Return a connection to the first host that can be reached; raise the last host's error if none can.
+
+        Any other error, such as a wrong password, is raised without trying the next host. If this is cancelled, the
+        connection is closed as soon as it is made.
+        """
         failure: Exception
         for host, port in address.hosts:
             connecting = asyncio.ensure_future(

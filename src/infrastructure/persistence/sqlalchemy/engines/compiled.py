@@ -34,7 +34,10 @@ class CompiledStatement:
     is_select: bool
 
     def arguments(self, parameters: Parameters) -> list[Any]:
-        """Return the arguments for the placeholders, in their order, converted for the driver."""
+        """Return the arguments for the placeholders, in their order, converted for the driver.
+
+        They are taken from `parameters` by name, and from the statement's constants.
+        """
         values = self.constants | parameters if self.constants else parameters
         return [values[name] if convert is None else convert(values[name]) for name, convert in self.parameters]
 
@@ -47,7 +50,7 @@ class CompiledStatement:
 
 
 def compile_statement(statement: ClauseElement, dialect: Dialect) -> CompiledStatement:
-    """Compile a statement for a dialect with positional parameters."""
+    """Return the statement compiled for a dialect, which must have positional placeholders such as `$1` or `?`."""
     compiled = dialect.statement_compiler(dialect, statement)
     columns = list(statement.exported_columns) if isinstance(statement, Select | UpdateBase) else []
     converters = {

@@ -22,6 +22,8 @@ from infrastructure.persistence.sqlalchemy.engines.compiled import CompiledState
 from infrastructure.persistence.sqlalchemy.engines.errors import ConnectionLost, translate_errors
 from infrastructure.persistence.sqlalchemy.rows import Row
 
+# This makes `postgresql+handover://` use PostgresDialect of asyncpg_connections.py, and `sqlite+handover://` use
+# SqliteDialect of aiosqlite_connections.py. The modules `postgresql` and `sqlite` import these classes.
 ENGINES = "infrastructure.persistence.sqlalchemy.engines"
 registry.register("postgresql.handover", f"{ENGINES}.postgresql", "PostgresDialect")
 registry.register("sqlite.handover", f"{ENGINES}.sqlite", "SqliteDialect")
@@ -32,7 +34,11 @@ SchemaChange = Callable[[Connection], object]
 
 
 class Driver(Protocol):
-    """An engine's driver: how it executes statements, and what its errors mean. Connections are in autocommit mode."""
+    """An engine's driver: how it executes statements, and what its errors mean.
+
+    AsyncpgDriver fulfils it for PostgreSQL, AiosqliteDriver for SQLite. Connections are those of the driver, in
+    autocommit mode. query() and execute() raise the driver's own errors, which classify() translates.
+    """
 
     @property
     def location(self) -> str:
@@ -55,7 +61,8 @@ class Driver(Protocol):
     async def query(self, connection: Any, sql: str, arguments: list[Any], *, is_short: bool) -> Sequence[Any]:
         """Execute a statement and return its rows.
 
-        `is_short` says that it is a SELECT or concerns one row by its key, and so takes little time.
+        `is_short` says that it is a SELECT or concerns one row by its key, and so takes little time. SQLite tries such
+        a statement on the event loop first; PostgreSQL makes no difference.
         """
         ...
 
@@ -85,8 +92,8 @@ class PooledConnection:
     async def fetch(self, statement: ClauseElement, parameters: Parameters, *, one_row: bool = False) -> Sequence[Row]:
         """Execute a statement and return its rows; raise ConnectionLost if the connection has ended.
 
-        `one_row` says that it concerns one row by its key, so that SQLite may run it on the event loop. Cancelling
-        closes the connection.
+        `one_row` says that it concerns one row by its key, so that SQLite may run it on the event loop. Other errors
+        are raised as Driver.classify() translates them. Cancelling closes the connection.
         """
         compiled = self.database.compiled(statement)
         arguments, is_short = compiled.arguments(parameters), one_row or compiled.is_select
@@ -103,13 +110,14 @@ class PooledConnection:
         return int(number)
 
     async def execute(self, sql: str) -> None:
-        """Execute a statement that has neither arguments nor rows."""
+        """Execute a statement that has neither arguments nor rows; errors and cancelling are as in fetch()."""
         await self._run(self.driver.execute(self.connection, sql))
 
     async def _run(self, execution: Awaitable[T]) -> T:
-        """Await a driver's call, with its errors translated. Invalidate the connection if it has ended or is cancelled.
+        """Await a driver's call and return its result; raise its errors as Driver.classify() translates them.
 
-        After a cancellation nobody knows what the statement has done.
+        If the connection has ended, invalidate it and raise ConnectionLost. Invalidate it also after a cancellation,
+        because nobody knows what the statement has done.
         """
         try:
             return await execution
@@ -135,9 +143,10 @@ class PooledConnection:
             self.limiter.release()
 
     async def invalidate(self, *, politely: bool = True) -> None:
-        """Close the connection even if a statement is running on it. The pool replaces it on the next checkout.
+        """Close the connection even if a statement is running on it; do nothing if it was released or invalidated.
 
-        With `politely=False` the server is not told, for use when it does not answer.
+        The pool makes another one when it next needs one. With `politely=False` the server is not told, for use when it
+        does not answer.
         """
         if self.pooled is not None:
             pooled, self.pooled = self.pooled, None
@@ -157,7 +166,10 @@ class ConnectionPool:
 
 
 class Database:
-    """An SQL database with a pool for reads and one for transactions, which may be the same."""
+    """An SQL database with a pool for reads and one for transactions, which may be the same.
+
+    `pre_ping` says whether the pools test a connection with a round trip before they hand it out.
+    """
 
     def __init__(self, driver: Driver, *, readers: ConnectionPool, writers: ConnectionPool, pre_ping: bool) -> None:
         self.driver = driver
@@ -184,22 +196,23 @@ class Database:
         """Execute one query outside a transaction and return its rows.
 
         It is sent a second time on another connection if the first had ended; so it must be safe to repeat. Raise Busy
-        on a conflict with a transaction or if no connection becomes free in time, and Unavailable if the second
-        connection has ended as well.
+        on a conflict with a transaction or if no connection becomes free in time, and Unavailable if the database
+        cannot be reached or the second connection has ended as well.
         """
         return await self._fetch_or_repeat(self.readers, statement, parameters)
 
     async def change(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
-        """Execute one change outside a transaction as fetch() does a query, on a connection for transactions.
+        """Execute one change outside a transaction, which commits it at once, and return the rows that it returns.
 
-        On SQLite it waits in the queue of this process's units of work, and not with the connections for reads.
+        It must be safe to repeat, and raises errors, as in fetch(). It is executed on a connection for transactions. On
+        SQLite it waits in the queue of this process's units of work, and not with the connections for reads.
         """
         return await self._fetch_or_repeat(self.writers, statement, parameters)
 
     async def _fetch_or_repeat(
         self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters
     ) -> Sequence[Row]:
-        """Execute a statement on a connection of this pool as fetch() does."""
+        """Execute a statement on a connection of this pool, twice if need be, as fetch() describes."""
         try:
             try:
                 return await self._fetch(pool, statement, parameters)
@@ -228,7 +241,10 @@ class Database:
             return await self._begin()
 
     async def _begin(self) -> PooledConnection:
-        """Begin a transaction as begin() does, but raise ConnectionLost if the first connection had ended."""
+        """Begin a transaction as begin() does, but raise ConnectionLost if the connection had ended.
+
+        After that error, as after any but TryAgain, the connection is closed and not given back to the pool.
+        """
         connection = await self._acquire(self.writers)
         try:
             await connection.execute(self.driver.begin_statement)
@@ -241,7 +257,10 @@ class Database:
         return connection
 
     async def _acquire(self, pool: ConnectionPool) -> PooledConnection:
-        """Check out a connection that has not ended; raise Busy if none becomes free in time."""
+        """Check out a connection that has not ended.
+
+        Raise Busy if none becomes free in time, and Unavailable if a new one is needed and cannot be made.
+        """
         while True:
             await pool.limiter.acquire()
             try:
@@ -255,7 +274,10 @@ class Database:
             await connection.invalidate()
 
     async def _check_out(self, engine: AsyncEngine) -> PoolProxiedConnection:
-        """Check out a connection, without a greenlet if the pool has one; making or pinging a connection needs it."""
+        """Check out a connection, or make one if the pool has none.
+
+        Making or pinging a connection needs a greenlet. Where neither is necessary, do without, because it takes time.
+        """
         if not self.pre_ping:
             try:
                 return engine.pool.connect()
@@ -264,6 +286,6 @@ class Database:
         return await greenlet_spawn(engine.pool.connect)
 
     async def close(self) -> None:
-        """Close all connections of both pools."""
+        """Close all connections of both pools that are not in use."""
         await self.readers.engine.dispose()
         await self.writers.engine.dispose()

@@ -45,7 +45,7 @@ CONSTRAINT_ERRORS: dict[str, Callable[[], Exception]] = {
 
 
 def constraint_error(constraint: str, message: str) -> Exception:
-    """Return the error for a violated constraint; ConstraintViolated with this message if none is assigned."""
+    """Return the error that CONSTRAINT_ERRORS has for this constraint, or ConstraintViolated with this message."""
     return CONSTRAINT_ERRORS[constraint]() if constraint in CONSTRAINT_ERRORS else ConstraintViolated(message)
 
 
@@ -57,7 +57,10 @@ def unwrap_driver_error(error: Exception) -> Exception:
 
 @contextmanager
 def translate_errors(classify: Classify) -> Iterator[None]:
-    """Raise what `classify` returns in place of every exception raised inside the `with` block."""
+    """Raise what `classify` returns in place of every Exception raised inside the `with` block.
+
+    CancelledError is not an Exception, and passes unchanged.
+    """
     try:
         yield
     except Exception as error:

@@ -45,7 +45,11 @@ MIGRATION_ATTEMPTS = 60
 
 
 def open_postgresql(settings: Settings) -> Database:
-    """Return the database that the settings name, not connected yet; raise Misconfigured if the URL is not valid."""
+    """Return the database that the settings name, not connected yet; raise Misconfigured if the URL is not valid.
+
+    Reads and transactions share one pool. The server itself ends statements, and transactions that are idle, after
+    SECONDS_BEYOND_DEADLINE more than the time that a request may take.
+    """
     address = parse_address(settings.database_url)
     milliseconds = str(int((settings.request_deadline + SECONDS_BEYOND_DEADLINE) * 1000))
     engine = create_async_engine(
@@ -70,7 +74,11 @@ def open_postgresql(settings: Settings) -> Database:
 
 
 async def unsafe_settings(database: Database) -> dict[str, str]:
-    """Return the settings with which our promises do not hold, as they are in effect for our sessions."""
+    """Return the server's settings with which our promises do not hold, by name, each with what is wrong with it.
+
+    The result is empty if there are none, or for example `{"fsync": "is off: ..."}`. The values are those in effect for
+    our sessions.
+    """
     values = {row["name"]: row["setting"] for row in await database.fetch(SETTINGS, {})}
     return {
         name: f"is {unsafe}: {consequence}"
@@ -80,11 +88,15 @@ async def unsafe_settings(database: Database) -> dict[str, str]:
 
 
 async def change_schema(settings: Settings, change: SchemaChange) -> None:
-    """Run the change while no other process changes the schema; raise Busy if that is not possible within about 30 s.
+    """Run the change while no other process changes the schema, and commit it.
 
-    The lock that excludes other processes is tried for repeatedly: a statement that waits for it would hold up
-    `CREATE INDEX CONCURRENTLY`. Locks on tables are waited for at most a second, because the statements of everybody
-    else queue up behind a waiting lock.
+    Raise Busy if that does not succeed in MIGRATION_ATTEMPTS attempts, which take half a minute or more. An attempt
+    fails if another process has the migration lock, or if the change has to wait for the lock on a table for more than
+    a second. Then the change is run again from its beginning, so it may run several times; before that, what it has not
+    committed by itself is rolled back.
+
+    Attempts do not wait for the migration lock, because a waiting statement would hold up `CREATE INDEX CONCURRENTLY`.
+    They wait for tables only briefly, because the statements of everybody else queue up behind a waiting lock.
     """
     address = parse_address(settings.database_url)
     limits = {"lock_timeout": "1s", "statement_timeout": "0", "idle_in_transaction_session_timeout": "0"}
@@ -104,7 +116,11 @@ async def change_schema(settings: Settings, change: SchemaChange) -> None:
 
 
 async def _change_under_lock(connection: AsyncConnection, change: SchemaChange, classify: Classify) -> bool:
-    """Run the change if the migration lock is free; return whether it was run and no lock was waited for too long."""
+    """Try once to take the migration lock, run the change and commit it; return whether that has succeeded.
+
+    Return False if another process has the migration lock, or if the change did not obtain another lock in time; what
+    it has not committed by itself is then rolled back. The migration lock is kept until the connection is closed.
+    """
     try:
         with translate_errors(classify):
             if not await connection.scalar(select(func.pg_try_advisory_lock(MIGRATION_LOCK))):
@@ -161,7 +177,7 @@ BY_TYPE: list[tuple[type[Exception], type[Exception], str]] = [
 
 @dataclass(frozen=True, slots=True)
 class AsyncpgDriver:
-    """The Driver for PostgreSQL."""
+    """The Driver for PostgreSQL. Its connections are those of asyncpg."""
 
     location: str
     begin_statement: str = "BEGIN"

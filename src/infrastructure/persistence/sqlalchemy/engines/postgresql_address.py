@@ -16,14 +16,17 @@ LIBPQ_ONLY = {"channel_binding", "connect_timeout", "gssencmode", "keepalives", 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The servers of a URL, to be tried in this order, and the other arguments of asyncpg.connect()."""
+    """The servers of a URL, to be tried in this order, and the other arguments of asyncpg.connect().
+
+    A host or port that is None is left to asyncpg's defaults.
+    """
 
     hosts: list[tuple[str | None, int | None]]
     arguments: dict[str, Any]
 
     @property
     def location(self) -> str:
-        """The servers as error messages name them."""
+        """The servers as error messages name them: `PostgreSQL at db1:5432, db2`, or `PostgreSQL` without a host."""
         bracketed = ((f"[{host}]" if host and ":" in host else host, port) for host, port in self.hosts)
         hosts = [f"{host}:{port}" if port else host for host, port in bracketed if host]
         return f"PostgreSQL at {', '.join(hosts)}" if hosts else "PostgreSQL"
@@ -31,6 +34,11 @@ class Address:
 
 def parse_address(url: str) -> Address:
     """Parse a PostgreSQL URL, whose hosts are in its authority or in the parameters `host` and `port`.
+
+    If both name hosts, the parameter counts; a port behind a host counts rather than the parameter `port`. All other
+    parameters are passed on to asyncpg, except those of LIBPQ_ONLY, and `statement_cache_size` unless it is 0. Missing
+    ones get our defaults: `application_name=handover`, `jit=off`, and with several hosts
+    `target_session_attrs=read-write`.
 
     Raise Misconfigured if a host is not valid, or the ports do not fit the hosts.
     """
@@ -70,7 +78,10 @@ def _parse_ports(text: str, count: int) -> list[int | None]:
 
 
 def _parse_host(text: str) -> tuple[str | None, int | None]:
-    """Return host and port of `host`, `host:port`, `[IPv6 address]` or `[IPv6 address]:port`."""
+    """Return host and port of `host`, `host:port`, `[IPv6 address]` or `[IPv6 address]:port`, None for a missing part.
+
+    Raise Misconfigured if the text has another form.
+    """
     match = re.fullmatch(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d+))?", text)
     if not match:
         raise Misconfigured("HANDOVER_DATABASE_URL: must be postgresql://user:password@host:port/database")

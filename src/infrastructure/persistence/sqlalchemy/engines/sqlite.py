@@ -66,7 +66,10 @@ PRAGMA_VALUES: Select[Any] = select(
 
 
 def open_sqlite(settings: Settings) -> Database:
-    """Return the database that the settings name; raise Misconfigured. Nothing is opened yet."""
+    """Return the database that the settings name, not opened yet: a pool for reads, one connection for transactions.
+
+    Raise Misconfigured if the URL names no file (see path_in()), or SQLite is older than OLDEST_VERSION.
+    """
     if sqlite3.sqlite_version_info < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise Misconfigured(f"SQLite {oldest} or newer is needed, not {sqlite3.sqlite_version}")
@@ -90,7 +93,11 @@ def open_sqlite(settings: Settings) -> Database:
 
 
 async def unsafe_settings(database: Database) -> dict[str, str]:
-    """Return the pragmas with which our promises do not hold, as they are in effect on a connection of the pool."""
+    """Return the pragmas with which our promises do not hold, by name, each with what is wrong with it.
+
+    The result is empty if there are none, or for example `{"journal_mode": "is delete: ..."}`. The values are those in
+    effect on a connection for reads.
+    """
     [row] = await database.fetch(PRAGMA_VALUES, {})
     return {
         name: f"is {row[name]}: {consequence}"
@@ -100,7 +107,10 @@ async def unsafe_settings(database: Database) -> dict[str, str]:
 
 
 async def change_schema(settings: Settings, change: SchemaChange) -> None:
-    """Run the change in one transaction; raise Busy if another process has the lock on the file.
+    """Run the change in one transaction, and commit it.
+
+    Raise Busy if another process has the lock on the file for longer than BUSY_TIMEOUT, and Unavailable if a row would
+    refer to one that does not exist; the database is then left as it was.
 
     Foreign keys are off meanwhile, because rebuilding a table would otherwise delete the rows that refer to it. They
     are checked at the end. SQLite ignores this pragma inside a transaction, so it is set before.
@@ -133,7 +143,7 @@ def create_engine(path: Path, pragmas: dict[str, str], **pool_options: Any) -> A
 
 
 def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
-    """Execute the pragmas on every new connection of the engine."""
+    """Make the engine execute the pragmas on every connection that it opens from now on."""
 
     @event.listens_for(engine.sync_engine, "connect")
     def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
@@ -149,7 +159,10 @@ def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
 
 
 def path_in(url: str) -> Path:
-    """Return the file that a `sqlite:///` URL names; raise Misconfigured."""
+    """Return the file that a `sqlite:///` URL names, relative to the working directory unless there are four slashes.
+
+    Raise Misconfigured if the URL has a host, names no file, or names `:memory:`. The scheme is not checked.
+    """
     parts = urlsplit(url)
     if parts.netloc or Path(parts.path).name in {"", ":memory:"}:
         raise Misconfigured(
@@ -182,7 +195,7 @@ BY_NAME: dict[str, tuple[type[Exception], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class AiosqliteDriver:
-    """The Driver for SQLite."""
+    """The Driver for SQLite. Its connections are those of aiosqlite."""
 
     path: Path
     begin_statement: str = BEGIN
@@ -190,15 +203,18 @@ class AiosqliteDriver:
 
     @property
     def location(self) -> str:
-        """The file as error messages name it: `the SQLite file` and its path."""
+        """The file as error messages name it, such as `the SQLite file /var/handover.db`."""
         return f"the SQLite file {self.path}"
 
     async def query(self, connection: Any, sql: str, arguments: list[Any], *, is_short: bool) -> Sequence[Any]:
-        """Execute a statement and return its rows; a short one on the event loop, if it need not wait."""
+        """Execute a statement in the connection's thread and return its rows.
+
+        A short one is tried on the event loop first, and runs in the thread if it would wait or takes long.
+        """
         return await query(connection, sql, arguments, on_event_loop=is_short)
 
     async def execute(self, connection: Any, sql: str) -> None:
-        """Execute BEGIN on the event loop, and COMMIT or ROLLBACK in the connection's thread."""
+        """Execute BEGIN as query() does a short statement, and COMMIT or ROLLBACK in the connection's thread."""
         await self.query(connection, sql, [], is_short=sql == self.begin_statement)
 
     def is_closed(self, connection: Any) -> bool:

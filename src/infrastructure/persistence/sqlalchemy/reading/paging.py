@@ -77,10 +77,11 @@ def page_query(
     count: bool,
     extra_columns: Callable[[Subquery], list[ColumnElement[Any]]] = lambda page: [],
 ) -> Select[Any]:
-    """Return the SELECT for one page of a table.
+    """Return the SELECT for one page of the rows of a table that meet the filters.
 
-    `extra_columns` are computed for the rows of the page only. With `count=True` each row also has the column `total`,
-    and an empty page has one row of which only `total` is set.
+    Its parameters are those of the filters and of paginate(), which also explains `after`. `extra_columns` are
+    computed for the rows of the page only. With `count=True` each row also has the column `total`, the number of rows
+    on all pages up to COUNT_LIMIT, and an empty page has one row of which only `total` is set.
     """
     order_first_by = [str(column.key) for column, compare in filters.values() if compare is equals_any_of_one]
     keys = ["id"] if sort.by == "id" else [sort.by, "id"]
@@ -101,7 +102,7 @@ def page_query(
 
 
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """Return the conditions of a list, for WHERE."""
+    """Return the conditions for WHERE: each filter's column compared with the parameter of the filter's name."""
     return [compare(column, bindparam(name, type_=column.type)) for name, (column, compare) in filters.items()]
 
 
@@ -112,6 +113,7 @@ def filtered(rows: S, filters: Filters, sort: Sort[Any], *, after: bool) -> S:
     """
 
     def bounds_the_index(column: Column, compare: Comparison) -> bool:
+        """Return whether the condition reduces the range that is read of the index with the sort order."""
         # The position of a page bounds one end of the index, so that a filter at the same end adds nothing.
         replaced_by_position = after and (compare is le) == sort.descending
         return compare in {eq, equals_any_of_one} or (column.key == sort.by and not replaced_by_position)
@@ -139,7 +141,10 @@ def window_parameters(window: Window) -> dict[str, Any]:
 
 
 def page_from(rows: Sequence[Row], entity_from: Callable[[Row], T], window: Window) -> Page[T]:
-    """Convert the rows of a page query to a Page."""
+    """Convert the rows of a page query to a Page.
+
+    They are one more than the page shows if further rows follow; this one is left out and sets `more`.
+    """
     found = [row for row in rows if row["id"] is not None]  # an empty page with a count has one row without an id
     return Page(
         items=[entity_from(row) for row in found[: window.limit]],

@@ -52,20 +52,20 @@ TASK_FILTERS: Filters = {
 
 @cache
 def user_page(*, after: bool, count: bool) -> Select[Any]:
-    """Return the statement for a page of users."""
+    """Return the statement for a page of users by id (see page_query())."""
     return page_query(users, {}, Sort("id"), after=after, count=count)
 
 
 @cache
 def item_page(names: tuple[str, ...], sort: Sort[ItemOrder], *, after: bool, count: bool) -> Select[Any]:
-    """Return the statement for a page of items, with those of ITEM_FILTERS that are named."""
+    """Return the statement for a page of items and their owners' usernames, with the ITEM_FILTERS of these names."""
     filters = {name: ITEM_FILTERS[name] for name in names}
     return page_query(items, filters, sort, after=after, count=count, extra_columns=owner_username)
 
 
 @cache
 def task_page(names: tuple[str, ...], sort: Sort[TaskOrder], *, after: bool, count: bool) -> Select[Any]:
-    """Return the statement for a page of tasks, with those of TASK_FILTERS that are named."""
+    """Return the statement for a page of tasks, with the TASK_FILTERS of these names (see page_query())."""
     filters = {name: TASK_FILTERS[name] for name in names}
     return page_query(tasks, filters, sort, after=after, count=count)
 
@@ -74,7 +74,8 @@ def task_page(names: tuple[str, ...], sort: Sort[TaskOrder], *, after: bool, cou
 def transfer_page(*, after: bool, count: bool) -> Select[Any]:
     """Return the statement for a page of an item's transfers, by number.
 
-    It returns a row without a transfer if the page is empty, and no row if the item does not exist.
+    It returns one row without a transfer if the page is empty, and no row if the item does not exist. Each row has the
+    column `total`, which is NULL with `count=False`.
     """
     rows = select(transfers).where(transfers.c.item_id == bindparam("item_id"))
     page = paginate(rows, transfers.c.number, after=after).subquery("page")
@@ -88,7 +89,7 @@ def transfer_page(*, after: bool, count: bool) -> Select[Any]:
 
 
 def owner_username(page: FromClause) -> list[ColumnElement[Any]]:
-    """Return a column with the username of the owner of each item of the page."""
+    """Return a list of one column: the username of the owner of each item of the page."""
     username = select(users.c.username).where(users.c.id == page.c.owner_id)
     return [username.scalar_subquery().label("owner_username")]
 
@@ -112,7 +113,7 @@ class SqlUserReader:
         return user_from(rows[0])
 
     async def find_by_login(self, login: str) -> User | None:
-        """Return the user with this e-mail address or username; None if there is none."""
+        """Return the user with this e-mail address, if `login` has an `@`, or else with this username; None if none."""
         statement = USER_BY_EMAIL if "@" in login else USER_BY_USERNAME
         rows = await self.database.fetch(statement, {"login": login})
         return user_from(rows[0]) if rows else None
@@ -137,7 +138,7 @@ class SqlItemReader:
         return owned_item_from(rows[0])
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
-        """Return a page of the items that match the filter."""
+        """Return a page of the items that match the filter, with their owners' usernames, in the order of `sort`."""
         filters = without_none(
             owner_id=filter.owner_id,
             min_price=None if filter.min_price is None else cents(filter.min_price),
@@ -179,7 +180,7 @@ class SqlTaskReader:
         return task_from(rows[0])
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        """Return a page of the tasks that match the filter."""
+        """Return a page of the tasks that match the filter, in the order of `sort`."""
         filters = without_none(
             owner_id=filter.owner_id, status=filter.status and filter.status.value, created_after=filter.created_after
         )

@@ -35,7 +35,11 @@ class Listing(Generic[M, T]):
     load: tuple[ORMOption, ...] = ()
 
     async def page(self, sessions: Sessions, sort: Sort[Any], window: Window, **given: Any) -> Page[T]:
-        """Return a page of the rows that match the given filters; a filter that is None is no condition."""
+        """Return a page of the rows that match the filters, converted and in the order of `sort`.
+
+        `given` are the values of filters by name; one that is None is no condition. If the window asks for the length
+        of the list, a second statement counts it.
+        """
         values = {name: value for name, value in given.items() if value is not None}
         filters = {name: self.filters[name] for name in values}
         page = self._page(filters, sort, after=window.after is not None)
@@ -61,5 +65,8 @@ class Listing(Generic[M, T]):
 
 
 def page_from(rows: Sequence[M], entity_from: Callable[[M], T], window: Window, total: int | None) -> Page[T]:
-    """Convert the rows of a page, of which there is one more than it shows if rows follow."""
+    """Convert rows to a Page with this total.
+
+    They are one more than the page shows if further rows follow; this one is left out and sets `more`.
+    """
     return Page(items=[entity_from(row) for row in rows[: window.limit]], more=len(rows) > window.limit, total=total)

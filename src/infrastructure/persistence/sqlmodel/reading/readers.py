@@ -58,7 +58,7 @@ class SqlModelUserReader:
         return user_from(rows[0])
 
     async def find_by_login(self, login: str) -> User | None:
-        """Return the user with this e-mail address or username; None if there is none."""
+        """Return the user with this e-mail address, if `login` has an `@`, or else with this username; None if none."""
         column = UserRow.email if "@" in login else UserRow.username
         rows = await self.sessions.fetch(select(UserRow).where(column == login))
         return user_from(rows[0]) if rows else None
@@ -82,7 +82,7 @@ class SqlModelItemReader:
         return owned_item_from(rows[0])
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
-        """Return a page of the items that match the filter."""
+        """Return a page of the items that match the filter, with their owners' usernames, in the order of `sort`."""
         return await ITEMS.page(
             self.sessions,
             sort,
@@ -135,7 +135,7 @@ class SqlModelTaskReader:
         return task_from(rows[0])
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
-        """Return a page of the tasks that match the filter."""
+        """Return a page of the tasks that match the filter, in the order of `sort`."""
         return await TASKS.page(
             self.sessions,
             sort,

@@ -27,7 +27,12 @@ class SqlModelKeys:
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        """Claim the key, or return the answer stored with it (see KeyRepository). SQLite never waits here."""
+        """Claim the key and return None, or return the answer that was stored with it before (see KeyRepository).
+
+        Wait up to `max_wait` seconds for another unit of work that has claimed the key and not ended; raise KeyInFlight
+        if it does not end in time, or if there is no answer afterwards. Raise KeyReused if the key was used with
+        another fingerprint. SQLite never waits here, because it runs one transaction at a time.
+        """
         row = KeyRow(**_identity(key), fingerprint=fingerprint, answer=None, expires_at=at + lifetime)
         await self._limit_waiting(max(1, int(max_wait * 1000)))  # 0 would mean no limit
         try:
@@ -48,7 +53,7 @@ class SqlModelKeys:
         return stored.answer
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        """Store the answer of the claimed key."""
+        """Store the answer of the claimed key; raise LookupError if there is no such key."""
         row = await self._get(key)
         if row is None:
             raise LookupError("this unit of work has not claimed the key")
@@ -69,14 +74,14 @@ class SqlModelKeys:
         ).returning(KeyRow)
 
     async def _limit_waiting(self, milliseconds: int) -> None:
-        """Set how long statements wait for locks; 0 for no limit. PostgreSQL only.
+        """Set how long the statements of this transaction wait for a lock; 0 means no limit.
 
-        There an insert waits for another transaction that has inserted the same key.
+        Do nothing on SQLite. On PostgreSQL an insert waits for another transaction that has inserted the same key.
         """
         if self.session.get_bind().dialect.name == "postgresql":
             await self.session.exec(select(func.set_config("lock_timeout", str(milliseconds), True)))
 
 
 def _identity(key: KeyId) -> dict[str, Any]:
-    """Return the primary key of the row."""
+    """Return the primary key of the key's row, as values by column name."""
     return {"caller": key.caller, "operation": key.operation, "key": key.key}

@@ -32,7 +32,7 @@ class SqlModelUsers:
         await add(self.session, row_from_user(user))
 
     async def get_for_update(self, user_id: UserId) -> User:
-        """Return the user, locked until the unit of work ends; raise NotFound."""
+        """Return the user, locked until the unit of work ends; raise NotFound if there is none."""
         row = await lock(self.session, UserRow, user_id)
         return user_from(require(row, "user"))
 
@@ -53,7 +53,11 @@ class SqlModelUsers:
         return {user.id: user for user in users}
 
     async def save(self, user: User) -> None:
-        """Store a changed user; raise TryAgain if the stored version is not `version - 1`, or Conflict."""
+        """Store a changed user.
+
+        Raise TryAgain if the stored version is not `version - 1`, or Conflict if the e-mail address or username is
+        taken.
+        """
         await change(self.session, row_from_user(user), user.id, expected=[user.version - 1])
 
     async def remove(self, user: User) -> None:
@@ -75,7 +79,7 @@ class SqlModelItems:
         await add(self.session, row_from_item(item))
 
     async def get_for_update(self, item_id: ItemId) -> Item:
-        """Return the item, locked until the unit of work ends; raise NotFound."""
+        """Return the item, locked until the unit of work ends; raise NotFound if there is none."""
         row = await lock(self.session, ItemRow, item_id)
         return item_from(require(row, "item"))
 
@@ -110,7 +114,7 @@ class SqlModelTasks:
         await add(self.session, row_from_task(task))
 
     async def get_for_update(self, task_id: TaskId) -> Task:
-        """Return the task, locked until the unit of work ends; raise NotFound."""
+        """Return the task, locked until the unit of work ends; raise NotFound if there is none."""
         row = await lock(self.session, TaskRow, task_id)
         return task_from(require(row, "task"))
 

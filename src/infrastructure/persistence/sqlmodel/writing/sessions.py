@@ -34,18 +34,21 @@ class SqlModelSessions:
         return (SessionId(row.id), UserId(row.user_id)) if row else None
 
     async def get_for_update(self, session_id: SessionId) -> Session:
-        """Return the session, locked until the unit of work ends; raise NotFound."""
+        """Return the session, locked until the unit of work ends; raise NotFound if there is none."""
         row = await lock(self.session, SessionRow, session_id)
         return session_from(require(row, "session"))
 
     async def save(self, session: Session) -> None:
-        """Store a changed session and its token hash; raise TryAgain if the stored version is not `version - 1`."""
+        """Store a changed session, and its token hash in addition to its former ones.
+
+        Raise TryAgain if the stored version is not `version - 1`.
+        """
         await change(self.session, row_from_session(session), session.id, expected=[session.version - 1])
         await self.session.merge(TokenRow(token_hash=session.token_hash, session_id=session.id))
         await flush(self.session)
 
     async def revoke_all(self, user_id: UserId) -> None:
-        """Revoke all sessions of the user."""
+        """Revoke all sessions of the user that are not revoked yet, which increases their versions."""
         await self.session.exec(
             update(SessionRow)
             .where(col(SessionRow.user_id) == user_id, col(SessionRow.revoked).is_(False))
@@ -64,10 +67,10 @@ class SqlModelAttempts:
         self.session = session
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
-        """Return the attempts of each subject, locked; empty ones if nothing is stored.
+        """Return the attempts of each subject, in the order of the arguments, locked until the unit of work ends.
 
-        One statement inserts empty attempts or locks those that exist. The update on conflict changes nothing; it makes
-        the engine lock and return the existing row.
+        A subject of which nothing is stored gets empty attempts. One statement inserts these, or locks the existing
+        row. The update on conflict changes nothing; it makes the engine lock and return that row.
         """
         new = [row_from_attempts(LoginAttempts(subject=subject)).model_dump() for subject in sorted(set(subjects))]
         locking = (
@@ -83,7 +86,7 @@ class SqlModelAttempts:
         return [attempts_from(found[subject]) for subject in subjects]
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store changed attempts; raise TryAgain if another unit of work has changed one of them meanwhile."""
+        """Store changed attempts; raise TryAgain if the stored version of one is not lower than its new version."""
         for counter in attempts:
             row = row_from_attempts(counter)
             await change(self.session, row, counter.subject, expected=range(counter.version))

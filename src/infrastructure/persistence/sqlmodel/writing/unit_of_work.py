@@ -12,7 +12,7 @@ from infrastructure.persistence.sqlmodel.writing.sessions import SqlModelAttempt
 
 
 class SqlModelUnitOfWork:
-    """The UnitOfWork."""
+    """The UnitOfWork: a repository per aggregate, all in the session of one transaction."""
 
     def __init__(self, transaction: Transaction) -> None:
         self.commit = transaction.commit

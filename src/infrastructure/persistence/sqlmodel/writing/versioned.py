@@ -17,13 +17,16 @@ V = TypeVar("V", bound=VersionedModel)
 
 
 async def add(session: AsyncSession, *rows: TableModel) -> None:
-    """Store new rows."""
+    """Insert new rows at once; a violated constraint raises its error, such as Conflict (see constraint_error())."""
     session.add_all(rows)
     await flush(session)
 
 
 async def lock(session: AsyncSession, model: type[V], key: object) -> V | None:
-    """Return the row with this key, locked until the transaction ends; None if there is none."""
+    """Read the row with this key from the database, lock it until the transaction ends, and return it.
+
+    Return None if there is none.
+    """
     row = await session.get(model, key, with_for_update=True, populate_existing=True)
     keep(session, row)
     return row
@@ -35,7 +38,10 @@ def keep(session: AsyncSession, *rows: TableModel | None) -> None:
 
 
 async def change(session: AsyncSession, changed: VersionedModel, key: object, *, expected: Collection[int]) -> None:
-    """Copy a changed row to the stored one; raise TryAgain unless that has an expected version."""
+    """Store a changed row in place of the one with this key; raise TryAgain unless that has an expected version.
+
+    After TryAgain, here as in remove(), the transaction cannot be continued.
+    """
     stored = await _unchanged(session, type(changed), key, expected)
     stored.sqlmodel_update(changed)
     await flush(session)
@@ -48,7 +54,7 @@ async def remove(session: AsyncSession, model: type[VersionedModel], key: object
 
 
 async def flush(session: AsyncSession) -> None:
-    """Send the changes; raise TryAgain if a row was changed or removed after it was read."""
+    """Send the session's changes; raise TryAgain if a row was changed or removed by others after it was read."""
     try:
         await session.flush()
     except StaleDataError:
@@ -56,7 +62,10 @@ async def flush(session: AsyncSession) -> None:
 
 
 async def _unchanged(session: AsyncSession, model: type[V], key: object, expected: Collection[int]) -> V:
-    """Return the row, from the session if lock() has read it there; raise TryAgain unless its version is expected."""
+    """Return the row, from the session if lock() has read it there.
+
+    If there is none, or its version is not expected, roll back the transaction and raise TryAgain.
+    """
     stored = await session.get(model, key)
     if stored is None or stored.version not in expected:
         await session.rollback()
