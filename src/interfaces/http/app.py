@@ -60,7 +60,10 @@ def create_app(container: Container) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
-    """Configure the logs and open the store for as long as the app runs."""
+    """Configure the logs, open the store and give the app its use cases; close the store when the app stops.
+
+    Raise Unavailable if the store cannot be opened.
+    """
     configure_logs(container.settings())
     store = container.store()
     await store.open()
@@ -72,7 +75,10 @@ async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
 
 
 def attach_container(app: FastAPI, container: Container) -> None:
-    """Give the app what its routes ask for. The container is asked once, so that a request costs one dict look-up."""
+    """Store the container's use cases, ports and clock in the app's state, where its routes find them.
+
+    The container is asked once, so that a request costs one dict look-up.
+    """
     app.state.use_cases_and_ports = use_cases_and_ports(container)
     app.state.now = container.now()
 

@@ -60,9 +60,10 @@ IfNoneMatch = Annotated[
 
 
 def answer_unless_known(lines: list[str] | None, answer: Answer) -> Response:
-    """Return 304 if If-None-Match names the answer's entity tag or is `*`; else the answer.
+    """Return a response 304 if If-None-Match names the answer's entity tag or is `*`; else the answer as a response.
 
-    Tags are compared weakly: `W/"3"` matches `"3"` (RFC 9110, section 8.8.3.2).
+    `lines` are the values of If-None-Match; None if it was not sent. Tags are compared weakly: `W/"3"` matches `"3"`
+    (RFC 9110, section 8.8.3.2).
     """
     if lines and answer.etag:
         tags = split_list_header(lines)

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class NotReady(Unavailable):
-    """The server cannot serve requests now, for a reason that may be told to everybody."""
+    """The server cannot serve requests now. Unlike that of other Unavailable errors, its message is sent to clients."""
 
 
 class ErrorKind(NamedTuple):
@@ -58,7 +58,10 @@ _SLUG_BY_STATUS = {
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
-    """Return the problem response for an error that a route, or something below it, has raised."""
+    """Return the problem response for an error that a route, or something below it, has raised.
+
+    Log the error with log_error(), unless it comes from the framework (RequestValidationError, HTTPException).
+    """
     scope = request.scope
     if isinstance(error, RequestValidationError):
         return problem_response(scope, "invalid-request", errors=field_errors(error))
@@ -77,9 +80,9 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 
 def log_error(error: Exception, client: str | None) -> None:
-    """Log what operators should know about an error: throttling, refusals and an unavailable store.
+    """Log what operators should know about an error: reused tokens, throttling, refusals and an unavailable store.
 
-    `client` is the address of the client. What the client has sent is not logged.
+    Other errors are not logged. `client` is the address of the client. What the client has sent is not logged.
     """
     match error:
         case TokenReused():
@@ -106,5 +109,5 @@ def _slug(error: Exception) -> str:
 
 
 def _detail(error: Exception) -> str | None:
-    """Return the error's message if it was written for API clients; an adapter's message says where the store is."""
+    """Return the error's message if it is for API clients, else None: an adapter's message says where the store is."""
     return str(error) if isinstance(error, DomainError | NotReady) else None

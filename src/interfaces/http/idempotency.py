@@ -1,4 +1,7 @@
-"""The header Idempotency-Key: a request takes effect once, however often it is sent, and gets the same answer."""
+"""The header Idempotency-Key: a request takes effect once, however often it is sent, and gets the same answer.
+
+The key and the answer are stored by the transaction boundary: see application/idempotency.py.
+"""
 
 import hashlib
 import json
@@ -28,7 +31,8 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 class Idempotency:
     """Runs a route's use case once per idempotency key; without a key it is simply run.
 
-    A key belongs to its caller and to one operation (method and path template).
+    A key belongs to its caller and to one operation (method and path template). `key` is None if the client has
+    sent none. The object also carries the signed-in caller, so that routes need not ask for the caller separately.
     """
 
     request: Request
@@ -39,7 +43,11 @@ class Idempotency:
         """Return the response to the request, or the one that was stored with the key by an earlier request.
 
         `use_case_call` has not been awaited yet, `answer` turns its result into the answer, and `body` is the request
-        body.
+        body. A stored answer is marked by the header Idempotency-Replayed, and the use case has then no effect.
+
+        An error of the use case is passed on and is not stored with the key, so the request may be sent again. Raise
+        KeyReused if the key was used for a request with other content, and RequestInProgress if the first request with
+        it has not ended.
         """
         if self.key is None:
             return answer(await use_case_call).response()
@@ -84,7 +92,10 @@ async def get_idempotency(
         ),
     ] = None,
 ) -> Idempotency:
-    """Return the Idempotency of this request; raise Invalid if the key is not 1 to 255 printable ASCII characters."""
+    """Return the Idempotency of this request, which also carries the signed-in caller.
+
+    Raise Invalid if the key is not 1 to 255 printable ASCII characters, Unauthenticated if nobody is signed in.
+    """
     if key is not None and not _PRINTABLE.fullmatch(key):
         raise Invalid("invalid-request", "1 to 255 printable ASCII characters", HEADER)
     return Idempotency(request, require_caller(request), key)

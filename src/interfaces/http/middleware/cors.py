@@ -30,6 +30,9 @@ class CorsMiddleware(CORSMiddleware):
         super().__init__(app, origins, METHODS, REQUEST_HEADERS, expose_headers=RESPONSE_HEADERS)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Return 204 with what is allowed, never an error: the browser itself blocks what is not allowed."""
+        """Return 204 with the headers that say what is allowed, even if the requested origin or method is not.
+
+        No error is needed: the browser itself blocks what is not allowed.
+        """
         allowed = super().preflight_response(request_headers).headers
         return Response(status_code=204, headers={k: v for k, v in allowed.items() if not k.startswith("content-")})

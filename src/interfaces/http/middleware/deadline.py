@@ -13,10 +13,10 @@ BODY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class DeadlineMiddleware:
-    """Cancels a request whose response has not begun after so many seconds, and answers with the problem `busy`.
+    """Cancels a request whose response has not begun after `seconds`, and answers with the problem `busy` (503).
 
     Waiting for the client does not count: neither for the request body, for which the limit is BODY_SECONDS (problem
-    `request-timeout`), nor for sending the response.
+    `request-timeout`, 408), nor for sending the response.
     """
 
     app: ASGIApp

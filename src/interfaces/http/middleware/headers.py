@@ -16,7 +16,7 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 
 
 def get_request_id(scope: Scope) -> str:
-    """Return the client's X-Request-ID if it is short and has only letters, digits, `._-`; else a new one."""
+    """Return the client's X-Request-ID if it is 1 to 128 ASCII letters, digits or `._-`; else a new random one."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return str(value, "ascii")
@@ -24,7 +24,10 @@ def get_request_id(scope: Scope) -> str:
 
 
 def has_valid_host(scope: Scope) -> bool:
-    """Return whether the request has exactly one valid Host header (RFC 9112, section 3.2). HTTP/1.0 needs none."""
+    """Return whether the request has exactly one Host header, and that is valid (RFC 9112, section 3.2).
+
+    It is valid if it has only the characters of a host and a port, or is empty. HTTP/1.0 needs no Host header.
+    """
     hosts = [value for name, value in scope["headers"] if name == b"host"]
     if len(hosts) == 1:
         return _HOST.fullmatch(hosts[0]) is not None
@@ -40,7 +43,12 @@ def without_origin(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
 
 
 def common_headers(present: RawHeaders, request_id: str) -> list[tuple[bytes, bytes]]:
-    """Return the headers that every response has in addition to those that are present."""
+    """Return the headers to add to a response that has the headers `present`.
+
+    They are X-Request-ID, X-Content-Type-Options and Cache-Control. The last is left out if it is present; else it is
+    `private, no-cache` for a response with an ETag, which the client may keep and revalidate, and `no-store` for any
+    other.
+    """
     names = {name.lower() for name, _ in present}
     headers = [(b"x-request-id", request_id.encode()), (b"x-content-type-options", b"nosniff")]
     if b"cache-control" not in names:

@@ -19,7 +19,9 @@ Observe = Callable[[str, str | None, int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class RequestLogMiddleware:
-    """Gives each request an id and each response the common headers, and logs one line when the response is complete.
+    """Gives each request an id and each response the common headers; logs one line when the response is complete.
+
+    `observe` is called just before that line is logged. Both get the status 0 if no response began.
 
     A HEAD request is passed on as GET, and the body of its response is left out. A request without a valid Host header
     gets 400.
@@ -40,7 +42,11 @@ class RequestLogMiddleware:
             scope = {**scope, "method": "GET"}
 
         async def send_adjusted(message: Message) -> None:
-            """Add the common headers, leave out the body if the request was HEAD, and note the status."""
+            """Send a message, with the common headers added, and note the status.
+
+            The body is left out if the request was HEAD, and scheme and host are removed from the address of a redirect
+            307.
+            """
             nonlocal status
             if message["type"] == "http.response.start":
                 status, headers = message["status"], message["headers"]

@@ -27,6 +27,7 @@ class UnhandledErrorMiddleware:
         has_started = False
 
         async def send_and_notice(message: Message) -> None:
+            """Send a message, and note that the response has begun."""
             nonlocal has_started
             has_started = True
             await send(message)

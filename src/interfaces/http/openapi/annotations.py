@@ -19,7 +19,11 @@ PROBLEMS_KEY = "x-problems"
 
 
 class PageOut(BaseModel, Generic[T]):
-    """A page of a list."""
+    """A page of a list.
+
+    `total` is the length of the whole list, or null if it was not counted; counting stops at 10,000, and `total_exact`
+    is then false. `next_cursor` is null on the last page.
+    """
 
     items: list[T]
     total: int | None
@@ -34,9 +38,10 @@ NEXT_PAGE = "The next page, if there is one."
 
 
 def problem_responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
-    """Return `responses` that name these problems, by status, for build_document() to describe.
+    """Return the `responses` of a route that name these problems, by status: `{404: {"x-problems": ["not-found"]}}`.
 
-    It also adds problems that follow from the route's parameters, such as `invalid-request`.
+    build_document() replaces them by descriptions. It also adds problems that follow from the route's parameters, such
+    as `invalid-request`.
     """
     declared: dict[int | str, dict[str, Any]] = {}
     for slug in slugs:
@@ -45,7 +50,7 @@ def problem_responses(*slugs: str) -> dict[int | str, dict[str, Any]]:
 
 
 def response_headers(status: int, **described: str) -> dict[int | str, dict[str, Any]]:
-    """Return `responses` that document the headers of the response of this status.
+    """Return the `responses` of a route that document the headers of the response of this status.
 
     Each keyword is the name of a header, as it is; its value is the description.
     """

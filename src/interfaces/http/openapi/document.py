@@ -72,7 +72,7 @@ _PROBLEM: dict[str, Any] = {
 
 
 def build_document(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of all routes of the app."""
+    """Return the OpenAPI document of the app's routes: FastAPI's own, completed as this module says."""
     schema = get_openapi(
         title=app.title,
         version=app.version,
@@ -150,7 +150,10 @@ def _drop_null(schema: dict[str, Any]) -> None:
 
 
 def _add_problems(path: str, method: str, operation: dict[str, Any], *, uses_store: bool) -> None:
-    """Document the problems of an operation: those that its route declares and those that follow from its input."""
+    """Document the problems of an operation: those that its route declares and those that it implies.
+
+    They replace what the route declared with problem_responses(), and FastAPI's own response 422.
+    """
     responses = operation["responses"]
     slugs = _implied_problems(method, operation, uses_store)
     for response in responses.values():
@@ -164,7 +167,7 @@ def _add_problems(path: str, method: str, operation: dict[str, Any], *, uses_sto
 
 
 def _example_of(path: str) -> str:
-    """Return the path with an example in place of each parameter."""
+    """Return the path template with an example in place of each parameter, for instance `/tasks/by-status/pending`."""
     return re.sub(r"\{(\w+)\}", lambda parameter: _EXAMPLES.get(parameter[1], EXAMPLE_ID), path)
 
 
@@ -211,7 +214,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 
 
 def _problem_response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
-    """Return the documentation of a response that has one of these problems, with an example of each."""
+    """Return the documentation of a response that has one of these problems: its headers, and an example of each."""
     examples = {
         slug: {
             "summary": PROBLEMS[slug].title,

@@ -26,14 +26,20 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def encode_cursor(position: Position, kind: type, list_name: str) -> str:
-    """Return the cursor of a position whose value has this type, in the list with this name."""
+    """Return the cursor of a position whose value has this type, in the list with this name.
+
+    It is base64 text for URLs without padding. Times are cut to milliseconds and prices to cents.
+    """
     write, _ = _KINDS[kind]
     payload = to_json([write(position.value), position.id.hex])
     return urlsafe_b64encode(_checksum(payload, list_name) + payload).rstrip(b"=").decode()
 
 
 def decode_cursor(cursor: str, kind: type, list_name: str) -> Position:
-    """Return the position; raise Invalid unless encode_cursor() has made the cursor for this list."""
+    """Return the position from a cursor that encode_cursor() has made with the same `kind` and `list_name`.
+
+    Raise Invalid if the cursor is malformed or damaged, is of another list, or has a value that is not allowed.
+    """
     try:
         raw = b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         checksum, payload = raw[:CHECKSUM_LENGTH], raw[CHECKSUM_LENGTH:]

@@ -31,14 +31,14 @@ class ListFormat(Generic[T]):
     entity: Callable[[T], Any] = lambda row: row
 
     def position(self, row: T, sort: Sort[Any]) -> Position:
-        """Return the position of a row in this order."""
+        """Return the position of a row in this order: its value of the sort field, and its id."""
         entity = self.entity(row)
         return Position(getattr(entity, sort.by), entity.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A list with its order and filters, and the requested part of it.
+    """The description of a list with its order and filters, and of the requested part of it. It has no rows.
 
     `name` identifies the list, because a cursor is only valid for the list that it came from.
     """
@@ -50,7 +50,10 @@ class Listing(Generic[T]):
     window: Window
 
     def response(self, page: Page[T]) -> Response:
-        """Return the page as a response, with the cursor of the next page in the body and in the header Link."""
+        """Return the page as a response 200, with the cursor of the next page in the body and in the header Link.
+
+        On the last page `next_cursor` is null, and there is no Link.
+        """
         cursor = self._cursor(page.items[-1]) if page.items and page.more else None
         response = json_answer(
             {
@@ -81,12 +84,18 @@ class Listing(Generic[T]):
 
 
 class PageQuery(BaseModel):
-    """The query parameters of a page. A list's own filters are added in a subclass, so that one model has them all."""
+    """The query parameters of a page; `skip` and `cursor` exclude each other.
+
+    A list's own filters are added in a subclass, so that one model has them all.
+    """
 
     skip: int | None = Field(
-        None, ge=0, le=MAX_SKIP, description="How many rows to skip; beyond this limit, use the cursor."
+        None,
+        ge=0,
+        le=MAX_SKIP,
+        description="How many rows to skip; beyond this limit, use the cursor. Not together with it.",
     )
-    limit: int = Field(10, ge=1, le=MAX_LIMIT)
+    limit: int = Field(10, ge=1, le=MAX_LIMIT, description="How many rows the page has at most.")
     cursor: str | None = Field(None, description="`next_cursor` of the previous page; `total` is then null.")
     count: bool = Field(True, description="`false` leaves `total` null, which is faster.")
 
@@ -99,7 +108,7 @@ class PageQuery(BaseModel):
         return Listing(request, name, format, sort, self._window(format.fields[sort.by], name))
 
     def _window(self, sort_type: type, list_name: str) -> Window:
-        """Return the requested part of the list.
+        """Return the requested part of the list: from the cursor on, without a count, or else from `skip` on.
 
         Raise Invalid if the cursor is malformed or of another list, or if `skip` is given, too.
         """
@@ -111,7 +120,7 @@ class PageQuery(BaseModel):
 
 
 def list_name(path: str, sort: Sort[Any], filters: Mapping[str, object]) -> str:
-    """Return the text that identifies a list: its path, order and filters."""
+    """Return the text that identifies a list: its path template, order, and those filters that are not None."""
     chosen = sorted((name, str(value)) for name, value in filters.items() if value is not None)
     return f"{path} {sort.by} {sort.descending} {chosen}"
 

@@ -26,7 +26,7 @@ class Answer:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Self:
-        """Return the answer of which encode() made these bytes."""
+        """Return the answer that encode() has turned into these bytes."""
         head, _, body = encoded.partition(b"\n")
         status, etag, location = json.loads(head)
         return cls(status, body, etag, location)
@@ -46,7 +46,7 @@ class Answer:
 def json_answer(
     content: dict[str, Any], status: int = 200, *, etag: str | None = None, location: str | None = None
 ) -> Answer:
-    """Serialize the content, without validating it against the route's response model again."""
+    """Return an answer with this content as JSON, which is not validated against the route's response model."""
     return Answer(status, to_json(content), etag, location)
 
 

@@ -127,8 +127,8 @@ def problem_response(
 ) -> Response:
     """Return the problem of this type as a response to the request.
 
-    Status and detail are those of PROBLEMS unless given. An unknown slug has the title of its status. `errors` are the
-    fields that are wrong, as field_errors() returns them.
+    Status and detail are those of PROBLEMS unless given. For an unknown slug the status is 500 unless given, and the
+    title is that of the status. `errors` are the fields that are wrong, as field_errors() returns them.
     """
     known = PROBLEMS.get(slug)
     status = status or (known.status if known else 500)

@@ -62,7 +62,7 @@ class ExplanationOut(BaseModel):
     summary="What a problem type means",
 )
 async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch", "invalid-request"])]) -> Response:
-    """Explain a type of problem. The field `type` of every error is the path of its explanation."""
+    """Return the explanation of a type of problem. The field `type` of every error is the path of its explanation."""
     if slug not in PROBLEMS:
         raise HTTPException(404)
     status, title, explanation = PROBLEMS[slug]
@@ -95,7 +95,10 @@ class StartOut(BaseModel):
     summary="Where to start; a page for browsers",
 )
 async def start(request: Request) -> Response:
-    """Return links to the documentation and to the health checks: as a page for browsers, otherwise as JSON."""
+    """Return links to the documentation and to the health checks, as an HTML page or as JSON.
+
+    It is the page if the header `Accept` prefers HTML to JSON, as that of browsers does.
+    """
     addresses = {name: _root(request) + path for name, (path, _) in LINKS.items()}
     accept = request.headers.get("accept", "*/*")
     if accepted_quality(accept, "text/html") > accepted_quality(accept, "application/json"):
@@ -112,7 +115,8 @@ async def start(request: Request) -> Response:
 def accepted_quality(accept: str, media_type: str) -> float:
     """Return the weight, from 0 to 1, that an Accept header gives a media type (RFC 9110, section 12.5.1).
 
-    It is 0 if no range of the header includes the type, or if the weight is malformed.
+    Of several ranges that include the type, the most specific one counts. The weight is 0 if no range includes it, or
+    if the weight is malformed.
     """
     weights = {}
     for media_range in accept.lower().split(","):
@@ -124,13 +128,16 @@ def accepted_quality(accept: str, media_type: str) -> float:
 
 
 def _root(request: Request) -> str:
-    """Return the path under which the application is mounted, without a slash at its end."""
+    """Return the path under which the application is mounted, without a slash at its end; `""` if it is not mounted."""
     root: str = request.scope.get("root_path", "")
     return root.rstrip("/")
 
 
 def add_docs_page(app: FastAPI) -> None:
-    """Add the docs page (Swagger UI) and its assets, which come from an installed package."""
+    """Add the docs page (Swagger UI) at `/docs`, and its assets, which come from an installed package.
+
+    Both need no sign-in, and are not in the OpenAPI document.
+    """
 
     async def page(request: Request) -> Response:
         """Return the docs page, with addresses below the application's root path."""

@@ -55,8 +55,8 @@ async def ready(
 ) -> Response:
     """Say that requests can be served, or answer 503 with the reason.
 
-    The server is not about to stop; the store answers; its schema is the one that this version needs; and it has disk
-    space for writes.
+    The server is ready if it is not about to stop, the store answers, its schema is the one that this version needs,
+    and it has disk space for writes. If the last write failed because the disk was full, a write is tried to find out.
     """
     if request.app.state.draining:
         raise NotReady("the server is about to stop")

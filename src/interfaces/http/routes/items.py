@@ -50,7 +50,7 @@ class ItemIn(InputModel):
 
 
 class ItemChangesIn(InputModel):
-    """Changes of an item. Fields that are absent stay as they are."""
+    """Changes of an item. Fields that are absent stay as they are; `null` removes the description."""
 
     name: Name = ABSENT
     description: Description | None = ABSENT
@@ -139,13 +139,19 @@ class ItemQuery(PageQuery):
     sort: ItemSort = None
 
     def filter(self, owner_id: UserId | None) -> ItemFilter:
-        """Return the filter for items of this owner, or of any; raise Invalid if no price can match."""
+        """Return the filter for items of this owner (None: of any owner) within the requested range of prices.
+
+        Raise Invalid if `min_price` is greater than `max_price`.
+        """
         if self.min_price is not None and self.max_price is not None and self.min_price > self.max_price:
             raise Invalid("invalid-request", "at least min_price", "max_price")
         return ItemFilter(owner_id, self.min_price, self.max_price)
 
     def items_listing(self, request: Request, wanted: ItemFilter) -> Listing[OwnedItem]:
-        """Return the list of items that match this filter, in the requested order."""
+        """Return the description of the list of items that match this filter, in the requested order.
+
+        No item is read. Raise Invalid as listing() does.
+        """
         return self.listing(
             request,
             ITEMS,
@@ -196,7 +202,7 @@ async def list_items_of_user(
     items: Annotated[ItemReader, Depends(use(ItemReader))],
     users: Annotated[UserReader, Depends(use(UserReader))],
 ) -> Response:
-    """Return a page of the items that the user owns now, within a range of prices.
+    """Return a page of the items that the user owns now, within a range of prices; 404 if there is no such user.
 
     Without `sort`, the order is that of creation. Both limits of the range are included.
     """

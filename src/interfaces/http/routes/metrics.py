@@ -42,9 +42,10 @@ class Metrics:
             ProcessCollector(registry=self.registry)
 
     def observe(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        """Count a request. `route` is its path template, or None if no route matched.
+        """Count a request, and record the seconds that it took.
 
-        Unknown methods are counted as `other`, so that clients cannot create any number of time series.
+        `route` is its path template, or None if no route matched, which is labelled `none`. Unknown methods are
+        labelled `other`, so that clients cannot create any number of time series.
         """
         method, route = method if method in METHODS else "other", route or "none"
         series = method, route, status
@@ -55,7 +56,7 @@ class Metrics:
         time.observe(seconds)
 
     def text(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
+        """Return all metrics of this process, or of all workers, in the text format of Prometheus."""
         if SHARED_FOLDER not in os.environ:
             return generate_latest(self.registry)
         of_all_workers = CollectorRegistry()
@@ -63,7 +64,11 @@ class Metrics:
         return generate_latest(of_all_workers)
 
     def check_token(self, authorization: str | None) -> None:
-        """Raise Unauthenticated unless the header Authorization has the metrics token, or none is needed."""
+        """Raise Unauthenticated unless the header Authorization has the metrics token, or none is needed.
+
+        It is needed if HANDOVER_METRICS_TOKEN is set, and always in production, where every request is refused if it is
+        not set. The code is `not-signed-in` without a bearer token (also for None), `invalid-token` for another one.
+        """
         if not self.needs_token:
             return
         scheme, presented = get_authorization_scheme_param(authorization)
@@ -87,7 +92,8 @@ router = new_router("health")
 async def read_metrics(request: Request) -> Response:
     """Return counts and durations of requests, in the text format of Prometheus; with several workers, of all of them.
 
-    In production the header `Authorization` must have the token of the setting `HANDOVER_METRICS_TOKEN`.
+    In production, and wherever the setting `HANDOVER_METRICS_TOKEN` is set, the header `Authorization` must have the
+    token of this setting: `Bearer …`.
     """
     metrics: Metrics = request.app.state.metrics
     metrics.check_token(request.headers.get("authorization"))

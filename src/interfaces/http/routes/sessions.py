@@ -64,7 +64,7 @@ class TokensOut(BaseModel):
 
     access_token: str
     token_type: Literal["bearer"]
-    expires_in: int = Field(description="Seconds.", examples=[900])
+    expires_in: int = Field(description="Seconds until the access token expires.", examples=[900])
     refresh_token: str = Field(description="For POST /auth/refresh; works once.")
 
 
@@ -112,7 +112,7 @@ async def sign_in(
 async def refresh_session(
     address: ClientAddress, body: RefreshIn, refresh: Annotated[RefreshSession, Depends(use(RefreshSession))]
 ) -> Response:
-    """Exchange the refresh token for a new access token and a new refresh token. It works once.
+    """Exchange the refresh token for a new access token and a new refresh token. Each refresh token works once.
 
     If a refresh token is used a second time, the session ends, because one of the two clients that sent it must have
     stolen it.
@@ -126,7 +126,9 @@ async def refresh_session(
 async def sign_out(
     address: ClientAddress, body: RefreshIn, sign_out: Annotated[SignOut, Depends(use(SignOut))]
 ) -> Response:
-    """End the session that the refresh token belongs to. An unknown or spent token is 204, too.
+    """End the session that the refresh token belongs to; a token of the session that was used before ends it, too.
+
+    The answer is 204 in any case, even if the token is unknown or the session has ended already.
 
     Access tokens that were issued in the session work until they expire.
     """

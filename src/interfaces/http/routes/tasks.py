@@ -50,7 +50,7 @@ class TaskIn(InputModel):
 
 
 class TaskChangesIn(InputModel):
-    """Changes of a task. Fields that are absent stay as they are."""
+    """Changes of a task. Fields that are absent stay as they are; `null` removes the description."""
 
     title: Title = ABSENT
     description: Description | None = ABSENT
@@ -111,7 +111,7 @@ class TaskQuery(PageQuery):
 
 
 class RecentTaskQuery(PageQuery):
-    """The query parameters of the list of tasks created within the last days."""
+    """The query parameters of the list of tasks created within the last `days` days."""
 
     days: int = Field(7, ge=1, le=365, description="How many days back.")
 
@@ -144,9 +144,9 @@ async def create_task(
     summary="Your tasks",
 )
 async def list_tasks(request: Request, caller: Caller, query: Annotated[TaskQuery, Query()], tasks: Tasks) -> Response:
-    """Return a page of the caller's tasks, all or those of one status or created after a time.
+    """Return a page of the caller's tasks, only those of `status` and only those after `created_after` if given.
 
-    Without `sort`, the order is that of creation.
+    Without `sort`, the order is that of creation. A task created exactly at `created_after` is left out.
     """
     wanted = TaskFilter(caller, query.status, query.created_after)
     listing = query.listing(request, TASKS, parse_sort(query.sort), **asdict(wanted))
@@ -177,7 +177,7 @@ async def list_tasks_by_status(
 async def list_recent_tasks(
     request: Request, caller: Caller, query: Annotated[RecentTaskQuery, Query()], tasks: Tasks
 ) -> Response:
-    """Return a page of the caller's tasks of the last `days` days, in the order of their creation."""
+    """Return a page of the caller's tasks created within the last `days` times 24 hours, in the order of creation."""
     listing = query.listing(  # named by the days and not by the cut-off, which moves with the clock
         request, TASKS, Sort("id"), owner_id=caller, days=query.days
     )
@@ -219,10 +219,10 @@ async def change_task(
     expected: IfMatch,
     change: Annotated[ChangeTask, Depends(use(ChangeTask))],
 ) -> Response:
-    """Change the given fields of one of the caller's tasks, and return the task.
+    """Change the given fields of one of the caller's tasks, and return the task. PUT and PATCH do the same.
 
-    A change that changes nothing leaves the version as it is. If the version is no longer that in `If-Match`, the
-    answer is 412 and nothing is changed.
+    A task of somebody else is 404, as one that does not exist. A change that changes nothing leaves the version as it
+    is. If the version is no longer that in `If-Match`, the answer is 412 and nothing is changed.
     """
     changes = cast(TaskChanges, body.model_dump())
     return task_answer(await change(TaskId(task_id), changes, by=caller, expected=expected)).response()
@@ -237,9 +237,10 @@ async def change_task(
 async def delete_task(
     task_id: UUID, caller: Caller, expected: IfMatch, delete: Annotated[DeleteTask, Depends(use(DeleteTask))]
 ) -> Response:
-    """Remove one of the caller's tasks.
+    """Remove one of the caller's tasks, and return its id with a message (status 200).
 
-    If the version is no longer that in `If-Match`, the answer is 412 and nothing is removed.
+    A task of somebody else is 404, as one that does not exist. If the version is no longer that in `If-Match`, the
+    answer is 412 and nothing is removed.
     """
     await delete(TaskId(task_id), by=caller, expected=expected)
     return json_answer({"message": "Task deleted successfully", "task_id": task_id}).response()

@@ -37,7 +37,10 @@ class TransferIn(InputModel):
 
 
 class TransferOut(BaseModel):
-    """A transfer in the history of an item."""
+    """A transfer in the history of an item.
+
+    `number` counts the transfers of the item from 1. `version` is the version of the item after the transfer.
+    """
 
     id: Id
     item_id: Id
@@ -93,7 +96,8 @@ async def transfer_item(
     """Make another user the owner of the item, and return the item; only its owner may.
 
     Of several concurrent transfers of one item by its owner exactly one succeeds. A request with an `Idempotency-Key`
-    can be sent again safely: the item is transferred once, and the answer is the first one.
+    can be sent again safely: the item is transferred once, and the answer is the first one. If the version is no longer
+    that in `If-Match`, the answer is 412 and nothing is changed.
     """
     transferring = transfer(ItemId(item_id), by=idempotency.caller, to=UserId(body.to_user_id), expected=expected)
     return await idempotency.run(transferring, answer=item_answer, body=body)
@@ -113,7 +117,7 @@ async def list_transfers(
 ) -> Response:
     """Return a page of the item's transfers, the oldest first.
 
-    Transfers are numbered 1, 2, 3 … without a gap. Each is from the user to whom the one before was.
+    Transfers are numbered 1, 2, 3 … without a gap. The `from_user_id` of each is the `to_user_id` of the one before.
     """
     listing = paging.listing(request, TRANSFERS, Sort("number"), item_id=item_id)
     return listing.response(await transfers.page(ItemId(item_id), listing.window))

@@ -126,9 +126,9 @@ router = new_router("users")
 async def create_user(
     body: UserIn, address: ClientAddress, create: Annotated[CreateUser, Depends(use(CreateUser))]
 ) -> Response:
-    """Create an account. No sign-in is needed.
+    """Create an account, and return it. No sign-in is needed; to sign in afterwards, use `POST /auth/token`.
 
-    E-mail address and username are unique regardless of case, and the username cannot be changed later.
+    E-mail address and username are unique regardless of case (409 if taken), and the username cannot be changed later.
     """
     user = await create(email=body.email, username=body.username, password=body.password)
     log.info("account created", user_id=str(user.id), client=address)
@@ -139,7 +139,7 @@ async def create_user(
     "/users/me", response_model=AccountOut, responses=problem_responses("account-inactive"), summary="Your account"
 )
 async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
-    """Return the caller's own account, with its e-mail address."""
+    """Return the caller's own account, with its e-mail address; 401 if it has been deactivated or deleted."""
     return json_answer(account_out(await read(caller))).response()
 
 
@@ -189,10 +189,10 @@ async def change_account(
     address: ClientAddress,
     change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
 ) -> Response:
-    """Change the e-mail address or the password of the caller's own account, and return the account.
+    """Change the e-mail address, the password or both of the caller's own account, and return the account.
 
-    The current password is required. A new password ends all sessions: no refresh token works any more. Wrong
-    passwords are counted, and after too many the answer is 429 for a while.
+    The current password is required; a wrong one is 403. Wrong passwords are counted, and after too many the answer is
+    429 for a while. A new password ends all sessions: no refresh token works any more.
     """
     user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
     fields = sorted(body.model_fields_set - {"current_password"})

@@ -21,7 +21,11 @@ def is_public(route: APIRoute) -> bool:
 
 
 def authenticate(request: Request) -> UserId:
-    """Return the user of the request's access token, and remember it in the scope; raise Unauthenticated."""
+    """Return the user of the request's access token, and store the user's id in the request's scope.
+
+    Raise Unauthenticated: `not-signed-in` if the header Authorization has no bearer token, `invalid-token` if the token
+    is not valid. The store is not asked, so the account may be inactive or deleted.
+    """
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("not-signed-in", "send an access token in the header Authorization: Bearer")
@@ -33,16 +37,19 @@ def authenticate(request: Request) -> UserId:
 
 
 def require_caller(request: Request) -> UserId:
-    """Return the signed-in user of this request.
+    """Return the signed-in user of this request, as authenticate() has stored it; call authenticate() if it has not.
 
-    Only call it on routes that require sign-in; on a public route it raises Unauthenticated if there is no token.
+    Raise Unauthenticated as authenticate() does. That can happen on a public route, where no token may have been sent;
+    so only call it on routes that require sign-in.
     """
     caller: UserId = request.scope[CALLER] if CALLER in request.scope else authenticate(request)
     return caller
 
 
 async def authenticated_user(request: Request) -> UserId | None:
-    """Return the signed-in user, or None on a public route; raise Unauthenticated.
+    """Return the signed-in user; on a public route always None, whatever token is sent.
+
+    Raise Unauthenticated as authenticate() does if the route is not public.
 
     Routes of our class check sign-in by themselves. The app depends on this function as well, which covers routes that
     are added in another way.
@@ -54,7 +61,10 @@ Caller = Annotated[UserId, Depends(authenticated_user)]
 
 
 async def client_address(request: Request) -> str:
-    """Return the client's IP address. The server takes it from X-Forwarded-For only if the proxy is trusted."""
+    """Return the client's IP address, or `unknown` if the server does not say.
+
+    The server takes it from X-Forwarded-For only if the proxy is trusted.
+    """
     return request.client.host if request.client else "unknown"
 
 

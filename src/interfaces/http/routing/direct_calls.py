@@ -23,7 +23,7 @@ def with_direct_calls(dependant: Dependant) -> Dependant:
     """Return a copy of a route's dependant in which two kinds of parameters bypass FastAPI's solver.
 
     These are dependencies whose only parameter is the request, and query parameters collected in a model. The copy's
-    `call` provides them to the endpoint.
+    `call` provides them to the endpoint. If there are none, return the dependant itself.
     """
     direct: dict[str, Call] = {
         str(dependency.name): cast(Call, dependency.call)
@@ -38,6 +38,7 @@ def with_direct_calls(dependant: Dependant) -> Dependant:
     request_name = own_request or "request"
 
     async def call(**values: Any) -> Response:
+        """Call the endpoint with the values from FastAPI's solver and those that bypass it; return its response."""
         request = values[request_name] if own_request else values.pop(request_name)
         for name, get_value in calls:
             values[name] = await get_value(request)
@@ -63,16 +64,19 @@ def _has_parameters(dependency: Dependant) -> bool:
 
 
 def _model_of(field: Any) -> type[BaseModel] | None:
-    """Return the model that collects all query parameters, or None if this is a single parameter."""
+    """Return the model if this field of a dependant collects all query parameters; None if it is a single parameter."""
     kind = field.field_info.annotation
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _query_validator(model: type[BaseModel]) -> Call:
-    """Return a function that validates a request's query as this model; it raises RequestValidationError."""
+    """Return a function that returns a request's query as this model; it raises RequestValidationError if not valid."""
 
     async def validated(request: Request) -> BaseModel:
-        """Return the query as the model; raise RequestValidationError."""
+        """Return the query as the model; raise RequestValidationError if it does not fit.
+
+        Of a parameter that is sent several times, the last value counts. Unknown parameters are ignored.
+        """
         try:
             return model.model_validate(dict(request.query_params))
         except ValidationError as error:

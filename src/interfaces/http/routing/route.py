@@ -23,12 +23,14 @@ class Route(APIRoute):
 
         Simple dependencies are called directly (see with_direct_calls); the OpenAPI document still lists all of them.
         """
+        # FastAPI's handler captures `self.dependant` when it is built.
         declared, self.dependant = self.dependant, with_direct_calls(self.dependant)
         handle = super().get_route_handler()
         self.dependant = declared  # the OpenAPI document is made of all that was declared
         needs_sign_in, media_type = not is_public(self), self._media_type()
 
         async def check_and_handle(request: Request) -> Response:
+            """Check sign-in, unless the route is public, and content headers; then return FastAPI's response."""
             if needs_sign_in:
                 authenticate(request)
             check_content_headers(request, media_type)
@@ -49,7 +51,10 @@ def new_router(tag: str) -> APIRouter:
 
 
 def add_routes(app: FastAPI, *routers: APIRouter) -> None:
-    """Add the routes themselves. With include_router(), every request would be matched three times.
+    """Add the routes of the routers to the app, one by one.
+
+    With include_router(), every request would be matched three times. Routes with a parameter in their path are changed
+    so that they do not match the fixed paths of other routes.
 
     Raise TypeError for a route of another class, which would not require sign-in.
     """

@@ -30,9 +30,13 @@ class LimitedRequest(Request):
 
 
 def check_content_headers(request: Request, media_type: str | None) -> None:
-    """Raise HTTPException 413 or 415 if the headers announce a body that is too large or of another media type.
+    """Check the length and the media type that the headers announce for a body; return if the request may go on.
 
-    `media_type` is what the route accepts; None if it takes no body.
+    `media_type` is what the route accepts. If it takes no body, that is None, and the media type is not checked.
+
+    Raise HTTPException 413 if Content-Length is larger than MAX_BODY_BYTES. Raise HTTPException 415 if Content-Type is
+    another media type, or if it is missing although the other headers announce a body that is not empty. Content-Length
+    may be missing or wrong, so this does not limit what is read: LimitedRequest does.
     """
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and (len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES):
@@ -48,7 +52,8 @@ def check_content_headers(request: Request, media_type: str | None) -> None:
 def parse_json(body: bytes) -> Any:
     """Parse JSON strictly: no duplicate fields, no NaN or Infinity; numbers with a fraction become Decimal.
 
-    Raise JSONDecodeError, the only error that FastAPI answers with 422. Its message does not quote the body.
+    Raise JSONDecodeError for anything else, and for text that is not UTF-8, nesting that is too deep and numbers that
+    are too large. It is the only error that FastAPI answers with 422. Its message does not quote the body.
     """
     try:
         return _decoder.decode(body.decode())

@@ -34,14 +34,20 @@ def _json_number(value: object) -> Decimal:
 
 
 def _query_number(value: object) -> Decimal:
-    """Parse a number in JSON's notation. Decimal() would also accept underscores and digits of other scripts."""
+    """Parse a number in JSON's notation; raise PydanticCustomError for anything else.
+
+    Decimal() would also accept underscores and digits of other scripts.
+    """
     if not (isinstance(value, str) and _NUMBER.fullmatch(value)):
         raise PydanticCustomError(RULE_ERROR, "must be a number")
     return Decimal(value)
 
 
 def _query_time(value: object) -> datetime:
-    """Parse an RFC 3339 time into UTC and truncate it to milliseconds. Pydantic would also accept numbers as times."""
+    """Parse an RFC 3339 time into UTC and truncate it to milliseconds; raise PydanticCustomError for anything else.
+
+    Pydantic would also accept numbers as times.
+    """
     if isinstance(value, str) and re.fullmatch(_TIME, value):
         with suppress(ValueError):  # no such day in that month
             at = datetime.fromisoformat(value.upper()).astimezone(UTC)

@@ -55,7 +55,7 @@ class InputModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def refuse_other_types(cls, value: object) -> object:
-        """Accept an object only.
+        """Return the value if it is a JSON object (a dict); raise PydanticCustomError for anything else.
 
         FastAPI validates bodies with `from_attributes=True`, so that anything with attributes would pass for a model
         whose fields are all optional: a JSON number with a fraction, for instance, which is a Decimal here.
@@ -68,11 +68,13 @@ class InputModel(BaseModel):
 def domain_rule(check: Callable[..., T], *args: Any, **kwargs: Any) -> Callable[[Any], T]:
     """Return a Pydantic validator that applies a rule of the domain, so that each rule is written only once.
 
-    `check` returns the valid value or raises Invalid, and is called with the value as its last positional argument.
+    `check` returns the valid value or raises Invalid, and is called with `args`, the value, and `kwargs`. The validator
+    returns what `check` returns, and turns Invalid into a PydanticCustomError with its detail.
     """
     check = partial(check, *args, **kwargs)
 
     def validator(value: Any) -> T:
+        """Return what `check` returns; raise PydanticCustomError if that raises Invalid."""
         try:
             return check(value)
         except Invalid as invalid:
@@ -95,7 +97,10 @@ def field_errors(error: RequestValidationError) -> list[dict[str, str]]:
 
 
 def _field_error(found: dict[str, Any]) -> dict[str, str]:
-    """Return the pointer and text of one of Pydantic's errors."""
+    """Return the JSON pointer and our own text of one of Pydantic's errors.
+
+    Malformed JSON is an error of the whole request. An unknown field is an error of the object that has it.
+    """
     kind, (_, *path) = found["type"], found["loc"]
     if kind == "json_invalid":
         path = []
