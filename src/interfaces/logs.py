@@ -13,7 +13,11 @@ from infrastructure.container import Settings
 
 
 def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
-    """Send all log lines to this stream, or to stderr, in the format and from the level that the settings name."""
+    """Send all log lines, also those of libraries, to this stream, or to stderr if it is None.
+
+    Format and lowest level are those of the settings; without a format it is JSON in production, else text for a
+    terminal. Debug lines of libraries are never logged. Replaces what was configured before.
+    """
     stream = to or sys.stderr
     level = getattr(logging, settings.log_level.upper())
     as_json = (settings.log_format or ("json" if settings.in_production else "console")) == "json"
@@ -43,7 +47,10 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
 
 
 def _json(event: Any, **options: Any) -> str:
-    """Return the event as JSON. Five times as fast as json.dumps()."""
+    """Return the event as JSON. Five times as fast as json.dumps().
+
+    The option `default`, which structlog passes, is a function that converts what JSON cannot represent.
+    """
     return to_json(event, fallback=options["default"]).decode()
 
 
@@ -53,7 +60,7 @@ def _format_exception(exc_info: ExcInfo) -> str:
 
 
 def _format_chain(error: BaseException) -> str:
-    """Return the stack and class of the exception, after those of its causes."""
+    """Return the stack and the class of the exception, without its message, after those of its causes."""
     cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     before = f"{_format_chain(cause)}\n\nwhich led to\n\n" if cause else ""
     frames = "".join(traceback.format_tb(error.__traceback__))

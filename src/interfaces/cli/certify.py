@@ -48,7 +48,7 @@ def certify(
 
 @contextmanager
 def _progress() -> "Iterator[certifying.Progress]":
-    """Yield what reports progress to stderr: a bar on a terminal, else a line for each promise."""
+    """Yield a progress callback: it shows a bar if stderr is a terminal, else prints a line per promise to stderr."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Lines()
@@ -62,20 +62,23 @@ def _progress() -> "Iterator[certifying.Progress]":
 
 
 class Lines:
-    """A progress callback that prints a line to stderr when the tests of a promise begin."""
+    """A progress callback that prints a line to stderr after the first test of each promise."""
 
     def __init__(self) -> None:
         self.promise = ""
 
     def __call__(self, promise: str, ended: int, total: int, failed: int) -> None:
-        """Report that so many tests have ended, of so many."""
+        """Print how many tests have ended and failed, if the promise differs from that of the last call."""
         if promise != self.promise:
             typer.echo(f"{ended:4} of {total} tests, {failed} failed: {promise}", err=True)
             self.promise = promise
 
 
 def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> None:
-    """Print the promises with the failures of each, the verified capabilities, and the verdict."""
+    """Print each promise with its failures, each tested capability, and the verdict.
+
+    `seconds` is how long the tests took. If `only` has selected some of them, the verdict is never `Certified.`
+    """
     for promise in certificate.promises:
         print(f"{'held' if promise.is_held else 'BROKEN':8}{promise.text} ({promise.tests} tests)")
         for failure in promise.failures:

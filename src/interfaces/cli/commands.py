@@ -40,6 +40,7 @@ def purge() -> None:
     """
 
     async def remove() -> int:
+        """Purge the configured store; return how many records were removed."""
         async with open_container() as (_, use_cases):
             removed: int = await use_cases[PurgeExpired]()
             return removed

@@ -39,9 +39,11 @@ def copy(
 
 
 async def _copy(source: Settings, target: Settings) -> dict[str, int]:
-    """Migrate the target if it is empty, then copy; return the number of copied records of each kind.
+    """Copy the source to the target and verify the copy; return the number of records of each kind.
 
-    Raise Unavailable if the source's schema is not current, or the target has another schema.
+    The target is migrated first if it has no schema or no users. Raise Unavailable if a store cannot be used, if the
+    source's schema is not current, or if the target's is not current then. Raise CopyRefused if the target has anything
+    but an unfinished copy of this source, or if the copy differs from the source. Report progress to stderr.
     """
     async with _opened(source) as from_store, _opened(target) as to_store:
         schema = await from_store.schema()
@@ -63,7 +65,10 @@ async def _copy(source: Settings, target: Settings) -> dict[str, int]:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Store]:
-    """Open a store for the block; raise Misconfigured if its data do not outlive the command."""
+    """Yield a store that is open inside the block.
+
+    Raise Misconfigured if its data do not outlive the command, Unavailable if it cannot be used.
+    """
     store = open_store(settings)
     check_durable(settings, store)
     await store.open()

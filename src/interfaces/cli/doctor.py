@@ -47,7 +47,7 @@ async def _check() -> Diagnosis:
 
 
 def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
-    """Return the diagnosis for JSON."""
+    """Return the diagnosis for JSON; `healthy` is true if there are no findings."""
     return {
         "healthy": not diagnosis.count,
         "checked": diagnosis.checked,
@@ -57,7 +57,7 @@ def _as_json(diagnosis: Diagnosis) -> dict[str, object]:
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    """Print how many records were checked, and the findings."""
+    """Print how many records of each kind were checked, the findings, and how many more of them are not listed."""
     for name, count in diagnosis.checked.items():
         print(f"{name + ':':18} {count:>10,}")
     for finding in diagnosis.findings:
@@ -69,4 +69,5 @@ def _print(diagnosis: Diagnosis) -> None:
 
 
 def _problems(count: int) -> str:
+    """Return `1 problem was found` or, for example, `1,234 problems were found`."""
     return "1 problem was found" if count == 1 else f"{count:,} problems were found"

@@ -11,7 +11,11 @@ class Interrupted(Exception):
 
 @contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """Let Ctrl+C cancel what runs within, which then closes its stores and its progress bar; raise Interrupted."""
+    """Raise Interrupted if Ctrl+C is pressed during the block, once the block has cleaned up.
+
+    Ctrl+C raises KeyboardInterrupt in the block, so that it can close its stores and its progress bar. `message` says
+    in which state that leaves the work. After the block, Ctrl+C ends the process at once.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield

@@ -31,9 +31,9 @@ def down() -> None:
 def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """Show the revision that the store has and the one that is needed; exit with 1 if they differ."""
 
-    async def nothing(_: Store) -> None: ...
+    async def change_nothing(_: Store) -> None: ...
 
-    schema = _with_store(nothing)
+    schema = _with_store(change_nothing)
     if as_json:
         print(json.dumps({"found": schema.found, "needed": schema.needed, "is_current": schema.is_current}))
     else:
@@ -42,9 +42,12 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
 def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
-    """Open the store, make the change, and return the state of the schema."""
+    """Open the configured store, call `change` with it, and return the state of the schema afterwards.
 
-    async def run() -> Schema:
+    Raise Misconfigured if a setting is wrong, Unavailable if the store cannot be used, and what `change` raises.
+    """
+
+    async def change_and_look() -> Schema:
         store = open_store(load_settings())
         await store.open()
         try:
@@ -53,11 +56,11 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
         finally:
             await store.close()
 
-    return asyncio.run(run())
+    return asyncio.run(change_and_look())
 
 
 def _describe(schema: Schema) -> str:
-    """Return a sentence that says whether the schema is current."""
+    """Return a sentence that says whether the schema is current, and which revisions were found and are needed."""
     if schema.is_current:
         return f"The schema is current: {schema.found or 'there is nothing to migrate'}"
     return f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed"

@@ -11,7 +11,7 @@ from application.streaming import Record, label
 
 
 def progress() -> "AbstractContextManager[Bars | Lines]":
-    """Return what reports progress to stderr: bars on a terminal, else a line for each kind of records."""
+    """Return a context manager that yields a progress callback: bars if stderr is a terminal, else lines on stderr."""
     console = Console(stderr=True)
     return Bars(console) if console.is_terminal else nullcontext(Lines())
 
@@ -23,14 +23,17 @@ class Lines:
         self.began = monotonic()
 
     def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
-        """Report that so many records have been done, of so many."""
+        """If all records are done, print their number and the seconds since this object was made; else do nothing."""
         if done >= total:
             seconds = monotonic() - self.began
             typer.echo(f"{phase}: {done:,} {label(kind)}, {seconds:.1f} s since the start", err=True)
 
 
 class Bars:
-    """Shows a bar per phase and kind of records, with the rate and the time left."""
+    """A progress callback that shows a bar per phase and kind of records, with the rate and the time left.
+
+    The bars are shown inside a `with` block.
+    """
 
     def __init__(self, console: Console) -> None:
         self.progress = Progress(
@@ -51,7 +54,7 @@ class Bars:
         self.progress.stop()
 
     def __call__(self, phase: str, kind: type[Record], done: int, total: int) -> None:
-        """Report that so many records have been done, of so many."""
+        """Set the bar of this phase and kind to `done` records of `total`; the first call adds the bar."""
         name = f"{phase}: {label(kind)}"
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=total, rate="")

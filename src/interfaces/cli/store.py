@@ -22,7 +22,9 @@ UseCasesAndPorts = Mapping[type, Any]
 async def open_container() -> AsyncIterator[tuple[Container, UseCasesAndPorts]]:
     """Yield a container whose store is open inside the block, and its use cases and ports by class.
 
-    Raise Misconfigured for a store in memory, which would be empty and lost at the end of the command.
+    Read the settings and configure the logs first. Raise Misconfigured if a setting is wrong, or for a store in memory,
+    which would be empty and lost at the end of the command; raise Unavailable if the store cannot be used. The schema
+    is not checked.
     """
     settings = load_settings()
     configure_logs(settings)

@@ -28,6 +28,7 @@ def create(username: Username, email: Annotated[str, typer.Argument(help="The us
     """Create an account. The password is asked for, or is the first line of stdin if that is piped."""
 
     async def sign_up() -> User:
+        """Create the account, log its id, and return it."""
         async with open_container() as (_, use):
             user: User = await use[CreateUser](email=email, username=username, password=password)
             log.info("account created", user_id=str(user.id))
@@ -71,7 +72,10 @@ def deactivate(username: Username) -> None:
 
 
 async def _change(use_case: type[ActivateUser | DeactivateUser], username: str, event: str) -> User:
-    """Run the use case for this user, and log the event."""
+    """Run the use case for this user, log the event with the user's id, and return the user as stored afterwards.
+
+    Raise NotFound if there is no such user, Invalid if this cannot be a username.
+    """
     async with open_container() as (_, use):
         user: User = await use[use_case](username)
         log.info(event, user_id=str(user.id))
@@ -79,7 +83,7 @@ async def _change(use_case: type[ActivateUser | DeactivateUser], username: str, 
 
 
 def _read_password() -> str:
-    """Ask for the password twice, or return the first line of stdin if that is not a terminal."""
+    """Ask for the password twice, or return the first line of stdin, without its end, if that is not a terminal."""
     if sys.stdin.isatty():
         password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return password
@@ -98,5 +102,5 @@ def _fields(user: User) -> dict[str, Any]:
 
 
 def _describe(user: User) -> str:
-    """Return one line about the account for a terminal."""
+    """Return one line for a terminal: the account's username, `active` or `inactive`, id and e-mail address."""
     return f"{user.username:20}  {'active' if user.is_active else 'inactive':8}  {user.id}  {user.email}"

@@ -65,7 +65,7 @@ def an_item(owner: User, **fields: Any) -> Item:
 
 
 def a_transfer(item: Item, to: User, **fields: Any) -> Transfer:
-    """Return the next transfer of the item."""
+    """Return the next transfer of the item, from its owner to this user. The item itself is not changed."""
     transfer = Transfer(
         id=TransferId(new_id()),
         item_id=item.id,
@@ -93,7 +93,7 @@ def a_task(owner: User, **fields: Any) -> Task:
 
 
 def a_session(user: User, **fields: Any) -> Session:
-    """Return a session of this user, for 30 days."""
+    """Return a session of this user, which expires 30 days after NOON and is not revoked."""
     session = Session(
         id=SessionId(new_id()),
         user_id=user.id,
@@ -106,6 +106,6 @@ def a_session(user: User, **fields: Any) -> Session:
 
 
 def a_key(**fields: Any) -> KeyId:
-    """Return an idempotency key of some caller."""
+    """Return an idempotency key. Each has another caller, but the same operation and the same text."""
     key = KeyId(caller=UserId(new_id()), operation="POST /items/{id}/transfer", key="a key of 1 to 255 characters")
     return replace(key, **fields)

@@ -26,7 +26,7 @@ class SetClock:
 
 @dataclass
 class CountingIds:
-    """An Ids that counts: the first id is the same in every test, and each is greater than the one before.
+    """An Ids that counts: the first id of every CountingIds is the same, and each is greater than the one before.
 
     They are greater than those of the builders, and so never the same.
     """

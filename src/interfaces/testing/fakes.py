@@ -14,7 +14,10 @@ from domain.user import UserId
 
 @dataclass
 class FakePasswords:
-    """A PasswordHasher whose hash of `secret` is `hash of secret`; `old hash of secret` needs to be made anew."""
+    """A PasswordHasher whose hash of `secret` is `hash of secret`.
+
+    `old hash of secret` is a hash of `secret`, too, but one that needs_rehash().
+    """
 
     verified: list[str | None] = field(default_factory=list)
     """The hashes with which verify() was called, in order."""
@@ -26,13 +29,17 @@ class FakePasswords:
     """Is awaited during verify(), to let something happen at that time."""
 
     async def hash(self, password: str) -> str:
-        """Return `hash of` and the password."""
+        """Return the text `hash of `, followed by the password; raise Busy if `hashing_busy` is set."""
         if self.hashing_busy:
             raise Busy("too many passwords are waiting")
         return f"hash of {password}"
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
-        """Return whether the hash was made of this password."""
+        """Return whether the hash, with or without `old ` before it, was made of this password; False for None.
+
+        Raise Busy if `busy` is set. Otherwise add the hash to `verified`, and await `meanwhile`, if it is set, before
+        comparing.
+        """
         if self.busy:
             raise Busy("too many passwords are waiting")
         self.verified.append(password_hash)
@@ -42,7 +49,7 @@ class FakePasswords:
         return (password_hash or "").removeprefix("old ") == f"hash of {password}"
 
     def needs_rehash(self, password_hash: str) -> bool:
-        """Return whether the hash begins with `old`."""
+        """Return whether the hash begins with `old `."""
         return password_hash.startswith("old ")
 
 
@@ -50,11 +57,11 @@ class FakeTokens:
     """A Tokens whose token is the user's id and the time of issue. It never expires."""
 
     def issue(self, user_id: UserId, at: datetime) -> AccessToken:
-        """Return a token that is not signed."""
+        """Return a token that is not signed. `expires_in` is 900 seconds, although verify() accepts it at any time."""
         return AccessToken(f"{user_id} {at.isoformat()}", expires_in=900)
 
     def verify(self, token: str, at: datetime) -> UserId:
-        """Return the user whose id the token begins with; raise Unauthenticated `invalid-token`."""
+        """Return the user whose id the token begins with; raise Unauthenticated `invalid-token` if it is no id."""
         try:
             return UserId(UUID(token.partition(" ")[0]))
         except ValueError:

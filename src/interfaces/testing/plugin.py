@@ -80,5 +80,5 @@ def tokens() -> FakeTokens:
 
 @pytest.fixture
 def transact(begin: Begin, clock: SetClock) -> Transact:
-    """The transaction boundary, to be given to use cases."""
+    """The transaction boundary, to be given to use cases. It uses the fixtures `begin` and `clock`."""
     return Transact(begin, clock, deadline=DEADLINE)

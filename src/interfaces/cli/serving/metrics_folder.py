@@ -17,7 +17,7 @@ PREFIX = "handover-metrics-"
 
 @contextmanager
 def shared_metrics_folder() -> Iterator[tuple[Path, int]]:
-    """Make a folder, and remove it at the end of the block. First remove folders of servers that were killed.
+    """Make a temporary folder, and remove it at the end of the block. First remove folders of servers that were killed.
 
     Yield the folder and the file descriptor of its lock. As long as a process has it open, the folder counts as in use.
     """
@@ -34,7 +34,10 @@ def shared_metrics_folder() -> Iterator[tuple[Path, int]]:
 
 
 def new_locked_folder() -> tuple[Path, int]:
-    """Make a folder and lock it. Try again if another server has removed it before it was locked."""
+    """Make a folder and lock it; return the folder and the lock's file descriptor.
+
+    Try again if another server has locked or removed the folder before it was locked here.
+    """
     while True:
         folder = Path(mkdtemp(prefix=PREFIX))
         descriptor = try_lock(folder)
@@ -45,7 +48,10 @@ def new_locked_folder() -> tuple[Path, int]:
 
 
 def try_lock(folder: Path) -> int | None:
-    """Lock the folder and return the lock's file descriptor; None if it is locked, no folder, or another user's."""
+    """Lock the folder without waiting; return the lock's file descriptor, whose closing releases the lock.
+
+    Return None if it is locked already, cannot be opened, is not a folder, or belongs to another user.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

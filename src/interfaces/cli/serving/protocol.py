@@ -43,7 +43,10 @@ class BoundedProtocol(HttpToolsProtocol):
     """When the connection was made or its last request was complete, on the event loop's clock."""
 
     def connection_made(self, transport: Any) -> None:
-        """Start the time limit for the first head, and make room if there are too many connections."""
+        """Start the time limit for the first head, and make room if there are too many connections.
+
+        From here on, all writes go through a CoalescingTransport.
+        """
         super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
         self.idle_since = self.loop.time()
         self.head_deadline = self.idle_since + HEAD_SECONDS
@@ -51,7 +54,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Close the connection that has been idle for longest, or this one if no other is idle."""
+        """Abort the connection that has been idle for longest, or this one if no other is idle; nothing is answered."""
         idle = [other for other in cast(set[BoundedProtocol], self.connections) if other.is_idle and other is not self]
         longest = min(idle, key=lambda other: other.idle_since, default=self)
         self.connections.discard(longest)
@@ -59,11 +62,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether every request that was received has been answered."""
+        """Whether every request whose head was received has been answered completely."""
         return self.cycle is None or self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, and end the connection if a head is too large."""
+        """Parse the data, and end the connection if a request has more than MAX_FRAMING_BYTES beside its body.
+
+        While its head is being read, the problem `headers-too-large` (431) is sent first. Later, the connection is
+        aborted.
+        """
         self.framing_bytes += len(data)
         super().data_received(data)
         if self.framing_bytes > MAX_FRAMING_BYTES and not self.transport.is_closing():
@@ -73,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.abort()
 
     def on_message_begin(self) -> None:
-        """Start the time limit for the head of a later request."""
+        """Note that a head has begun, and start its time limit; that of the first request runs since the connection."""
         self.head_has_begun = True
         if self.head_deadline is None:
             self.head_deadline = self.loop.time() + HEAD_SECONDS
@@ -90,12 +97,16 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Expect the next request."""
+        """Note the end of a request: its size no longer counts, a head is expected, and idle time counts from now."""
         self.framing_bytes, self.in_head, self.idle_since = 0, True, self.loop.time()
         super().on_message_complete()
 
     def close_if_head_is_late(self, now: float) -> None:
-        """Close the connection if it has been waiting for a head for longer than HEAD_SECONDS."""
+        """Close the connection if the head that it is waiting for is late; `now` is the event loop's time.
+
+        If a part of the head has arrived, the problem `request-timeout` (408) is sent first. Nothing happens between
+        requests, when no head has begun, or while an earlier request is being answered.
+        """
         late = self.head_deadline is not None and now > self.head_deadline
         if late and self.is_idle and not self.transport.is_closing():
             if self.head_has_begun:
@@ -104,13 +115,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
-        """Send a problem instead of uvicorn's plain text, and without its message."""
+        """Send the problem `bad-request` (400) instead of uvicorn's plain text (see send_problem); ignore `msg`."""
         self.send_problem("bad-request")
 
     def send_problem(self, slug: str) -> None:
         """Send a problem response for something that cannot be parsed as a request, and close the connection.
 
-        Without a response, close it if an earlier request has not been answered yet or a response has begun.
+        `slug` is a key of PROBLEMS, which has the status. If an earlier request has not been answered completely, or
+        the response to this one has begun, abort the connection without sending anything.
         """
         if not self.is_idle and (self.pipeline or self.cycle.response_started or not self.cycle.more_body):
             self.transport.abort()

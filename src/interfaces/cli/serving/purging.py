@@ -13,7 +13,9 @@ log = structlog.get_logger()
 
 
 async def purge_repeatedly(purge: PurgeInTurn, count: Callable[[int], None]) -> None:
-    """Purge once per interval until this task is cancelled. `count` is called with how many records were removed.
+    """Purge, wait for one interval, and so on, until this task is cancelled.
+
+    `count` is called with the number of removed records after each purge that has removed any.
 
     The first purge begins at a random time in the first interval, so that workers that were started together do not all
     ask the store at the same time.
@@ -26,7 +28,7 @@ async def purge_repeatedly(purge: PurgeInTurn, count: Callable[[int], None]) -> 
 
 
 async def _purge_once(purge: PurgeInTurn, count: Callable[[int], None]) -> None:
-    """Purge; log and count what was removed. An error is logged, and the next purge tries again."""
+    """Purge; log and count what was removed, if anything. Errors are logged and never raised."""
     try:
         removed = await purge()
     except (TryAgain, OutcomeUnknown, Unavailable) as error:

@@ -49,11 +49,13 @@ PURGE_GRACE = 0.5
 
 
 def serve(listener: socket.socket, *, control: socket.socket | None = None, on_started: Callable[[], None]) -> int:
-    """Serve on a listening socket, with settings from the environment, and return the exit code when it has stopped.
+    """Serve on a listening socket, with settings from the environment, until a signal or an order to stop.
 
-    The code is FAILED_TO_START if the store cannot be used. Raise Misconfigured if a setting is not valid.
+    Return the exit code: STOPPED, or FAILED_TO_START if the app did not start, for example because the store cannot be
+    used; the log says why. Raise Misconfigured if a setting is not valid.
 
-    `control` is the socket through which a parent sends orders. `on_started` is called when requests are accepted.
+    `control` is the socket through which a parent sends orders, None if there is no parent. `on_started` is called when
+    requests are accepted.
     """
     settings = load_settings()
     BoundedProtocol.max_connections = max_connections(settings)
@@ -68,7 +70,8 @@ def serve(listener: socket.socket, *, control: socket.socket | None = None, on_s
 def max_connections(settings: Settings) -> int:
     """Raise the process's limit of open files to the hard limit, and return how many client connections it allows.
 
-    At least half of the files are for clients, however many connections to the store the settings allow.
+    At least half of the files are for clients, however many connections to the store the settings allow. Without a hard
+    limit, return the current BoundedProtocol.max_connections.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -80,7 +83,11 @@ def max_connections(settings: Settings) -> int:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which drains before it stops, and closes connections whose heads are late."""
+    """uvicorn's server, which drains before it stops, and closes connections whose heads are late.
+
+    It also purges expired records in the background, unless the settings turn that off. It follows the orders DRAIN and
+    STOP that a parent sends through `control`, and calls `on_started` once requests are accepted.
+    """
 
     def __init__(
         self, app: FastAPI, settings: Settings, control: socket.socket | None, on_started: Callable[[], None]
@@ -126,7 +133,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain: on SIGTERM serve for `drain_seconds` more, on SIGINT close the port without delay.
 
-        Running requests may end within DRAIN_LIMIT or INTERRUPT_LIMIT seconds (see drain).
+        Running requests are aborted DRAIN_LIMIT or INTERRUPT_LIMIT seconds after the signal (see drain).
         """
         if sig == signal.SIGINT:
             self.drain(0, INTERRUPT_LIMIT)
@@ -134,9 +141,10 @@ class Server(uvicorn.Server):
             self.drain(self.drain_seconds, DRAIN_LIMIT)
 
     def drain(self, seconds: float, limit: float) -> None:
-        """Serve for so many seconds more, then close the port; abort requests that still run after `limit` seconds.
+        """Make the server close its port in `seconds`, and abort the requests that still run in `limit` seconds.
 
-        Readiness fails from now on. A second call can only shorten these times.
+        Returns at once; both times count from this call, and a second call can only shorten them. From now on readiness
+        fails, and responses ask their clients to close the connection.
         """
         if not self.app.state.draining:
             self.app.state.draining = True
@@ -148,7 +156,11 @@ class Server(uvicorn.Server):
         self.ends_at = min(self.ends_at, now + limit)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to serve, listen to the parent's orders, begin to purge, and report that the server has started."""
+        """Start to serve, listen to the parent's orders, begin to purge, and call `on_started`.
+
+        Without a parent there are no orders, and with a purge interval of 0 no purges. Raise SystemExit if the app does
+        not start.
+        """
         await super().startup(sockets)
         if self.control:
             asyncio.get_running_loop().add_reader(self.control, self.follow_order, self.control)
@@ -160,7 +172,10 @@ class Server(uvicorn.Server):
         self.on_started()
 
     def follow_order(self, control: socket.socket) -> None:
-        """Read an order of the parent and follow it."""
+        """Read an order of the parent and follow it: DRAIN has the effect of SIGTERM, and STOP that of SIGINT.
+
+        If the parent has ended instead, listen no more.
+        """
         order = b""
         with suppress(ConnectionError):
             order = control.recv(1)
@@ -172,9 +187,9 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().remove_reader(control)
 
     async def on_tick(self, counter: int) -> bool:
-        """Close connections whose heads are late, once a second; return whether it is time to shut down.
+        """Close connections whose heads are late, once a second; return whether it is time to close the port.
 
-        The purge ends with the first tick after a signal.
+        uvicorn calls this TICKS_PER_SECOND times a second. The first call after drain() cancels the purge.
         """
         if self.app.state.draining and self.purging and not self.purging.cancelling():
             self.purging.cancel()
@@ -185,7 +200,11 @@ class Server(uvicorn.Server):
         return time.monotonic() >= self.closes_at or await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, let running requests end, then close the store."""
+        """Close the port, let running requests end, then close the store.
+
+        Idle connections are closed after IDLE_GRACE. Requests that still run when the limit of drain() is reached are
+        aborted. A cancelled purge may take PURGE_GRACE to end. Closing the store is given up after 3 seconds.
+        """
         await self.close_port(sockets or [])
         await asyncio.sleep(IDLE_GRACE)
         for connection in list(self.server_state.connections):
@@ -201,7 +220,10 @@ class Server(uvicorn.Server):
                 await super().shutdown(sockets)
 
     async def close_port(self, sockets: list[socket.socket]) -> None:
-        """Accept all connections that the kernel has queued, then close the port, which would reset them."""
+        """Accept all connections that the kernel has queued, then close the port, and serve those connections.
+
+        Closing the port first would reset them.
+        """
         queued = []
         for listener in sockets:
             with suppress(BlockingIOError):

@@ -19,7 +19,11 @@ BACKLOG = 2048
 
 
 def start() -> None:
-    """Migrate the store if the settings allow, then serve until a signal; raise Misconfigured or Unavailable."""
+    """Open the port, migrate the store if needed and allowed by the settings, then serve until a signal.
+
+    Raise Misconfigured if a setting is wrong, unsafe in production or does not fit the store, or if the port cannot be
+    opened. Raise Unavailable if the store cannot be used, its schema is not current, or the server did not start.
+    """
     settings = load_settings()
     settings.check_serving(open_store(settings).capabilities)
     with listen(settings.host, settings.port) as listener:
@@ -37,9 +41,9 @@ def start() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on this port; raise Misconfigured if that is not possible.
+    """Return a non-blocking socket that listens on this port; raise Misconfigured if that is not possible.
 
-    Clients that connect before a worker accepts them wait.
+    `host` is an IPv4 or IPv6 address or a name. Clients that connect before a worker accepts them wait.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -58,9 +62,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def prepare_store(settings: Settings) -> None:
-    """Make sure that the store can be used and its schema is current, migrating it if the settings allow.
+    """Make sure that the store can be used and its schema is current, then close it; migrate it if the settings allow.
 
-    Otherwise raise Unavailable. Done once, before any worker starts.
+    Raise Unavailable if the store cannot be used, or if its schema is not current and the settings do not allow to
+    migrate it. Called once, before any worker starts.
     """
     store = open_store(settings)
     await store.open()
@@ -92,6 +97,7 @@ stop it with    Ctrl+C
 """
 
     def announce() -> None:
+        """Write the text to stderr."""
         sys.stderr.write(text)
         sys.stderr.flush()
 

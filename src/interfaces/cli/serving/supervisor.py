@@ -15,9 +15,10 @@ RESTART_PAUSE = 1.0
 
 
 class Supervisor:
-    """Runs so many workers until SIGTERM or SIGINT.
+    """Runs `count` worker processes, which serve on one socket, until SIGTERM or SIGINT.
 
-    A worker that ends is replaced; but if one of the first never serves, all are stopped.
+    A worker that ends is replaced; but if one of the first never serves, all are stopped. At SIGTERM the workers drain,
+    at SIGINT they stop without delay.
     """
 
     def __init__(self, count: int, listener: socket.socket, on_started: Callable[[], None], *, inherited: int) -> None:
@@ -32,7 +33,10 @@ class Supervisor:
         """One socket per running worker, through which it gets its orders."""
 
     async def run(self) -> int:
-        """Run the workers until SIGTERM or SIGINT, and return the exit code when the last one has ended."""
+        """Run the workers until SIGTERM or SIGINT, and return the exit code when the last one has ended.
+
+        It is STOPPED, or FAILED_TO_START if one of the first workers has ended without ever serving.
+        """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stop, DRAIN, STOPPED)
         loop.add_signal_handler(signal.SIGINT, self.stop, STOP, STOPPED)
@@ -40,7 +44,10 @@ class Supervisor:
         return self.exit_code or STOPPED
 
     def stop(self, order: bytes, exit_code: int) -> None:
-        """Give all workers this order, and replace them no more. run() returns the exit code of the first call."""
+        """Send the order DRAIN or STOP to all workers, and replace them no more; do not wait until they end.
+
+        run() returns the exit code of the first call. Later calls only send their order.
+        """
         if self.exit_code is None:
             self.exit_code = exit_code
             self.listener.close()  # the port stays open until the last worker has closed it, too
@@ -51,7 +58,7 @@ class Supervisor:
     async def keep_worker_running(self) -> None:
         """Run a worker, and a new one a second after it ends, until the server stops.
 
-        If the first one ends without ever serving, stop the whole server.
+        If the first one ends without ever serving, stop the whole server with FAILED_TO_START.
         """
         if not await self.run_worker() and self.exit_code is None:
             self.stop(STOP, FAILED_TO_START)  # the next one would fail, too; the log says why
@@ -62,7 +69,10 @@ class Supervisor:
                 await self.run_worker()
 
     async def run_worker(self) -> bool:
-        """Start a worker and wait until it ends; return whether it ever began to serve."""
+        """Start a worker and wait until it ends; return whether it ever began to serve.
+
+        Call `on_started` when as many workers as there shall be have begun to serve.
+        """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:

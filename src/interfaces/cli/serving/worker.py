@@ -20,7 +20,10 @@ SECONDS_TO_STOP = 4.0
 
 
 def stop_with_parent(parent: int) -> None:
-    """Wait until the process with this id is no longer the parent. Then interrupt this process, and later end it."""
+    """Wait until the process with this id is no longer the parent, then end this process.
+
+    It gets SIGINT first. If it still runs after SECONDS_TO_STOP, it exits at once with code 1.
+    """
     while os.getppid() == parent:
         time.sleep(CHECK_INTERVAL)
     os.kill(os.getpid(), signal.SIGINT)
@@ -29,7 +32,10 @@ def stop_with_parent(parent: int) -> None:
 
 
 def main() -> int:
-    """Serve as the supervisor's command line says: file descriptors of listener and control socket, parent's id."""
+    """Serve until the parent orders this process to stop, or has ended; return the exit code of serve().
+
+    The command line has the file descriptors of the listening socket and of the control socket, and the parent's id.
+    """
     listener, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it
     threading.Thread(target=stop_with_parent, args=[int(sys.argv[3])], daemon=True).start()
@@ -37,6 +43,7 @@ def main() -> int:
     from interfaces.cli.serving.server import serve  # noqa: PLC0415 - slow to import, and the parent may be killed meanwhile
 
     def report_started() -> None:
+        """Tell the parent that this worker serves."""
         with suppress(OSError):  # the parent has ended
             control.sendall(b"!")
 
