@@ -50,21 +50,24 @@ async def started(settings: "Settings", *arguments: str) -> AsyncIterator[Proces
 
 
 async def says(process: Process) -> str:
-    """Return the next line that the process prints, and an empty text if it ends without one."""
+    """Wait for the next line that the process prints and return it, without white space around it.
+
+    Return an empty text if the process ends without one; raise TimeoutError after SECONDS_TO_START.
+    """
     assert process.stdout
     async with asyncio.timeout(SECONDS_TO_START):
         return (await process.stdout.readline()).decode().strip()
 
 
 async def rename(uow: UnitOfWork, item_id: ItemId) -> None:
-    """Change the item's name to "Renamed", without the rules of the use case."""
+    """Change the item's name to "Renamed", without the rules of the use case and without committing."""
     item = await uow.items.get_for_update(item_id)
     item.name, item.version = "Renamed", item.version + 1
     await uow.items.save(item)
 
 
 async def rename_and_stay(store: Store, item_id: str) -> None:
-    """Rename the item, print `renamed`, and stay in the unit of work for a minute."""
+    """Rename the item, print `renamed`, and stay in the unit of work for a minute; never commit it."""
     async with store.begin() as uow:
         await rename(uow, ItemId(UUID(item_id)))
         print("renamed", flush=True)
@@ -72,7 +75,10 @@ async def rename_and_stay(store: Store, item_id: str) -> None:
 
 
 async def claim_and_stay(store: Store, key: str, caller: str) -> None:
-    """Claim the key and add a user, print `claimed`, and stay in the unit of work for a minute."""
+    """Claim the key, add a user, store an answer, and print `claimed`.
+
+    Then stay in the unit of work for a minute, and never commit it.
+    """
     async with store.begin() as uow:
         key_id = KeyId(UserId(UUID(caller)), OPERATION, key)
         await uow.keys.claim(key_id, b"request", at=NOON, lifetime=timedelta(hours=24), max_wait=1)
@@ -83,7 +89,7 @@ async def claim_and_stay(store: Store, key: str, caller: str) -> None:
 
 
 async def find(store: Store, user_id: str) -> None:
-    """Print whether the store has the user."""
+    """Print `found` if the store has the user, else `not found`."""
     try:
         await store.users.get(UserId(UUID(user_id)))
         print("found")
@@ -92,7 +98,10 @@ async def find(store: Store, user_id: str) -> None:
 
 
 async def run(command: str, *arguments: str) -> None:
-    """Open the store and run the command; print `refused` if the store cannot be used by another process."""
+    """Open the store and run the command, which is a key of COMMANDS; close the store afterwards.
+
+    If opening raises Unavailable, print `refused: ` and the error instead: another process cannot use this store.
+    """
     from infrastructure.container import load_settings, open_store  # noqa: PLC0415 - only this process needs it
 
     store = open_store(load_settings())

@@ -34,7 +34,7 @@ class Promise:
 
     @property
     def is_held(self) -> bool:
-        """Whether there are tests of the promise, and none has failed."""
+        """Whether there are tests of the promise, and none has failed or was skipped."""
         return self.tests > 0 and not self.failures
 
 
@@ -55,7 +55,10 @@ class Certificate:
         return all(promise.is_held for promise in self.promises) and all(self.verified.values())
 
     def as_json(self) -> dict[str, object]:
-        """Return the certificate as values that JSON can represent."""
+        """Return the certificate as values that JSON can represent.
+
+        Each capability has its stated value and whether that was verified: None if no test was about it.
+        """
         return {
             "adapter": self.adapter,
             "url": self.url,
@@ -76,7 +79,10 @@ class Certificate:
 
 
 class Results:
-    """The pytest plugin that collects the results of a run."""
+    """The pytest plugin that collects the results of a run.
+
+    `promises` are by file of tests, `verified` is by capability, and `errors` says why tests could not be run.
+    """
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -87,7 +93,7 @@ class Results:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
-        """Remember the promise that each test belongs to: the first sentence of its module's docstring."""
+        """Count the tests of each module. Its promise is the first line of its docstring, or else its file name."""
         self.total = len(items)
         for item in items:
             promise = self.promises.setdefault(
@@ -99,7 +105,10 @@ class Results:
     def pytest_runtest_makereport(
         self, item: pytest.Function, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Record a failure, or a skipped test, of any phase."""
+        """Record each phase of a test that fails or is skipped; after the last phase of a test, report the progress.
+
+        A capability with which the test is marked is verified only if all phases of all its tests have passed.
+        """
         report = yield
         promise = self.promises[item.path]
         if not report.passed:
@@ -114,17 +123,20 @@ class Results:
         return report
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Record a module of tests that cannot be imported."""
+        """Add the last line of the error to `errors` if a module of tests cannot be imported."""
         if report.failed:
             self.errors.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
 
     def pytest_internalerror(self, excrepr: object) -> None:
-        """Record an error outside of the tests."""
+        """Add the last line of an error of pytest itself, outside of the tests, to `errors`."""
         self.errors.append(str(excrepr).strip().splitlines()[-1])
 
 
 def reason_of(report: pytest.TestReport) -> str:
-    """Return the message of a failure; of Hypothesis it contains the shortest program that shows the failure."""
+    """Return the message of a failure, or `skipped: ` and the reason of a skipped test.
+
+    A failure that Hypothesis has found includes the shortest program that shows it, but not Hypothesis' explanation.
+    """
     if report.skipped:
         return f"skipped: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext}"
     crash = getattr(report.longrepr, "reprcrash", None)
@@ -133,7 +145,11 @@ def reason_of(report: pytest.TestReport) -> str:
 
 
 async def prepare(settings: Settings) -> Capabilities:
-    """Return the stated capabilities; raise Unavailable or Misconfigured if the tests cannot use the store."""
+    """Open the store, return the capabilities that its adapter states, and close it.
+
+    Raise Unavailable if it cannot be opened. Raise Misconfigured if the adapter is not installed, or if the store has
+    the current schema and any records. A store with another schema is not searched for records.
+    """
     store: Store = open_store(settings)
     await store.open()
     try:
@@ -147,7 +163,10 @@ async def prepare(settings: Settings) -> Capabilities:
 def certify(settings: Settings, capabilities: Capabilities, progress: Progress, only: str = "") -> Certificate:
     """Run the contract tests on the store that the settings name, or only those that `only` selects (pytest's -k).
 
-    Deletes everything in the store. Raise Misconfigured if the tests cannot be run, and KeyboardInterrupt at Ctrl+C.
+    Failed tests are no error: the certificate lists them. The tests delete everything in the store; they fail, and
+    delete nothing, if it has records at the beginning. `progress` is called after each test. Raise Misconfigured if no
+    test was selected or the tests cannot be run, and KeyboardInterrupt at Ctrl+C. The variables of the environment that
+    configure pytest and Hypothesis are changed and not restored.
     """
     results = Results(progress)
     # No configuration or plugin of the folder or environment in which this runs changes the result.
@@ -171,7 +190,7 @@ def certify(settings: Settings, capabilities: Capabilities, progress: Progress, 
 
 
 def _arguments(settings: Settings, only: str) -> list[str]:
-    """Return pytest's arguments, with which no configuration or plugin of this folder changes the result."""
+    """Return pytest's arguments. With them, no configuration or plugin of the current folder changes the result."""
     return [
         *("-c", os.devnull, f"--rootdir={SUITE}", f"--confcutdir={SUITE}", "--import-mode=importlib"),
         *("-p", "no:terminal", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin"),

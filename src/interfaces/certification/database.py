@@ -25,7 +25,7 @@ class Database:
     remove_all: Callable[["Database"], Awaitable[None]]
 
     async def empty(self) -> None:
-        """Remove all records."""
+        """Remove all records with the function `remove_all`, which may call reopen()."""
         await self.remove_all(self)
 
     async def reopen(self) -> None:
@@ -39,7 +39,10 @@ class Database:
 async def opened(
     settings: "Settings", adapter: OpenStore, remove_all: Callable[[Database], Awaitable[None]]
 ) -> AsyncIterator[Database]:
-    """Open a database; close it at the end of the block."""
+    """Open a store with the adapter and yield it as a database; close the database's store at the end of the block.
+
+    `remove_all` is what Database.empty() calls. Nothing is migrated.
+    """
     store = adapter(settings)
     await store.open()
     database = Database(settings, store, adapter, remove_all)

@@ -44,7 +44,7 @@ async def insert(begin: Begin, *entities: User | Item | Transfer | Task | Sessio
 async def attempt(begin: Begin, work: Work) -> str:
     """Run the work in a unit of work and commit; return COMMITTED, TRY_AGAIN, UNAVAILABLE or a DomainError's code.
 
-    Raise TimeoutError after LIMIT seconds.
+    Raise TimeoutError after LIMIT seconds; any other error is raised as it is.
     """
     try:
         async with asyncio.timeout(LIMIT), begin() as uow:
@@ -75,9 +75,10 @@ class Overlap:
 
 
 async def overlap(begin: Begin, first: Callable[[UnitOfWork, Meanwhile], Awaitable[object]], second: Work) -> Overlap:
-    """Run the second unit of work while the first one is in `meanwhile()`.
+    """Run the second unit of work while the first one awaits `meanwhile()`; return how both ended.
 
-    That returns when the second one has ended, or after PAUSE, when it seems to be waiting for the first.
+    `first` gets its unit of work and the function `meanwhile`, which it has to await exactly once. `meanwhile()` begins
+    the second unit of work. It returns when that has ended, or after PAUSE, when it seems to be waiting for the first.
     """
     ended = WAITING
 

@@ -32,14 +32,14 @@ SUITE = PACKAGED if PACKAGED.is_dir() else CHECKOUT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options of this plugin."""
+    """Add the options --certify and --certify-adapter."""
     group = parser.getgroup("handover")
     group.addoption("--certify", metavar="URL", help="run Handover's contract tests on the empty database at this URL")
     group.addoption("--certify-adapter", metavar="NAME", default="", help="its adapter, if not that of its scheme")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the contract tests to those that were asked for."""
+    """Add the contract tests to those that were asked for; raise UsageError if the option --certify is missing."""
     config.addinivalue_line("markers", "capability(name): the test verifies this field of Capabilities")
     if not config.option.certify:
         raise pytest.UsageError("name the empty database to certify on: --certify URL")
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 async def check_empty(store: Store, settings: Settings) -> None:
-    """Raise Misconfigured if the store has any records, which the tests would delete."""
+    """Raise Misconfigured if the store has any records, which the tests would delete. Nothing is changed."""
     for kind in KINDS:
         if count := await store.stream.count(kind):
             raise Misconfigured(
@@ -64,9 +64,11 @@ async def remove_schema(store: Store) -> None:
 
 
 async def remove_all(database: Database) -> None:
-    """Remove all records: with the function that the adapter's package provides, or else with the whole schema.
+    """Remove all records: with the function that the adapter's package provides, if it does.
 
-    The function is an entry point in the group `handover.empty_store`, with the name of the adapter.
+    The function is an entry point in the group `handover.empty_store`, with the name of the adapter. Without one, undo
+    and repeat all migrations of a durable store; then replace any store by a newly opened one, which empties a store
+    that is in memory.
     """
     for entry in entry_points(group="handover.empty_store", name=database.settings.adapter):
         await entry.load()(database.settings)
@@ -79,9 +81,9 @@ async def remove_all(database: Database) -> None:
 
 @pytest.fixture(scope="session")
 async def certified(pytestconfig: pytest.Config) -> AsyncIterator[Database]:
-    """Open the database of the whole run, migrated; empty it and close it afterwards. Its schema stays.
+    """Open and migrate the one database of the whole run; close it afterwards. Its schema stays.
 
-    Raise Misconfigured if it has records at the beginning, which the tests would delete.
+    Raise Misconfigured if it has records at the beginning. The fixture `database` empties it after each test.
     """
     options = pytestconfig.option
     settings = load_settings(database_url=options.certify, persistence=options.certify_adapter)

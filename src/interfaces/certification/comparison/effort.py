@@ -25,5 +25,8 @@ if settings.get_current_profile_name() == "default":  # pytest's option --hypoth
 
 
 def on_a_store() -> settings:
-    """Return the settings for a test whose every example talks to a store."""
+    """Return the settings for a test whose every example talks to a store.
+
+    With the profile "long" they are those of LONG, otherwise SHORT_ON_A_STORE.
+    """
     return LONG if settings.get_current_profile_name() == "long" else SHORT_ON_A_STORE

@@ -70,7 +70,7 @@ KEY = st.none() | st.tuples(values.keys, values.fingerprints)
 
 @dataclass
 class Unit:
-    """A unit of work that is open on both stores."""
+    """A unit of work that is open on both stores. `ending` is COMMIT, EXIT or RAISE."""
 
     units: list[OpenUnit]
     steps_left: int
@@ -142,7 +142,7 @@ class Differential(RuleBasedStateMachine):
     # Comparing
 
     def run_on_both(self, call: Callable[[UseCases], Awaitable[T]]) -> Outcome[T]:
-        """Make the same call on both stores; return the outcome, or raise Difference if the outcomes differ."""
+        """Make the same call on both stores and return its outcome; raise Difference if the two outcomes differ."""
         self.agreed = False
         expected, actual = (self.loop.run_until_complete(outcome(call(use_cases))) for use_cases in self.both_stores)
         compare(expected, actual)
@@ -150,7 +150,10 @@ class Differential(RuleBasedStateMachine):
         return expected
 
     def step(self, step: Step[T]) -> Outcome[T]:
-        """Run the next step of the open unit of work as _compare_step() does; end the unit after its last step."""
+        """Run the next step of the open unit of work on both stores, and return its outcome.
+
+        Raise Difference if the outcomes differ. End the unit of work after its last step, or if the step was refused.
+        """
         assert self.unit
         result = self._compare_step(step)
         if self.unit:
@@ -160,7 +163,7 @@ class Differential(RuleBasedStateMachine):
         return result
 
     def _compare_step(self, step: Step[T]) -> Outcome[T]:
-        """Run the step on both stores, compare the outcomes, and return the expected one.
+        """Run the step on both stores and return its outcome; raise Difference if the two outcomes differ.
 
         If only one store refuses, with an error that may come as late as at commit(), the other one has to raise the
         same error at commit(). A refusal ends the unit of work.
@@ -188,7 +191,8 @@ class Differential(RuleBasedStateMachine):
     def _end(self) -> None:
         """End the open unit of work on both stores as was drawn: commit, leave, or leave with an error.
 
-        Before a commit, the answer of a claimed key is stored. The outcomes are compared.
+        Before a commit, the answer of a claimed key is stored. Raise Difference if the two outcomes of storing the
+        answer or of the commit differ.
         """
         assert self.unit
         unit = self.unit
@@ -206,7 +210,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=people, email=values.given_emails, username=values.given_usernames, password=values.given_passwords)
     @without_unit
     def sign_up(self, email: str, username: str, password: str) -> "User | MultipleResults[User]":
-        """Create an account on both stores; return the user if it was created."""
+        """Create an account on both stores; return the user if it was created, else no result."""
         user = self._sign_up(email, username, password)
         return multiple() if user is None else self._remember_user(user)
 
@@ -235,7 +239,10 @@ class Differential(RuleBasedStateMachine):
         password: str | None,
         address: str,
     ) -> "User | MultipleResults[User]":
-        """Change an account, perhaps as another user or with a wrong password; return it if it was changed."""
+        """Change an account, perhaps as another user or with a wrong password; return it if it was changed.
+
+        `by` None: as the account's own user. `email` or `password` None: that field is not changed.
+        """
         self._note_subjects(user, user.username, address)
         changed = self.run_on_both(
             lambda use_cases: use_cases.change_account(
@@ -256,7 +263,10 @@ class Differential(RuleBasedStateMachine):
     )
     @without_unit
     def end_or_resume_account(self, user: User, by: User | None, end: str) -> None:
-        """Delete, deactivate or activate an account."""
+        """Delete, deactivate or activate an account; `end` says which.
+
+        Only deleting is done on behalf of a user: `by`, or the account's own user if that is None.
+        """
         match end:
             case "delete":
                 self.run_on_both(lambda use_cases: use_cases.delete_account(user.id, by=(by or user).id))
@@ -274,7 +284,7 @@ class Differential(RuleBasedStateMachine):
     def create_item(
         self, by: User, name: str, description: str | None, price: Decimal, key: tuple[str, bytes] | None
     ) -> "Item | MultipleResults[Item]":
-        """Create an item, perhaps with an idempotency key."""
+        """Create an item, with an idempotency key unless `key` is None; return it if it was created."""
         return self._remember_item(
             self.run_on_both(
                 lambda use_cases: self._with_key(
@@ -297,7 +307,11 @@ class Differential(RuleBasedStateMachine):
     def change_item(
         self, item: Item, by: User | None, changes: ItemChanges, offsets: tuple[int, ...] | None
     ) -> "Item | MultipleResults[Item]":
-        """Change an item, perhaps by another user, or with an If-Match that does not name its version."""
+        """Change an item, perhaps by another user, or with an If-Match that does not name its version.
+
+        `by` None: by its owner. `offsets` are the versions in If-Match relative to that of the item; None: no If-Match.
+        Return the item unless the change was refused.
+        """
         return self._remember_item(
             self.run_on_both(
                 lambda use_cases: use_cases.change_item(
@@ -309,7 +323,10 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things, by=maybe(people, rarely=True), offsets=values.version_offsets)
     @without_unit
     def delete_item(self, item: Item, by: User | None, offsets: tuple[int, ...] | None) -> None:
-        """Delete an item, perhaps by another user, or with an If-Match that does not name its version."""
+        """Delete an item, perhaps by another user, or with an If-Match that does not name its version.
+
+        `by` None: by its owner. `offsets` are the versions in If-Match relative to that of the item; None: no If-Match.
+        """
         self.run_on_both(
             lambda use_cases: use_cases.delete_item(
                 item.id, by=self._caller(by, item), expected=_expected(item.version, offsets)
@@ -333,7 +350,12 @@ class Differential(RuleBasedStateMachine):
         offsets: tuple[int, ...] | None,
         key: tuple[str, bytes] | None,
     ) -> "Item | MultipleResults[Item]":
-        """Transfer the item to one user after another; the first time perhaps with a key, or not by its owner."""
+        """Transfer the item to one user after another, up to the first refusal.
+
+        The first transfer is made with `key`, if it is not None, and by the user `by`, or by the owner if that is None;
+        the others are made by the owner. `offsets` are the versions in If-Match relative to that of the item; None: no
+        If-Match. Return the item after the last transfer, or no result if one was refused.
+        """
         moved = self._transfer(item, self._caller(by, item), to[0], offsets, key)
         for user in to[1:]:
             if isinstance(moved, Item):
@@ -346,7 +368,10 @@ class Differential(RuleBasedStateMachine):
     def _transfer(
         self, item: Item, by: UserId, to: User, offsets: tuple[int, ...] | None, key: tuple[str, bytes] | None
     ) -> "Item | MultipleResults[Item]":
-        """Transfer an item on both stores, with the key unless it is None; return the item if it was transferred."""
+        """Transfer an item on both stores, with the key unless it is None; return the item if it was transferred.
+
+        `offsets` are the versions in If-Match relative to that of the item; None: no If-Match.
+        """
         return self._remember_item(
             self.run_on_both(
                 lambda use_cases: self._with_key(
@@ -372,7 +397,7 @@ class Differential(RuleBasedStateMachine):
     def create_task(
         self, by: User, title: str, description: str | None, status: TaskStatus, key: tuple[str, bytes] | None
     ) -> "Task | MultipleResults[Task]":
-        """Create a task, perhaps with an idempotency key."""
+        """Create a task, with an idempotency key unless `key` is None; return it if it was created."""
         return _result_if_any(
             self.run_on_both(
                 lambda use_cases: self._with_key(
@@ -395,7 +420,11 @@ class Differential(RuleBasedStateMachine):
     def change_task(
         self, task: Task, by: User | None, changes: TaskChanges, offsets: tuple[int, ...] | None
     ) -> "Task | MultipleResults[Task]":
-        """Change a task, perhaps by another user, or with an If-Match that does not name its version."""
+        """Change a task, perhaps by another user, or with an If-Match that does not name its version.
+
+        `by` None: by its owner. `offsets` are the versions in If-Match relative to that of the task; None: no If-Match.
+        Return the task unless the change was refused.
+        """
         return _result_if_any(
             self.run_on_both(
                 lambda use_cases: use_cases.change_task(
@@ -407,7 +436,10 @@ class Differential(RuleBasedStateMachine):
     @rule(task=tasks, by=maybe(people, rarely=True), offsets=values.version_offsets)
     @without_unit
     def delete_task(self, task: Task, by: User | None, offsets: tuple[int, ...] | None) -> None:
-        """Delete a task, perhaps by another user, or with an If-Match that does not name its version."""
+        """Delete a task, perhaps by another user, or with an If-Match that does not name its version.
+
+        `by` None: by its owner. `offsets` are the versions in If-Match relative to that of the task; None: no If-Match.
+        """
         self.run_on_both(
             lambda use_cases: use_cases.delete_task(
                 task.id, by=by.id if by else task.owner_id, expected=_expected(task.version, offsets)
@@ -425,7 +457,10 @@ class Differential(RuleBasedStateMachine):
     )
     @without_unit
     def sign_in(self, user: User, login: str, password: str, address: str) -> "str | MultipleResults[str]":
-        """Sign in by e-mail address or username, perhaps with a wrong password."""
+        """Sign in, perhaps with a wrong password; return the refresh token if the sign-in succeeds.
+
+        `login` is "email" or "username" for that of `user`, in upper case; any other text is the login name itself.
+        """
         login = {"email": user.email.upper(), "username": user.username.upper()}.get(login, login)
         self._note_subjects(user, login, address)
         return self._remember_token(
@@ -435,7 +470,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, token=maybe(tokens))
     @without_unit
     def refresh(self, token: str | None) -> "str | MultipleResults[str]":
-        """Exchange a refresh token, which may be spent or unknown."""
+        """Exchange a refresh token, which may be spent; None: an unknown one. Return the new one if there is one."""
         return self._remember_token(
             self.run_on_both(lambda use_cases: use_cases.refresh(refresh_token=token or "unknown"))
         )
@@ -465,13 +500,16 @@ class Differential(RuleBasedStateMachine):
     @rule(unit=UNIT)
     @without_unit
     def begin(self, unit: tuple[int, str]) -> None:
-        """Open a unit of work on both stores."""
+        """Open a unit of work on both stores; `unit` is its number of steps and how it ends."""
         self._open_unit(*unit)
 
     @rule(unit=UNIT, by=people, key=values.keys, fingerprint=values.fingerprints)
     @without_unit
     def begin_with_a_key(self, unit: tuple[int, str], by: User, key: str, fingerprint: bytes) -> None:
-        """Open a unit of work that first claims an idempotency key. It ends at once if the key has an answer."""
+        """Open a unit of work on both stores that first claims an idempotency key.
+
+        It ends at once if the key has an answer or the claim is refused. `unit` is its number of steps, and its ending.
+        """
         self._open_unit(*unit)
         assert self.unit
         id = self._key(by.id, "POST /items", key)
@@ -500,9 +538,13 @@ class Differential(RuleBasedStateMachine):
     @rule(user=people, email=st.none() | values.emails.map(str.casefold), hash=st.sampled_from(["old ", ""]))
     @in_unit
     def save_user(self, user: User, email: str | None, hash: str) -> None:
-        """Change a user's e-mail address or password hash through the repository."""
+        """Save a user with a new e-mail address or password hash, or with the old ones, through the repository.
+
+        `email` None: not changed. `hash` is what the password hash then begins with: "old ", or nothing.
+        """
 
         async def save(uow: UnitOfWork) -> User:
+            """Change and save the user, and return it as it was saved."""
             changed = await uow.users.get_for_update(user.id)
             changed.change(email=email, password_hash=hash + changed.password_hash.removeprefix("old "))
             await uow.users.save(changed)
@@ -516,6 +558,7 @@ class Differential(RuleBasedStateMachine):
         """Hold some users and one that does not exist, which is left out of the result."""
 
         async def hold(uow: UnitOfWork) -> list[User]:
+            """Return the users that are held, sorted by id."""
             held = await uow.users.hold(NOBODY, *(user.id for user in users))
             return [held[user_id] for user_id in sorted(held)]
 
@@ -526,7 +569,7 @@ class Differential(RuleBasedStateMachine):
     def add_item(
         self, owner: User, name: str, description: str | None, price: Decimal
     ) -> "Item | MultipleResults[Item]":
-        """Add an item through the repository, unless its owner does not exist; return it in any case."""
+        """Add an item through the repository if its owner exists. Return it in any case, as if it had been added."""
         item = Item(
             id=ItemId(next(self.ids)),
             name=name,
@@ -536,13 +579,14 @@ class Differential(RuleBasedStateMachine):
             created_at=self.clock(),
         )
 
-        async def add(uow: UnitOfWork) -> bool:
+        async def add_if_owner_exists(uow: UnitOfWork) -> bool:
+            """Hold the owner and add the item; return False, and add nothing, if the owner does not exist."""
             if owner.id not in await uow.users.hold(owner.id):
                 return False
             await uow.items.add(copy(item))
             return True
 
-        self.step(add)
+        self.step(add_if_owner_exists)
         self.known_items[item.id] = item
         return item
 
@@ -552,6 +596,7 @@ class Differential(RuleBasedStateMachine):
         """Change an item's name and price through the repository, without the rules of the use case."""
 
         async def save(uow: UnitOfWork) -> Item:
+            """Change and save the item, with the next version, and return it as it was saved."""
             changed = await uow.items.get_for_update(item.id)
             changed.name, changed.price = name, price.quantize(Decimal("0.01"))
             changed.version += 1
@@ -563,9 +608,14 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things)
     @in_unit
     def save_item_as_it_was_seen(self, item: Item) -> None:
-        """Save the item as it was when it was last seen, which fails if it has been changed since."""
+        """Save the item with the values that it had when it was seen, except for its version and owner.
+
+        The version is the one that was seen plus one, and the owner is the one in the store. It is refused if the item
+        has been changed since it was seen.
+        """
 
         async def save(uow: UnitOfWork) -> Item:
+            """Save the item, and return the stored one as it was before."""
             found = await uow.items.get_for_update(item.id)
             # An item's owner exists; the one that was seen may have gone, or never have been committed.
             await uow.items.save(replace(item, version=item.version + 1, owner_id=found.owner_id))
@@ -576,9 +626,13 @@ class Differential(RuleBasedStateMachine):
     @rule(item=things, outdated=st.booleans())
     @in_unit
     def remove_item(self, item: Item, outdated: bool) -> None:
-        """Remove an item through the repository; with `outdated`, at the version that was seen last."""
+        """Remove an item through the repository.
+
+        With `outdated`, at the version that was seen last, which is refused if it has been changed since.
+        """
 
         async def remove(uow: UnitOfWork) -> None:
+            """Read the item for update and remove it."""
             found = await uow.items.get_for_update(item.id)
             await uow.items.remove(item if outdated else found)
 
@@ -589,11 +643,13 @@ class Differential(RuleBasedStateMachine):
     def hand_over(self, item: Item, to: User, again: bool) -> "Item | MultipleResults[Item]":
         """Transfer the item through the repositories, unless the recipient is missing, inactive or already its owner.
 
-        With `again`, the transfer gets a number that is taken.
+        With `again`, the transfer gets a number that is taken, if there is any, and is refused. Return the item if it
+        was transferred.
         """
         id = TransferId(next(self.ids))
 
         async def transfer(uow: UnitOfWork) -> Item | None:
+            """Return the item as it was saved, or None if nothing was done."""
             holders = await uow.users.hold(to.id)
             found = await uow.items.get_for_update(item.id)
             if to.id not in holders or not holders[to.id].is_active or to.id == found.owner_id:
@@ -616,7 +672,7 @@ class Differential(RuleBasedStateMachine):
     def add_task(
         self, owner: User, title: str, description: str | None, status: TaskStatus
     ) -> "Task | MultipleResults[Task]":
-        """Add a task through the repository, unless its owner does not exist; return it in any case."""
+        """Add a task through the repository if its owner exists. Return it in any case, as if it had been added."""
         task = Task(
             id=TaskId(next(self.ids)),
             owner_id=owner.id,
@@ -626,21 +682,26 @@ class Differential(RuleBasedStateMachine):
             created_at=self.clock(),
         )
 
-        async def add(uow: UnitOfWork) -> bool:
+        async def add_if_owner_exists(uow: UnitOfWork) -> bool:
+            """Hold the owner and add the task; return False, and add nothing, if the owner does not exist."""
             if owner.id not in await uow.users.hold(owner.id):
                 return False
             await uow.tasks.add(copy(task))
             return True
 
-        self.step(add)
+        self.step(add_if_owner_exists)
         return task
 
     @rule(task=tasks, title=values.names, status=values.statuses, removed=st.booleans(), outdated=st.booleans())
     @in_unit
     def save_or_remove_task(self, task: Task, title: str, status: TaskStatus, removed: bool, outdated: bool) -> None:
-        """Change or remove a task through the repository; with `outdated`, at the version that was seen last."""
+        """Remove the task through the repository if `removed`, or else save it with this title and status.
 
-        async def save(uow: UnitOfWork) -> Task:
+        With `outdated`, as of the version that was seen last, which is refused if the task has been changed since.
+        """
+
+        async def save_or_remove(uow: UnitOfWork) -> Task:
+            """Return the task as it was stored before."""
             found = await uow.tasks.get_for_update(task.id)
             if removed:
                 await uow.tasks.remove(task if outdated else found)
@@ -649,7 +710,7 @@ class Differential(RuleBasedStateMachine):
                 await uow.tasks.save(replace(found, title=title, status=status, version=version + 1))
             return found
 
-        self.step(save)
+        self.step(save_or_remove)
 
     @rule(user=people, end=st.sampled_from(["remove", "revoke sessions", "remove sessions", "remove tasks"]))
     @in_unit
@@ -657,6 +718,7 @@ class Differential(RuleBasedStateMachine):
         """Remove a user's tasks or sessions, or the user with both, or revoke the sessions; `end` says which."""
 
         async def end_it(uow: UnitOfWork) -> None:
+            """Lock the user, and then do what `end` says."""
             found = await uow.users.get_for_update(user.id)
             if end == "revoke sessions":
                 await uow.sessions.revoke_all(user.id)
@@ -672,31 +734,37 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, user=people, lifetime=values.moments)
     @in_unit
     def add_session(self, user: User, lifetime: timedelta) -> str:
-        """Add a session of this user through the repository if the user exists; return its refresh token."""
+        """Add a session of this user through the repository if the user exists; it ends after `lifetime`.
+
+        Return its refresh token in any case, as if it had been added.
+        """
         id = SessionId(next(self.ids))
         token = f"token of {id}"
         session = Session(id=id, user_id=user.id, token_hash=hash_token(token), expires_at=self.clock() + lifetime)
 
-        async def add(uow: UnitOfWork) -> bool:
+        async def add_if_user_exists(uow: UnitOfWork) -> bool:
+            """Hold the user and add the session; return False, and add nothing, if the user does not exist."""
             if user.id not in await uow.users.hold(user.id):
                 return False
             await uow.sessions.add(copy(session))
             return True
 
-        self.step(add)
+        self.step(add_if_user_exists)
         self.known_tokens.add(token)
         return token
 
     @rule(target=tokens, token=tokens, revoked=st.booleans())
     @in_unit
     def rotate_or_revoke(self, token: str, revoked: bool) -> "str | MultipleResults[str]":
-        """Rotate or revoke the session of this refresh token through the repository.
+        """Revoke the session of this refresh token through the repository if `revoked`, or else rotate it.
 
-        Return the token that is its successor if it was rotated, and an unknown token otherwise.
+        An unknown token changes nothing; rotating with a token that has been replaced revokes the session. Return the
+        successor of the token if the session was rotated, and an unknown token otherwise.
         """
         successor = f"successor {next(self.ids)}"
 
-        async def rotate(uow: UnitOfWork) -> tuple[object, Session | None]:
+        async def rotate_or_revoke(uow: UnitOfWork) -> tuple[object, Session | None]:
+            """Return what find() returns, and the session as it was before; None for both if the token is unknown."""
             found = await uow.sessions.find(hash_token(token))
             if found is None:
                 return None, None
@@ -710,18 +778,23 @@ class Differential(RuleBasedStateMachine):
                 await uow.sessions.save(session)
             return found, before
 
-        self.step(rotate)
+        self.step(rotate_or_revoke)
         self.known_tokens.add(successor)
         return successor
 
     @rule(subjects=st.lists(values.subjects, unique=True, min_size=1), failed=st.booleans(), settled=st.booleans())
     @in_unit
     def count_attempts(self, subjects: list[bytes], failed: bool, settled: bool) -> None:
-        """Count an attempt to sign in for each of these subjects; if `settled`, also whether it has `failed`."""
+        """Count an attempt to sign in for each of these subjects; if `settled`, also whether it has `failed`.
+
+        It is refused if one of the subjects has three recent failures, and not counted for a subject that would have
+        three if all its pending attempts failed.
+        """
         self.known_subjects.update(subjects)
         at = self.clock()
 
         async def count(uow: UnitOfWork) -> list[Any]:
+            """Count and save the attempts, and return them as they were before."""
             attempts = await uow.attempts.get_for_update(*subjects)
             before = [copy(counted) for counted in attempts]
             for counted in attempts:
@@ -749,7 +822,10 @@ class Differential(RuleBasedStateMachine):
 
     @rule(limit=values.limits, skip=values.skips, after=maybe(people), count=st.booleans())
     def list_users(self, limit: int, skip: int, after: User | None, count: bool) -> None:
-        """Read a page of all users on both stores; the results must be equal."""
+        """Read a page of all users on both stores; the results must be equal.
+
+        The page has up to `limit` users, those after the user `after`, or after the first `skip` ones if that is None.
+        """
         position = Position(after.id, after.id) if after else None
         self.run_on_both(lambda use_cases: use_cases.store.users.page(_window(limit, skip, position, count)))
 
@@ -777,18 +853,27 @@ class Differential(RuleBasedStateMachine):
         after: Item | None,
         count: bool,
     ) -> None:
-        """Read a page of items on both stores; the results must be equal."""
+        """Read a page of items on both stores; the results must be equal.
+
+        The items are those of `owner`, or of all users if that is None, and their prices are from the first to the
+        second of `prices`, where None is no limit. The page has up to `limit` items, those after the item `after`, or
+        after the first `skip` ones if that is None.
+        """
         filter = ItemFilter(owner.id if owner else None, *prices)
         position = Position(getattr(after, sort.by), after.id) if after else None
         self._compare_items(filter, sort, _window(limit, skip, position, count))
 
     def _compare_items(self, filter: ItemFilter, sort: Sort[Any], window: Window) -> None:
-        """Read the page of items on both stores; raise Difference unless the results are equal."""
+        """Read a page of items on both stores; raise Difference unless the results are equal."""
         self.run_on_both(lambda use_cases: use_cases.store.items.page(filter, sort, window))
 
     @rule(item=things, limit=values.limits, skip=values.skips, after=st.none() | st.integers(1, 3), count=st.booleans())
     def list_transfers(self, item: Item, limit: int, skip: int, after: int | None, count: bool) -> None:
-        """Read a page of an item's transfers on both stores; the results must be equal."""
+        """Read a page of an item's transfers on both stores; the results must be equal.
+
+        The page begins after the transfer with the number `after`, or after the first `skip` ones if that is None. It
+        is not read if there is no transfer with that number.
+        """
         position = None
         if after is not None:
             history = self.run_on_both(lambda use_cases: use_cases.store.transfers.page(item.id, EVERYTHING)).answer
@@ -801,7 +886,7 @@ class Differential(RuleBasedStateMachine):
 
     @rule(task=tasks, by=maybe(people, rarely=True))
     def read_task(self, task: Task, by: User | None) -> None:
-        """Read a task on both stores, perhaps as another user sees it; the results must be equal."""
+        """Read a task on both stores as the user `by`, or as its owner if that is None; the results must be equal."""
         self.run_on_both(lambda use_cases: use_cases.store.tasks.get(task.id, by.id if by else task.owner_id))
 
     @rule(
@@ -825,19 +910,26 @@ class Differential(RuleBasedStateMachine):
         after: Task | None,
         count: bool,
     ) -> None:
-        """Read a page of a user's tasks on both stores; the results must be equal."""
+        """Read a page of a user's tasks on both stores; the results must be equal.
+
+        The tasks have this status and were created after the task `created_after`; None is no condition. The page has
+        up to `limit` tasks, those after the task `after`, or after the first `skip` ones if that is None.
+        """
         filter = TaskFilter(owner.id, status, created_after.created_at if created_after else None)
         position = Position(getattr(after, sort.by), after.id) if after else None
         self._compare_tasks(filter, sort, _window(limit, skip, position, count))
 
     def _compare_tasks(self, filter: TaskFilter, sort: Sort[Any], window: Window) -> None:
-        """Read the page of tasks on both stores; raise Difference unless the results are equal."""
+        """Read a page of tasks on both stores; raise Difference unless the results are equal."""
         self.run_on_both(lambda use_cases: use_cases.store.tasks.page(filter, sort, window))
 
     # At the end
 
     def teardown(self) -> None:
-        """End the open unit of work; compare the whole stores, unless a difference was found before."""
+        """Roll back the unit of work that is still open; compare the whole stores, unless they have differed before.
+
+        If they have, the unit of work is only cancelled, since it may be in the middle of a step.
+        """
         for opened in self.unit.units if self.unit else ():
             self.loop.run_until_complete(opened.exit_with_error() if self.agreed else opened.cancel())
         if self.agreed:
@@ -881,9 +973,10 @@ class Differential(RuleBasedStateMachine):
         self._read_in_unit(session)
 
     def _compare_transfer_numbers(self, item: Item) -> None:
-        """Compare which numbers of transfers are taken, those of removed items included, whose history cannot be read.
+        """Compare which of the numbers 1 to 3 are taken by transfers of the item, by adding a transfer of each number.
 
-        Each unit of work is committed, because an engine may notice a number that is taken as late as that.
+        This also shows the transfers of removed items, whose history cannot be read. Each unit of work is committed,
+        because an engine may notice a number that is taken as late as that.
         """
         for number in range(1, 4):
             transfer = Transfer(
@@ -899,9 +992,10 @@ class Differential(RuleBasedStateMachine):
             self.run_on_both(lambda use_cases, add=add: run(use_cases.store, add))  # type: ignore[misc]
 
     def _read_in_unit(self, step: Step[T]) -> None:
-        """Run the step in a unit of work on each store, compare the results, and roll back."""
+        """Run the step in a unit of work on each store and roll back; raise Difference if the outcomes differ."""
 
         async def look(use_cases: UseCases) -> T:
+            """Return the result of the step, and leave its unit of work without a commit."""
             async with use_cases.store.begin() as uow:
                 return await step(uow)
 
@@ -910,7 +1004,7 @@ class Differential(RuleBasedStateMachine):
     # Records that later operations are about
 
     def _remember_user(self, user: User | None) -> User:
-        """Remember the user for later comparisons, and return it."""
+        """Remember the user, who must not be None, for later comparisons, and return it."""
         assert user
         self.known_users[user.id] = user
         return user
@@ -936,7 +1030,10 @@ class Differential(RuleBasedStateMachine):
         return token
 
     def _note_subjects(self, user: User | None, login: str, address: str) -> None:
-        """Remember the subjects under which this attempt to sign in is counted, for later comparisons."""
+        """Remember the login name, the address and the user's id as subjects whose attempts are compared at the end.
+
+        `user` None: there is no user's id.
+        """
         self.known_subjects.update(
             hash_subject(text)
             for text in (f"account {login.casefold()}", f"address {address}", f"account {user.id}" if user else "none")
@@ -951,32 +1048,33 @@ class Differential(RuleBasedStateMachine):
     def _with_key(
         self, call: Awaitable[T], caller: UserId, operation: str, key: tuple[str, bytes] | None
     ) -> Awaitable[T]:
-        """Return the call, to be made with this idempotency key and fingerprint; unchanged if `key` is None."""
+        """Return the call, to be made with `key`, an idempotency key and fingerprint; unchanged if that is None."""
         if key is None:
             return call
         return with_idempotency_key(call, self._key(caller, operation, key[0]), key[1])
 
     def _open_unit(self, steps: int, ending: str) -> None:
-        """Open a unit of work on both stores, which is to end in this way after so many steps."""
+        """Open a unit of work on both stores, which is to end in this way (COMMIT, EXIT, RAISE) after so many steps."""
 
         async def begin() -> list[OpenUnit]:
+            """Return an open unit of work of each store. Asynchronous, because OpenUnit needs a running event loop."""
             return [OpenUnit(use_cases.store.begin) for use_cases in self.both_stores]
 
         self.unit = Unit(self.loop.run_until_complete(begin()), steps, ending)
 
 
 def _expected(version: int, offsets: tuple[int, ...] | None) -> set[int] | None:
-    """Return the versions that a conditional change accepts, or None if it is unconditional."""
+    """Return the versions that a conditional change accepts: `version` plus each offset; None if unconditional."""
     return None if offsets is None else {version + offset for offset in offsets}
 
 
 def _window(limit: int, skip: int, after: Position | None, count: bool) -> Window:
-    """Return the window; nothing is skipped after a position."""
+    """Return the window; with a position `after`, `skip` does not count."""
     return Window(limit, 0 if after else skip, after, count)
 
 
 def _all_results(results: "Iterable[T | MultipleResults[T]]") -> "MultipleResults[T]":
-    """Return the results of those calls that had one."""
+    """Return the results of those calls that had one; the result of a refused call is a MultipleResults."""
     return multiple(*[result for result in results if not isinstance(result, MultipleResults)])
 
 
@@ -990,7 +1088,7 @@ async def _commit(uow: UnitOfWork) -> None:
 
 
 def _claim(key: KeyId, fingerprint: bytes, at: datetime) -> Step[bytes | None]:
-    """Return the step that claims this key."""
+    """Return the step that claims this key, for KEY_LIFETIME; it waits up to a second for another claim to end."""
     return lambda uow: uow.keys.claim(key, fingerprint, at=at, lifetime=KEY_LIFETIME, max_wait=1)
 
 
@@ -1014,7 +1112,9 @@ def compare_with_memory(
 ) -> None:
     """Run random operations on an empty store from `fresh()` and in memory; raise Difference at the first difference.
 
-    Hypothesis then shortens the operations and prints them as a program. Runs on `loop`, which must not be running.
+    Hypothesis then shortens the operations and prints them as a program. `fresh()` is called for each sequence of them.
+    Runs on `loop`, which must not be running. `random_seed` decides which operations are tried; if it is None, `effort`
+    does.
     """
 
     def machine() -> Differential:

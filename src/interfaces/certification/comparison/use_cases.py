@@ -56,7 +56,10 @@ class Outcome(Generic[T]):
 
 
 async def outcome(call: Awaitable[T]) -> Outcome[T]:
-    """Return the result of the call, or its DomainError, Replay or TryAgain as text; other errors are raised."""
+    """Await the call and return its result, or its DomainError, Replay or TryAgain as text.
+
+    Other errors are raised, as is TimeoutError after 2 * SECONDS_TO_ANSWER.
+    """
     try:
         async with asyncio.timeout(2 * SECONDS_TO_ANSWER):
             return Outcome(await call)
@@ -120,7 +123,11 @@ class UseCases:
 
 
 async def with_idempotency_key(call: Awaitable[T], key: KeyId | None, fingerprint: bytes) -> T:
-    """Return the result of the call, with this idempotency key unless it is None; raise Replay as the use case does."""
+    """Await the call of a use case with this idempotency key, and return its result; without one if `key` is None.
+
+    Raise what the call raises, which includes Replay if the key has an answer, and Difference if the answer that was
+    stored with the key is not that of the result.
+    """
     if key is None:
         return await call
     request = IdempotentRequest(key, fingerprint, lambda result: repr(result).encode())
@@ -133,7 +140,8 @@ async def with_idempotency_key(call: Awaitable[T], key: KeyId | None, fingerprin
 class OpenUnit:
     """A unit of work that stays open while its steps are run one by one.
 
-    It runs in an asyncio task of its own, because the task that enters a unit of work has to leave it, too.
+    It runs in an asyncio task of its own, because the task that enters a unit of work has to leave it, too. If it
+    cannot be begun, the first step raises the error.
     """
 
     def __init__(self, begin: Begin) -> None:
@@ -163,7 +171,7 @@ class OpenUnit:
             return
 
     async def cancel(self) -> None:
-        """Cancel the task in which the unit of work is open, whatever it is doing."""
+        """Cancel the task in which the unit of work is open, whatever it is doing, so that it is rolled back."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -190,8 +198,8 @@ async def _raise(_: UnitOfWork) -> None:
 async def check_histories(store: Store) -> None:
     """Raise Difference unless each item's transfers are numbered from 1 without a gap and lead to its owner.
 
-    Each must begin with the user at whom the one before ended, and have a higher version, up to that of the item. The
-    first 100 items are read, and the first 100 transfers of each.
+    Each must begin with the user at whom the one before ended, and have a higher version, up to that of the item. An
+    item that is listed must be found. The first 100 items are read, and the first 100 transfers of each.
     """
     for owned in (await store.items.page(ItemFilter(), Sort("id"), Window(limit=100))).items:
         item = owned.item

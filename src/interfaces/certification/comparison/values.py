@@ -21,12 +21,15 @@ U = TypeVar("U")
 
 
 def mostly(usual: st.SearchStrategy[T], unusual: st.SearchStrategy[U]) -> st.SearchStrategy[T | U]:
-    """Draw from the first strategy five times out of six, else from the second one."""
+    """Return a strategy that draws from the first one five times out of six, else from the second one."""
     return st.sampled_from([usual] * 5 + [unusual]).flatmap(lambda chosen: chosen)
 
 
 def maybe(bundle: "Bundle[T]", *, rarely: bool = False) -> st.SearchStrategy[T | None]:
-    """Draw a value of the bundle five times out of six (`rarely`: once), else None; None if the bundle is empty."""
+    """Return a strategy that draws a value of the bundle five times out of six, else None.
+
+    With `rarely`, it draws a value once out of six times. It always draws None while the bundle is empty.
+    """
     chosen = mostly(st.none(), bundle) if rarely else mostly(bundle, st.none())
     return st.runner().flatmap(lambda machine: chosen if machine.bundle(bundle.name) else st.none())
 

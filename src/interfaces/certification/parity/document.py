@@ -11,7 +11,7 @@ IN_MEMORY = Settings(database_url="memory://", _env_file=None)
 
 @cache
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document of the whole API."""
+    """Return the OpenAPI document of the whole API. It is made once."""
     return create_app(build_container(IN_MEMORY)).openapi()
 
 

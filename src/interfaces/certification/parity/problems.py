@@ -6,7 +6,11 @@ from httpx2 import Response
 
 
 def assert_problem(response: Response, status: int, slug: str) -> None:
-    """Assert that the response is this problem, with all fields and headers that a problem needs."""
+    """Assert that the response is this problem, with all fields and headers that a problem needs.
+
+    `slug` is the last part of its type. It must have `errors` if and only if the status is 422, `WWW-Authenticate` if
+    it is 401, and `Retry-After` if it is 429 or 503 or the problem is `request-in-progress`.
+    """
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem = response.json()

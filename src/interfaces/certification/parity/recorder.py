@@ -10,7 +10,11 @@ from interfaces.certification.parity.document import operations
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request and its response. `operation` is the operation id, None if no route has matched."""
+    """A request and its response.
+
+    `operation` is the operation id, None if no route has matched path and method. `request` is method, path and query,
+    such as `GET /items?limit=2`.
+    """
 
     operation: str | None
     request: str
@@ -19,7 +23,10 @@ class Exchange:
     body: bytes
 
     def is_declared(self) -> bool:
-        """Whether the OpenAPI document declares the status for the operation, and the problem if it is one."""
+        """Whether the OpenAPI document declares the status for the operation, and the problem if it is one.
+
+        An exchange without an operation of the document counts as declared.
+        """
         operation = operations().get(self.operation or "")
         if operation is None:
             return True
@@ -29,14 +36,17 @@ class Exchange:
 
     @property
     def problem(self) -> str | None:
-        """The last part of the type of the problem that was answered; None if the answer is not a problem."""
+        """The last part of the type of the answered problem, such as `not-found`; None if it is not a problem."""
         is_problem = self.body and ("content-type", "application/problem+json") in self.headers
         return json.loads(self.body)["type"].rpartition("/")[2] if is_problem else None
 
 
 @dataclass
 class Recorder:
-    """ASGI middleware that appends each exchange to `exchanges`."""
+    """ASGI middleware that appends each exchange to `exchanges`, when the response has ended.
+
+    Of metrics that were read, neither headers nor body are recorded, since they differ in each run.
+    """
 
     app: ASGIApp
     exchanges: list[Exchange] = field(default_factory=list)

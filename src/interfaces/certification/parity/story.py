@@ -39,7 +39,11 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 @dataclass(frozen=True)
 class RequestTemplate:
-    """A request to send, or to change in some fields so that it provokes a problem. `by` is the user who sends it."""
+    """A request to send, or to change in some fields so that it provokes a problem.
+
+    `content` is sent as JSON, or as a form if `form`; bytes and asynchronous iterators are sent as they are, None is no
+    body. `by` is the name of the user who sends it, None: nobody is signed in.
+    """
 
     method: str
     path: str
@@ -54,7 +58,7 @@ class RequestTemplate:
 
 
 class FailingUseCase:
-    """A use case or port whose every method raises this error."""
+    """A use case or port that raises this error when it, or any method of it, is called and awaited."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
@@ -67,7 +71,10 @@ class FailingUseCase:
 
 
 class Story:
-    """The sequence of requests on one store, and what it needs to know from earlier responses."""
+    """The sequence of requests on one store, and what it needs to know from earlier responses.
+
+    The steps depend on one another, so run() calls them in a fixed order.
+    """
 
     def __init__(self, settings: Settings, store: Store, patch: pytest.MonkeyPatch) -> None:
         self.clock, self.patch = SetClock(), patch
@@ -90,11 +97,11 @@ class Story:
         self.accounts: dict[str, dict[str, Any]] = {}
 
     async def set_request_id(self, request: Request) -> None:
-        """Set a request id that is the same in each run."""
+        """Set the next request id: `request-1`, `request-2` and so on, the same in each run."""
         request.headers["X-Request-ID"] = f"request-{next(self.requests)}"
 
     async def send(self, expected: int | str, request: RequestTemplate, **changed: Any) -> Response:
-        """Send the request with these fields changed, signed in as its user; return the response.
+        """Send the request with these fields changed, with an access token of its user, if any; return the response.
 
         Assert that the response has the expected status, or is the problem whose code is expected.
         """
@@ -116,12 +123,12 @@ class Story:
         return response
 
     def token(self, name: str) -> str:
-        """Return a new access token of this user, whose account must exist; no sign-in is needed."""
+        """Return a new access token of this user, who must be one of `accounts`; no request is sent."""
         return FakeTokens().issue(UserId(UUID(self.accounts[name]["id"])), self.clock()).token
 
     @contextmanager
     def failing(self, error: Exception) -> Iterator[None]:
-        """Let all use cases and ports raise this error, except for the verification of access tokens."""
+        """Let all use cases and ports raise this error during the block, except for the port that verifies tokens."""
         use_cases_and_ports = self.app.state.use_cases_and_ports
         failing = FailingUseCase(error)
         self.app.state.use_cases_and_ports = {
@@ -133,7 +140,7 @@ class Story:
             self.app.state.use_cases_and_ports = use_cases_and_ports
 
     async def run(self) -> list[Exchange]:
-        """Send all requests, and return them with their responses."""
+        """Send all requests, and return them with their responses, in order. Can be called only once."""
         async with self.http:
             await self.health_and_documents()
             await self.signing_up_and_in()
@@ -149,7 +156,10 @@ class Story:
         return self.recorder.exchanges
 
     async def health_and_documents(self) -> None:
-        """Request the health checks, metrics, explanations of problems, and paths that do not exist."""
+        """Request the start page, health checks, metrics, explanations of problems, and paths that do not exist.
+
+        Also send a malformed Host, a wrong token for the metrics, a wrong method, and a path with a slash too many.
+        """
         for method in ("GET", "HEAD"):
             for path in ("/", "/health/live", "/health/ready"):
                 await self.send(200, RequestTemplate(method, path))
@@ -166,7 +176,7 @@ class Story:
         await self.send(307, RequestTemplate("GET", "/health/live/"))
 
     async def signing_up_and_in(self) -> None:
-        """Create the three accounts ada, bob and eve, sign ada in, refresh her session, and end it."""
+        """Create the accounts ada, bob and eve; sign ada in, refresh her session, end it, and read her account."""
         for name in ("ada", "Bob", "eve"):
             body = {"email": f"{name}@Example.org", "username": name, "password": PASSWORD}
             created = await self.send(201, RequestTemplate("POST", "/users", body))
@@ -190,7 +200,10 @@ class Story:
         return RequestTemplate("POST", "/items", content.encode(), by=by)
 
     async def items(self) -> None:
-        """Create, change, transfer and list items, with idempotency keys and conditional requests."""
+        """Create, change, transfer and list items, with idempotency keys and conditional requests.
+
+        Set `lamp` to the path of the first item, which belongs to ada at the end.
+        """
         made = [
             await self.send(
                 201, self.create_item(name, price, by, description=description).with_headers(Idempotency_Key=price)
@@ -247,14 +260,14 @@ class Story:
             await self.read_all_pages(f"/users/{self.accounts[name]['id']}/items?sort=-price&limit=3&max_price=20")
 
     async def read_all_pages(self, address: str) -> None:
-        """Request a list and all its further pages, which the header Link names."""
+        """Request a list as ada, and all its further pages, which the header Link names."""
         following: str | None = address
         while following:
             page = await self.send(200, RequestTemplate("GET", following, by="ada"))
             following = page.links["next"]["url"] if "next" in page.links else None
 
     async def tasks(self) -> None:
-        """Create, change and list tasks, by every filter and sort."""
+        """Create, change and list tasks, by every filter and sort. Set `task` to the path of one of ada's."""
         for number, status in enumerate(("pending", "in_progress", "completed", "cancelled", "pending")):
             self.clock.move(days=3)
             body = {"title": f"Task {number % 2} é", "description": "x" * number or None, "status": status}
@@ -289,7 +302,10 @@ class Story:
             await self.read_all_pages(f"/tasks{query}")
 
     async def users(self) -> None:
-        """List and read users, change bob's account, and deactivate eve's."""
+        """List and read users, change bob's account, and deactivate eve's.
+
+        After that, eve can be read and can still read with her access token, but is refused when she signs in.
+        """
         await self.read_all_pages("/users?limit=2")
         for name in ("ada", "bob"):
             await self.send(200, RequestTemplate("GET", f"/users/{self.accounts[name]['id']}", by="bob"))
@@ -302,7 +318,10 @@ class Story:
         await self.send("wrong-credentials", self.sign_in("eve"))
 
     def valid_requests(self) -> dict[str, RequestTemplate]:
-        """Return, for each operation id, a well-formed request, by ada if it needs a user; most of them succeed."""
+        """Return, for each operation id, a well-formed request, by ada if it needs a user; most of them would succeed.
+
+        They are not sent. Operations of items and tasks use `lamp` and `task`, which must have been set.
+        """
         ada, bob = (self.accounts[name]["id"] for name in ("ada", "bob"))
         user = f"/users/{ada}"
         public = {
@@ -345,7 +364,11 @@ class Story:
         return public | {name: replace(request, by="ada") for name, request in signed_in.items()}
 
     async def refusals_of_every_operation(self) -> None:
-        """Provoke the problems that many operations have in common: of sign-in, bodies, keys, versions and failures."""
+        """Provoke the problems that many operations have in common.
+
+        These are problems of access tokens, inactive accounts, bodies, idempotency keys, versions, ids and queries, and
+        of a store that fails. Every request is refused.
+        """
         storeless = {"start", "live", "explain_problem"}
         for name, request in self.valid_requests().items():
             if request.by is not None:
@@ -377,9 +400,10 @@ class Story:
             await self.send("invalid-request", RequestTemplate("DELETE", path, by="ada"))
 
     async def refusals_of_bodies(self, request: RequestTemplate) -> None:
-        """Send this request with bodies that are too large, of another type, malformed, or never finished."""
+        """Send this request with bodies that are too large, of another type, malformed, or not finished in time."""
 
         async def endless() -> AsyncIterator[bytes]:
+            """Yield nothing for a minute, which is longer than the server waits."""
             await asyncio.sleep(60)
             yield b""
 
@@ -393,7 +417,7 @@ class Story:
             await self.send("request-timeout", request, content=endless())
 
     async def refusals_of_keys(self, request: RequestTemplate) -> None:
-        """Send this request with an idempotency key that is malformed, or that another request is using."""
+        """Send this request with an idempotency key that seems to be used by another one, and with a malformed key."""
         key = f"in flight {request.path}"
         template = request.path.replace(self.lamp, "/items/{item_id}")
         key_id = KeyId(UserId(UUID(self.accounts["ada"]["id"])), f"{request.method} {template}", key)
@@ -404,7 +428,7 @@ class Story:
         await self.send("invalid-request", request.with_headers(Idempotency_Key="\t"))
 
     async def refusals_of_sign_in(self) -> None:
-        """Provoke the problems of signing up, signing in and refreshing."""
+        """Provoke the problems of signing up, signing in and refreshing. Bob signs in and refreshes once."""
         body = {"email": "joe@example.org", "username": "joe", "password": PASSWORD}
         await self.send("common-password", RequestTemplate("POST", "/users", body | {"password": "Password123"}))
         await self.send("email-taken", RequestTemplate("POST", "/users", body | {"email": "ADA@example.org"}))
@@ -418,7 +442,10 @@ class Story:
         await self.send("too-many-attempts", self.sign_in("nobody"))
 
     async def refusals_of_accounts(self) -> None:
-        """Provoke the problems of changing and deleting accounts."""
+        """Provoke the problems of reading, changing and deleting accounts.
+
+        Move the clock by 15 minutes when too many passwords were wrong, and then change ada's e-mail address.
+        """
         valid = self.valid_requests()
         change, delete = valid["change_account"], valid["delete_account"]
         for wrong in (change, delete):
@@ -437,7 +464,10 @@ class Story:
         await self.send("email-taken", change, content=change.content | {"email": "robert@example.org"})
 
     async def refusals_of_items(self) -> None:
-        """Provoke the problems of changing, deleting and transferring items."""
+        """Provoke the problems of reading, changing, deleting and transferring items, and of reused idempotency keys.
+
+        To that end, transfer the lamp to bob and back, and create an item.
+        """
         valid = self.valid_requests()
         change, delete, transfer = (valid[name] for name in ("change_item", "delete_item", "transfer_item"))
         nowhere = f"/items/{NOBODY}"
@@ -463,7 +493,7 @@ class Story:
         )
 
     async def refusals_of_tasks(self) -> None:
-        """Provoke the problems of reading, changing and deleting tasks."""
+        """Provoke the problems of reading, changing and deleting tasks; create one, and reuse its idempotency key."""
         valid = self.valid_requests()
         for name in ("read_task", "put_task", "change_task", "delete_task"):
             await self.send("task-not-found", valid[name], path=f"/tasks/{NOBODY}")
@@ -475,7 +505,7 @@ class Story:
         )
 
     async def deletions(self) -> None:
-        """Delete a task, items and an account, and request them again."""
+        """Delete a task, all items of ada and her account; request some of them again, and list the users left."""
         valid = self.valid_requests()
         await self.send(200, valid["delete_task"].with_headers(If_Match='"3"'))
         await self.send(204, valid["delete_item"])
