@@ -254,6 +254,13 @@ class UnitOfWork(Protocol):
     @property
     def keys(self) -> KeyRepository: ...
 
+    async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
+        """Hold these users, then lock the item, as `users.hold()` and `items.get_for_update()` do; return both.
+
+        The item is None if there is none. An adapter may need one round trip for all of them.
+        """
+        ...
+
     async def commit(self) -> None:
         """Make all changes durable and visible.
 
@@ -264,9 +271,19 @@ class UnitOfWork(Protocol):
         ...
 
 
-Begin = Callable[[], AbstractAsyncContextManager[UnitOfWork]]
-"""Begins a new unit of work. Entering it, or its first call, raises Unavailable if the store is down, Busy if all
-connections are in use."""
+class Begin(Protocol):
+    """Begins units of work."""
+
+    def __call__(self, *, optimistic: bool = False) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Return a new unit of work, to be entered with `async with`.
+
+        Entering it, or its first call, raises Unavailable if the store is down, Busy if all connections are in use.
+
+        With `optimistic=True` an adapter may lock nothing before commit(), which raises TryAgain if anything that was
+        read has changed since. This saves round trips where conflicts are rare. An adapter for which it makes no
+        difference ignores it.
+        """
+        ...
 
 
 class PasswordHasher(Protocol):

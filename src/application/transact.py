@@ -91,12 +91,14 @@ class Transact:
 
         There is a pause before each repetition, and no limit but the caller's timeout. Other errors are passed on.
         `writes.out_of_space` is set if the error is NoSpace, and cleared after a commit.
+
+        The first unit of work is optimistic. Later ones lock what they read, so that each waits for its turn.
         """
         for pause in _pauses():
             if pause:
                 await asyncio.sleep(pause)
             try:
-                async with self.begin() as uow:
+                async with self.begin(optimistic=not pause) as uow:
                     result = await work(uow)
                     await _commit(uow)
                     self.writes.out_of_space = False

@@ -163,10 +163,10 @@ async def test_who_signs_in_from_one_address_at_once_is_not_in_the_others_way(
     begun = 0
 
     @asynccontextmanager
-    async def begin() -> AsyncIterator[UnitOfWork]:
+    async def begin(*, optimistic: bool = False) -> AsyncIterator[UnitOfWork]:
         nonlocal begun
         begun += 1
-        async with transact.begin() as uow:
+        async with transact.begin(optimistic=optimistic) as uow:
             yield uow
 
     counting = replace(transact, begin=begin)
@@ -251,7 +251,7 @@ async def test_a_wrong_password_asks_no_more_of_the_store_than_an_unknown_name(
 ) -> None:
     round_trips = 0
 
-    async def counted() -> None:
+    async def counted(*, optimistic: bool = False) -> None:
         nonlocal round_trips
         round_trips += 1
 
@@ -285,8 +285,8 @@ async def test_a_session_that_ends_while_its_token_is_looked_up_is_over(
     """As when it is purged between two statements."""
 
     @asynccontextmanager
-    async def begin() -> AsyncIterator[UnitOfWork]:
-        async with store.begin() as uow:
+    async def begin(*, optimistic: bool = False) -> AsyncIterator[UnitOfWork]:
+        async with store.begin(optimistic=optimistic) as uow:
             find = uow.sessions.find
 
             async def find_what_ends(token_hash: bytes) -> tuple[SessionId, UserId] | None:

@@ -61,8 +61,8 @@ def committing(
     """Units of work of the in-memory adapter, at whose commit something happens."""
 
     @asynccontextmanager
-    async def begin_and_meddle() -> AsyncIterator[UnitOfWork]:
-        async with begin() as uow:
+    async def begin_and_meddle(*, optimistic: bool = False) -> AsyncIterator[UnitOfWork]:
+        async with begin(optimistic=optimistic) as uow:
             commit = uow.commit
 
             async def meddled() -> None:
@@ -132,7 +132,7 @@ async def test_conflicts_at_the_beginning_are_tried_again(begin: Begin, clock: S
     fail = failing(TryAgain())
 
     @asynccontextmanager
-    async def stumble() -> AsyncIterator[UnitOfWork]:
+    async def stumble(*, optimistic: bool = False) -> AsyncIterator[UnitOfWork]:
         await fail()
         async with begin() as uow:
             yield uow
@@ -417,12 +417,12 @@ async def test_copies_go_to_the_store_one_at_a_time(begin: Begin, clock: SetCloc
     open_units = most = 0
 
     @asynccontextmanager
-    async def counted() -> AsyncIterator[UnitOfWork]:
+    async def counted(*, optimistic: bool = False) -> AsyncIterator[UnitOfWork]:
         nonlocal open_units, most
         open_units += 1
         most = max(most, open_units)
         try:
-            async with begin() as uow:
+            async with begin(optimistic=optimistic) as uow:
                 yield uow
         finally:
             open_units -= 1

@@ -4,7 +4,8 @@ An access token alone does not prove that its account still exists and is active
 """
 
 from application.ports import UnitOfWork
-from domain.errors import Forbidden, NotFound
+from domain.errors import Forbidden, NotFound, require
+from domain.item import Item, ItemId
 from domain.user import User, UserId, require_active
 
 
@@ -14,6 +15,16 @@ async def hold_active_user(uow: UnitOfWork, by: UserId) -> User:
     Raise Unauthenticated `account-inactive` if the account is not active or does not exist any more.
     """
     return require_active((await uow.users.hold(by)).get(by))
+
+
+async def lock_item_of_active_user(uow: UnitOfWork, item_id: ItemId, by: UserId) -> tuple[Item, User]:
+    """Return the item, locked, and the user, who stays unchanged until the unit of work ends.
+
+    Raise Unauthenticated if the user is not active, else NotFound if there is no such item. It may be another user's.
+    """
+    item, users = await uow.lock_item(item_id, by)
+    user = require_active(users.get(by))
+    return require(item, "item"), user
 
 
 async def lock_own_account(uow: UnitOfWork, user_id: UserId, by: UserId) -> User:

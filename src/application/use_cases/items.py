@@ -6,7 +6,8 @@ from decimal import Decimal
 from application.ports import Clock, Ids, UnitOfWork
 from application.readers import OwnedItem
 from application.transact import Transact
-from application.use_cases.callers import hold_active_user
+from application.use_cases.callers import hold_active_user, lock_item_of_active_user
+from domain.errors import require
 from domain.item import Item, ItemChanges, ItemId, TransferId
 from domain.user import UserId, require_active
 from domain.version import ExpectedVersions
@@ -58,8 +59,7 @@ class ChangeItem:
 
         async def change(uow: UnitOfWork) -> OwnedItem:
             """Check the caller and the versions, then store the item if a field got another value."""
-            owner = await hold_active_user(uow, by)
-            item = await uow.items.get_for_update(item_id)
+            item, owner = await lock_item_of_active_user(uow, item_id, by)
             if item.change(changes, by=by, expected=expected):
                 await uow.items.save(item)
             return OwnedItem(item, owner.username)
@@ -81,8 +81,7 @@ class DeleteItem:
     async def __call__(self, item_id: ItemId, *, by: UserId, expected: ExpectedVersions = None) -> None:
         async def remove(uow: UnitOfWork) -> None:
             """Check the caller and the versions, then remove the item."""
-            await hold_active_user(uow, by)
-            item = await uow.items.get_for_update(item_id)
+            item, _ = await lock_item_of_active_user(uow, item_id, by)
             item.check_owner_and_version(by, expected)
             await uow.items.remove(item)
 
@@ -111,9 +110,9 @@ class TransferItem:
 
         async def hand_over(uow: UnitOfWork) -> OwnedItem:
             """Check everything, store the item with its new owner, and add the transfer to its history."""
-            users = await uow.users.hold(by, to)
+            found, users = await uow.lock_item(item_id, by, to)
             require_active(users.get(by))
-            item = await uow.items.get_for_update(item_id)
+            item = require(found, "item")
             transfer = item.transfer(
                 id=TransferId(self.ids()), by=by, to=users.get(to), expected=expected, at=self.now()
             )

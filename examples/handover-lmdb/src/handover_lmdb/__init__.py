@@ -58,7 +58,7 @@ class LmdbStore:
         self.open, self.close = self.database.open, self.database.close
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[LmdbUnitOfWork]:
+    async def begin(self, *, optimistic: bool = False) -> AsyncIterator[LmdbUnitOfWork]:
         async with self.database.write() as records:
             yield LmdbUnitOfWork(records)
 

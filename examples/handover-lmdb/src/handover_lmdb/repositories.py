@@ -160,13 +160,15 @@ class LmdbUnitOfWork:
     """The UnitOfWork: one write transaction."""
 
     def __init__(self, records: Records) -> None:
-        self.records = records
         self.users, self.items, self.transfers = Users(records), Items(records), Transfers(records)
         self.tasks, self.sessions = Tasks(records), Sessions(records)
         self.attempts, self.keys = Attempts(records), Keys(records)
 
+    async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
+        return self.items.records.get(Item, item_id), await self.users.hold(*user_ids)
+
     async def commit(self) -> None:
-        self.records.transaction.commit()
+        self.items.records.transaction.commit()
 
 
 class UserReader(UsesDatabase):

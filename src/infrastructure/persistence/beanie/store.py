@@ -58,7 +58,7 @@ class BeanieStore:
         self.stream = BeanieStream(self._connection, self._transaction)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[BeanieUnitOfWork]:
+    async def begin(self, *, optimistic: bool = False) -> AsyncIterator[BeanieUnitOfWork]:
         """Wait for a place, then begin a unit of work; abort it at the end of the block unless it was committed.
 
         Raise Busy if no place becomes free within `pool_timeout` seconds, and Unavailable if the store is not open or

@@ -39,7 +39,7 @@ class MemoryStore:
         self.stream = MemoryStream(self.tables)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[MemoryUnitOfWork]:
+    async def begin(self, *, optimistic: bool = False) -> AsyncIterator[MemoryUnitOfWork]:
         """Begin a unit of work, without waiting; its changes are lost at the end of the block unless it was committed.
 
         At the end of the block, the idempotency keys that it has claimed are free for other units of work to use.

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from application.errors import KeyInFlight, KeyReused, TryAgain
+from application.one_by_one import lock_one_by_one
 from application.ports import KeyId
 from domain.errors import require
 from domain.item import Item, ItemId, Transfer
@@ -296,6 +297,10 @@ class MemoryUnitOfWork:
         self.sessions = MemorySessions(tables)
         self.attempts = MemoryAttempts(tables)
         self.keys = MemoryKeys(tables)
+
+    async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
+        """Hold the users, then lock the item; return both."""
+        return await lock_one_by_one(self, item_id, user_ids)
 
     async def commit(self) -> None:
         """Apply all staged changes at once; raise TryAgain if a row that was read has been replaced meanwhile.

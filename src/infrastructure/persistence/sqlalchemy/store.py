@@ -4,7 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from application.errors import TryAgain
+from application.one_by_one import lock_one_by_one
 from application.store import Store
+from domain.errors import DomainError
+from domain.item import Item, ItemId
+from domain.user import User, UserId
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.operations import DatabaseOperations
 from infrastructure.persistence.sqlalchemy.reading.readers import (
@@ -26,6 +31,7 @@ class SqlUnitOfWork:
     """The UnitOfWork: one database transaction, with a repository per aggregate."""
 
     def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
         self.commit = transaction.commit
         self.users = SqlUsers(transaction)
         self.items = SqlItems(transaction)
@@ -34,6 +40,12 @@ class SqlUnitOfWork:
         self.sessions = SqlSessions(transaction)
         self.attempts = SqlAttempts(transaction)
         self.keys = SqlKeys(transaction)
+
+    async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
+        """Return the item and the users, locked; in an optimistic transaction in one statement."""
+        if self.transaction.is_optimistic and not self.transaction.deferred:
+            return await self.items.get_with_users(item_id, user_ids)
+        return await lock_one_by_one(self, item_id, user_ids)
 
 
 class SqlStore(DatabaseOperations):
@@ -48,16 +60,25 @@ class SqlStore(DatabaseOperations):
         self.stream = SqlStream(self.database)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
+    async def begin(self, *, optimistic: bool = False) -> AsyncIterator[SqlUnitOfWork]:
         """Begin a transaction; roll it back at the end of the block unless it was committed.
 
-        If the block is cancelled, the connection is closed instead, because there is no time to roll back.
+        If the block is cancelled, the connection is closed instead, because there is no time to roll back. Only
+        PostgreSQL has optimistic transactions, and only at READ COMMITTED. If one has not claimed its idempotency key
+        yet, an error in the block becomes TryAgain: the key may have an answer that is to be returned instead.
         """
-        transaction = Transaction(await self.database.begin())
+        is_optimistic = optimistic and self.settings.scheme != "sqlite" and not self.settings.isolation
+        transaction = Transaction(self.database, optimistic=is_optimistic)
         try:
+            if not is_optimistic:
+                await transaction.begin()
             yield SqlUnitOfWork(transaction)
         except asyncio.CancelledError:
             await transaction.abandon()
+            raise
+        except DomainError:
+            if transaction.claim:
+                raise TryAgain("the idempotency key has not been claimed yet") from None
             raise
         finally:
             await transaction.end()

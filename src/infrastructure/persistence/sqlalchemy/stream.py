@@ -146,7 +146,7 @@ class SqlStream:
         A stored record with the same identity is replaced. Raise TryAgain if another transaction is in the way, and
         OutcomeUnknown if the connection is lost during the commit.
         """
-        transaction = Transaction(await self.database.begin())
+        transaction = Transaction(self.database)
         try:
             for start in range(0, len(records), BATCH):
                 batch = records[start : start + BATCH]

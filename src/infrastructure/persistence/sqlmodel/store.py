@@ -30,7 +30,7 @@ class SqlModelStore(DatabaseOperations):
         self.stream = SqlModelStream(self.sessions)
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[SqlModelUnitOfWork]:
+    async def begin(self, *, optimistic: bool = False) -> AsyncIterator[SqlModelUnitOfWork]:
         """Begin a transaction; roll it back at the end of the block unless it was committed.
 
         If the block is cancelled, the connection is closed instead. Errors are those of Sessions.writing().

@@ -7,6 +7,9 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from application.errors import OutcomeUnknown
+from application.one_by_one import lock_one_by_one
+from domain.item import Item, ItemId
+from domain.user import User, UserId
 from infrastructure.persistence.beanie.connection import TIMEOUT_SECONDS, Connection
 from infrastructure.persistence.beanie.documents import (
     AttemptsDocument,
@@ -48,6 +51,10 @@ class BeanieUnitOfWork:
         self.sessions = BeanieSessions(within(SessionDocument), within(TokenDocument))
         self.attempts = BeanieAttempts(within(AttemptsDocument))
         self.keys = BeanieKeys(within(KeyDocument), connection.collection(KeyDocument))
+
+    async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
+        """Hold the users, then lock the item; return both."""
+        return await lock_one_by_one(self, item_id, user_ids)
 
     async def commit(self) -> None:
         """Commit the transaction, and send the commit again until its outcome is known.

@@ -100,12 +100,15 @@ class PooledConnection:
         rows = await self._run(self.driver.query(self.connection, compiled.sql, arguments, is_short=is_short))
         return rows if self.driver.has_named_rows and not compiled.conversions else [compiled.row(row) for row in rows]
 
-    async def execute_combined(self, changes: Mapping[ClauseElement, Parameters]) -> int:
-        """Make all changes in one statement and return how many rows they return in total. PostgreSQL only."""
+    async def execute_combined(self, changes: Mapping[ClauseElement, Parameters], *, exactly: int | None = None) -> int:
+        """Make all changes in one statement and return how many rows they return in total. PostgreSQL only.
+
+        Raise TryAgain, with nothing changed, unless they return exactly so many rows, if a number is given.
+        """
         arguments = [
             value for change, given in changes.items() for value in self.database.compiled(change).arguments(given)
         ]
-        sql = self.database.combined(tuple(changes))
+        sql = self.database.combined(tuple(changes), exactly)
         [[number]] = await self._run(self.driver.query(self.connection, sql, arguments, is_short=True))
         return int(number)
 
@@ -178,7 +181,7 @@ class Database:
         self.dialect = writers.engine.dialect
         self.pre_ping = pre_ping
         self._compiled: dict[ClauseElement, CompiledStatement] = {}
-        self._combined: dict[tuple[ClauseElement, ...], str] = {}
+        self._combined: dict[tuple[tuple[ClauseElement, ...], int | None], str] = {}
 
     def compiled(self, statement: ClauseElement) -> CompiledStatement:
         """Return the compiled statement. Each statement object is compiled once, so build it once."""
@@ -186,11 +189,11 @@ class Database:
             self._compiled[statement] = compile_statement(statement, self.dialect)
         return self._compiled[statement]
 
-    def combined(self, changes: tuple[ClauseElement, ...]) -> str:
+    def combined(self, changes: tuple[ClauseElement, ...], exactly: int | None) -> str:
         """Return the SQL that makes all changes in one statement (see `combine`)."""
-        if changes not in self._combined:
-            self._combined[changes] = combine([self.compiled(change) for change in changes])
-        return self._combined[changes]
+        if (changes, exactly) not in self._combined:
+            self._combined[changes, exactly] = combine([self.compiled(change) for change in changes], exactly)
+        return self._combined[changes, exactly]
 
     async def fetch(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
         """Execute one query outside a transaction and return its rows.
@@ -255,6 +258,10 @@ class Database:
             await connection.invalidate()  # the transaction may or may not have begun
             raise
         return connection
+
+    async def acquire(self) -> PooledConnection:
+        """Return a connection for transactions on which none has begun; raise Busy if none becomes free in time."""
+        return await self._acquire(self.writers)
 
     async def _acquire(self, pool: ConnectionPool) -> PooledConnection:
         """Check out a connection that has not ended.

@@ -137,6 +137,7 @@ async def _change_under_lock(connection: AsyncConnection, change: SchemaChange, 
 
 BY_STATE: dict[str, tuple[type[Exception], str]] = {
     "40001": (TryAgain, "met a conflict with another unit of work"),
+    "22P02": (TryAgain, "has rows that another unit of work has changed"),  # raised by `combined`, see there
     "40P01": (TryAgain, "met a deadlock with another unit of work"),
     "55P03": (LockTimeout, "gave no lock in time"),
     "57014": (Busy, "took too long over a statement"),

@@ -29,7 +29,7 @@ def _claim(insert: Any) -> Any:
     """Return the insert, extended to replace a key with the same identity that has expired."""
     return insert.on_conflict_do_update(
         index_elements=[COLUMNS.caller, COLUMNS.operation, COLUMNS.key],
-        set_={"fingerprint": insert.excluded.fingerprint, "expires_at": insert.excluded.expires_at, "answer": None},
+        set_={name: insert.excluded[name] for name in ("fingerprint", "expires_at", "answer")},
         where=COLUMNS.expires_at <= bindparam("at", type_=COLUMNS.expires_at.type),
     )
 
@@ -50,6 +50,14 @@ CLAIM = {
     "sqlite": _claim(sqlite.insert(idempotency_keys).values(NEW_KEY)).returning(COLUMNS.key),
 }
 """By dialect, the statement that claims a key. It returns a row if the key was claimed."""
+NEW_KEY_WITH_ANSWER = NEW_KEY | {"answer": bindparam("answer", type_=COLUMNS.answer.type)}
+CLAIM_WITH_ANSWER = _claim(
+    postgresql.insert(idempotency_keys).from_select(
+        list(NEW_KEY_WITH_ANSWER),
+        select(*(value.label(name) for name, value in NEW_KEY_WITH_ANSWER.items())).select_from(SET_TIMEOUT),
+    )
+).returning(COLUMNS.key)
+"""The same with the answer, for a statement that is the whole transaction. PostgreSQL only."""
 
 
 class SqlKeys:
@@ -61,7 +69,10 @@ class SqlKeys:
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
     ) -> bytes | None:
-        """Claim the key, or return the answer stored with it (see KeyRepository). SQLite never waits here."""
+        """Claim the key, or return the answer stored with it (see KeyRepository). SQLite never waits here.
+
+        In an optimistic transaction the key is claimed at commit(), which raises TryAgain if it has been used before.
+        """
         row = {
             "caller": key.caller,
             "operation": key.operation,
@@ -72,6 +83,9 @@ class SqlKeys:
         }
         if self.transaction.dialect == "postgresql":
             row["max_wait"] = str(max(1, int(max_wait * 1000)))  # 0 would mean no limit
+        if self.transaction.is_optimistic:
+            self.transaction.claim = CLAIM[self.transaction.dialect], row
+            return None
         try:
             claimed = await self.transaction.fetch_one(CLAIM[self.transaction.dialect], row)
         except LockTimeout:
@@ -89,8 +103,12 @@ class SqlKeys:
         return answer
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        """Store the answer of the claimed key, together with the changes that follow."""
-        await self.transaction.defer(SAVE_ANSWER, _identity(key) | {"answer": answer})
+        """Store the answer of the claimed key; on PostgreSQL with the next statement or at commit()."""
+        if self.transaction.claim:
+            _, row = self.transaction.claim
+            self.transaction.claim = CLAIM_WITH_ANSWER, row | {"answer": answer}
+        else:
+            await self.transaction.defer(SAVE_ANSWER, _identity(key) | {"answer": answer}, row=None)
 
 
 def _identity(key: KeyId) -> dict[str, object]:

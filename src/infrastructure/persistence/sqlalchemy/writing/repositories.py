@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Select, Table, bindparam, delete, insert, literal, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from domain.errors import require
@@ -12,7 +12,7 @@ from domain.item import Item, ItemId, Transfer
 from domain.task import Task, TaskId
 from domain.user import User, UserId, user_owns_items
 from infrastructure.persistence.sqlalchemy.engines.errors import ConstraintViolated
-from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
+from infrastructure.persistence.sqlalchemy.engines.transaction import LockingSelect, Transaction
 from infrastructure.persistence.sqlalchemy.rows import (
     item_from,
     row_from_item,
@@ -49,7 +49,7 @@ REMOVE_USER = (
 )
 
 ADD_ITEM = insert(items).returning(items.c.id)
-ITEM_FOR_UPDATE = select(items).where(items.c.id == bindparam("id")).with_for_update()
+ITEM_FOR_UPDATE = LockingSelect.of(items, select(items).where(items.c.id == bindparam("id")))
 SAVE_ITEM = save_statement(items, "id", "created_at")
 REMOVE_ITEM = (
     delete(items).where(items.c.id == bindparam("id"), items.c.version == bindparam("version")).returning(items.c.id)
@@ -58,7 +58,7 @@ REMOVE_ITEM = (
 ADD_TRANSFER = insert(transfers).returning(transfers.c.id)
 
 ADD_TASK = insert(tasks).returning(tasks.c.id)
-TASK_FOR_UPDATE = select(tasks).where(tasks.c.id == bindparam("id")).with_for_update()
+TASK_FOR_UPDATE = LockingSelect.of(tasks, select(tasks).where(tasks.c.id == bindparam("id")))
 SAVE_TASK = save_statement(tasks, "id", "owner_id", "created_at")
 REMOVE_TASK = (
     delete(tasks).where(tasks.c.id == bindparam("id"), tasks.c.version == bindparam("version")).returning(tasks.c.id)
@@ -67,14 +67,28 @@ REMOVE_TASKS = delete(tasks).where(tasks.c.owner_id == bindparam("owner_id"))
 
 
 @cache
-def hold_users(count: int) -> Select[Any]:
+def hold_users(count: int) -> LockingSelect:
     """Return a SELECT that locks `count` users against changes (FOR SHARE), in the order of their ids.
 
     PostgreSQL sorts before it locks, so that two of these statements cannot deadlock. SQLite has no row locks; there
     the transaction has locked the whole database.
     """
     ids = [bindparam(name, type_=users.c.id.type) for name in _numbered(range(count))]
-    return select(users).where(users.c.id.in_(ids)).order_by(users.c.id).with_for_update(read=True)
+    query = select(users).where(users.c.id.in_(ids)).order_by(users.c.id)
+    return LockingSelect.of(users, query, shared=True)
+
+
+@cache
+def item_with_users(count: int) -> Select[Any]:
+    """Return a SELECT of an item, whose columns begin with `item_`, and so many users: a row for each user.
+
+    If there is no such item, or none of the users, their columns are None; so there always is a row.
+    """
+    ids = [bindparam(name, type_=users.c.id.type) for name in _numbered(range(count))]
+    columns = (column.label(f"item_{column.name}") for column in items.c)
+    one_row = select(literal(1)).subquery()
+    joined = one_row.outerjoin(items, items.c.id == bindparam("item")).outerjoin(users, users.c.id.in_(ids))
+    return select(users, *columns).select_from(joined)
 
 
 def _numbered(values: Iterable[object]) -> dict[str, object]:
@@ -101,7 +115,7 @@ class SqlUsers:
         """Return those of the users that exist, locked against changes until the unit of work ends."""
         if not user_ids:
             return {}
-        rows = await self.transaction.fetch(hold_users(len(user_ids)), _numbered(user_ids))
+        rows = await self.transaction.lock(hold_users(len(user_ids)), _numbered(user_ids))
         return {user.id: user for user in map(user_from, rows)}
 
     async def save(self, user: User) -> None:
@@ -124,13 +138,31 @@ class SqlItems:
         self.transaction = transaction
 
     async def add(self, item: Item) -> None:
-        """Store a new item."""
-        await self.transaction.change(ADD_ITEM, row_from_item(item))
+        """Store a new item. On PostgreSQL it is stored with the next statement or at commit()."""
+        await self.transaction.defer(ADD_ITEM, row_from_item(item), row=None)
 
     async def get_for_update(self, item_id: ItemId) -> Item:
         """Return the item, locked until the unit of work ends; raise NotFound."""
-        row = await self.transaction.fetch_one(ITEM_FOR_UPDATE, {"id": item_id})
-        return item_from(require(row, "item"))
+        rows = await self.transaction.lock(ITEM_FOR_UPDATE, {"id": item_id})
+        return item_from(require(next(iter(rows), None), "item"))
+
+    async def get_with_users(
+        self, item_id: ItemId, user_ids: tuple[UserId, ...]
+    ) -> tuple[Item | None, dict[UserId, User]]:
+        """Return the item, if it exists, and those of the users that exist, in one statement and without locks.
+
+        Only for an optimistic transaction without changes, whose commit() raises TryAgain if they have changed by then.
+        """
+        rows = await self.transaction.read(item_with_users(len(user_ids)), {"item": item_id} | _numbered(user_ids))
+        held = {user.id: user for user in (user_from(row) for row in rows if row["id"] is not None)}
+        for user in held.values():
+            self.transaction.remember(users, user.id, user.version)
+        row = rows[0]
+        if row["item_id"] is None:
+            return None, held
+        item = item_from({column.name: row[f"item_{column.name}"] for column in items.c})
+        self.transaction.remember(items, item.id, item.version)
+        return item, held
 
     async def save(self, item: Item) -> None:
         """Store a changed item; raise TryAgain if the stored version is not `version - 1`.
@@ -138,11 +170,12 @@ class SqlItems:
         On PostgreSQL it is stored, and TryAgain raised, with the next statement or at commit() (see Transaction.defer).
         """
         expected = {"which": item.id, "expected": item.version - 1}
-        await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected)
+        await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected, row=(items, item.id))
 
     async def remove(self, item: Item) -> None:
-        """Remove the item; raise TryAgain if its version has changed."""
-        await self.transaction.change(REMOVE_ITEM, {"id": item.id, "version": item.version})
+        """Remove the item; raise TryAgain if its version has changed. Deferred as save() is."""
+        change = {"id": item.id, "version": item.version}
+        await self.transaction.defer(REMOVE_ITEM, change, row=(items, item.id))
 
 
 class SqlTransfers:
@@ -156,7 +189,7 @@ class SqlTransfers:
 
         On PostgreSQL it is stored, and TryAgain raised, with the next statement or at commit() (see Transaction.defer).
         """
-        await self.transaction.defer(ADD_TRANSFER, row_from_transfer(transfer))
+        await self.transaction.defer(ADD_TRANSFER, row_from_transfer(transfer), row=None)
 
 
 class SqlTasks:
@@ -166,22 +199,23 @@ class SqlTasks:
         self.transaction = transaction
 
     async def add(self, task: Task) -> None:
-        """Store a new task."""
-        await self.transaction.change(ADD_TASK, row_from_task(task))
+        """Store a new task. On PostgreSQL it is stored with the next statement or at commit()."""
+        await self.transaction.defer(ADD_TASK, row_from_task(task), row=None)
 
     async def get_for_update(self, task_id: TaskId) -> Task:
         """Return the task, locked until the unit of work ends; raise NotFound."""
-        row = await self.transaction.fetch_one(TASK_FOR_UPDATE, {"id": task_id})
-        return task_from(require(row, "task"))
+        rows = await self.transaction.lock(TASK_FOR_UPDATE, {"id": task_id})
+        return task_from(require(next(iter(rows), None), "task"))
 
     async def save(self, task: Task) -> None:
-        """Store a changed task; raise TryAgain if the stored version is not `version - 1`."""
+        """Store a changed task; raise TryAgain if the stored version is not `version - 1`. Deferred as an item's is."""
         expected = {"which": task.id, "expected": task.version - 1}
-        await self.transaction.change(SAVE_TASK, row_from_task(task) | expected)
+        await self.transaction.defer(SAVE_TASK, row_from_task(task) | expected, row=(tasks, task.id))
 
     async def remove(self, task: Task) -> None:
-        """Remove the task; raise TryAgain if its version has changed."""
-        await self.transaction.change(REMOVE_TASK, {"id": task.id, "version": task.version})
+        """Remove the task; raise TryAgain if its version has changed. Deferred as save() is."""
+        change = {"id": task.id, "version": task.version}
+        await self.transaction.defer(REMOVE_TASK, change, row=(tasks, task.id))
 
     async def remove_all(self, user_id: UserId) -> None:
         """Remove all tasks of the user."""

@@ -1,5 +1,8 @@
 """The unit of work: one transaction, one session, and a repository per aggregate."""
 
+from application.one_by_one import lock_one_by_one
+from domain.item import Item, ItemId
+from domain.user import User, UserId
 from infrastructure.persistence.sqlmodel.orm_sessions import Transaction
 from infrastructure.persistence.sqlmodel.writing.idempotency_keys import SqlModelKeys
 from infrastructure.persistence.sqlmodel.writing.repositories import (
@@ -23,3 +26,7 @@ class SqlModelUnitOfWork:
         self.sessions = SqlModelSessions(transaction.session)
         self.attempts = SqlModelAttempts(transaction.session)
         self.keys = SqlModelKeys(transaction.session)
+
+    async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
+        """Hold the users, then lock the item; return both."""
+        return await lock_one_by_one(self, item_id, user_ids)
