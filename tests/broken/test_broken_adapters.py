@@ -9,7 +9,8 @@ from tests.broken.faults import BROKEN_ADAPTERS, noticing
 from tests.broken.run import Outcomes, outcomes_of
 from tests.support import engines
 
-SOUND = [engine for engine in ("memory", "sqlite") if engine in engines.selected()]
+ENGINES = ("memory", "sqlite", "postgresql", "postgresql-optimistic")
+SOUND = [engine for engine in ENGINES if engine in engines.selected()]
 BROKEN = [name for name, adapter in BROKEN_ADAPTERS.items() if adapter.engine in SOUND]
 
 

@@ -102,7 +102,7 @@ async def test_ctrl_c_ends_it_in_one_line(source: Store, tmp_path: Path) -> None
     await target.open()
     await target.upgrade()
     process = await start_a_copy(tmp_path, "sqlite:///source.db", "sqlite:///target.db")
-    with closing(sqlite3.connect(tmp_path / "target.db", 60, isolation_level=None)) as lock:
+    with closing(sqlite3.connect(tmp_path / "target.db", timeout=60, isolation_level=None)) as lock:
         async with asyncio.timeout(60):
             while True:  # until something has been copied; then the lock keeps the copy from going on
                 lock.execute("BEGIN IMMEDIATE")

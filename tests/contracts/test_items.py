@@ -17,7 +17,7 @@ from application.store import Store
 from application.use_cases.items import TransferItem
 from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
-from domain.user import User
+from domain.user import User, UserId
 from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
 from interfaces.testing.builders import a_user, an_item, new_id
 
@@ -88,6 +88,17 @@ async def test_no_such_item(begin: Begin) -> None:
         async with begin() as uow:
             await uow.items.get_for_update(ItemId(new_id()))
     assert refusal.value.code == "item-not-found"
+
+
+async def test_an_item_is_locked_with_users(ada: User, grace: User, lamp: Item, begin: Begin) -> None:
+    nobody, nothing = UserId(new_id()), ItemId(new_id())
+    async with begin() as uow:
+        assert await uow.lock_item(lamp.id, ada.id, grace.id) == (lamp, {ada.id: ada, grace.id: grace})
+        assert await uow.lock_item(lamp.id, nobody, ada.id, ada.id) == (lamp, {ada.id: ada})
+        assert await uow.lock_item(lamp.id, nobody) == (lamp, {})
+        assert await uow.lock_item(nothing, ada.id) == (None, {ada.id: ada})
+        assert await uow.lock_item(nothing, nobody) == (None, {})
+        assert await uow.lock_item(lamp.id) == (lamp, {})
 
 
 async def test_a_removed_item_is_gone(lamp: Item, begin: Begin, store: Store) -> None:

@@ -144,6 +144,10 @@ async def lock_item(uow: UnitOfWork, world: World) -> None:
     await uow.items.get_for_update(world.lamp.id)
 
 
+async def lock_item_and_users(uow: UnitOfWork, world: World) -> None:
+    await uow.lock_item(world.lamp.id, world.ada.id, world.grace.id)
+
+
 async def save_item(uow: UnitOfWork, world: World) -> None:
     item = await uow.items.get_for_update(world.lamp.id)
     await uow.items.save(replace(item, name="Lantern", version=3))
@@ -232,6 +236,7 @@ CHANGES: list[Change] = [
     remove_user,
     add_item,
     lock_item,
+    lock_item_and_users,
     save_item,
     remove_item,
     transfer_item,

@@ -277,11 +277,24 @@ async def test_many_may_hold_one_user(ada: User, transact: Transact) -> None:
         await asyncio.gather(*(transact(hold) for _ in range(8)))
 
 
-async def test_a_held_user_is_not_deactivated(ada: User, grace: User, begin: Begin, users: UserReader) -> None:
-    gift = an_item(grace)
+@pytest.mark.parametrize("others", ["others before", "others after", "an item"])
+async def test_a_held_user_is_not_deactivated(
+    others: str, ada: User, grace: User, lamp: Item, begin: Begin, users: UserReader
+) -> None:
+    gift, zoe = an_item(grace), a_user()
+    await insert(begin, zoe)
+
+    async def hold(uow: UnitOfWork) -> dict[UserId, User]:
+        match others:
+            case "others before":
+                return await uow.users.hold(ada.id, grace.id)
+            case "others after":
+                return await uow.users.hold(grace.id, zoe.id)
+        _, held = await uow.lock_item(lamp.id, ada.id, grace.id)
+        return held
 
     async def give(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
-        held = await uow.users.hold(grace.id)
+        held = await hold(uow)
         assert held[grace.id].is_active
         await meanwhile()
         await uow.items.add(gift)

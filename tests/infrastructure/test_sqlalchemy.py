@@ -1,28 +1,22 @@
 """What is the SQL adapter's alone: what a purge skips, and the belts under its locks, and what it sends."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from application.errors import Busy, TryAgain
-from application.idempotency import IdempotentRequest, idempotent
 from application.paging import Window
 from application.ports import UnitOfWork
 from application.store import Store
-from application.transact import Transact
-from application.use_cases.items import TransferItem
 from domain.session import LoginAttempts
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Settings
 from interfaces.certification.overlapping import TRY_AGAIN, attempt, insert
-from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
-from interfaces.testing.clock_and_ids import SetClock
+from interfaces.testing.builders import NOON, a_session, a_task, a_transfer, a_user, an_item
 from tests.support import engines
 from tests.support.engines import RunningEngines
 
@@ -74,34 +68,6 @@ async def test_tasks_and_sessions_go_with_their_user(store: Store) -> None:
         await uow.commit()
     async with store.begin() as uow:
         assert await uow.sessions.find(session.token_hash) is None
-
-
-@pytest.mark.parametrize("store", [name for name in SELECTED if name == "postgresql"], indirect=True)
-async def test_a_transfer_and_its_key_are_one_statement(store: Store) -> None:
-    assert isinstance(store, SqlStore)
-    giver, taker = a_user(), a_user()
-    item = an_item(giver)
-    await insert(store.begin, giver, taker, item)
-    sent: list[str] = []
-    overheard = SqlStore(store.settings.model_copy(update={"pool_size": 1}))
-    try:
-        pooled = await overheard.database.begin()
-        connection: Any = pooled.connection
-        await pooled.execute("ROLLBACK")
-        connection.add_query_logger(lambda query: sent.append(query.query))
-        pooled.release()
-        with idempotent(IdempotentRequest(a_key(caller=giver.id), b"fingerprint", lambda _: b"answer")):
-            transfer = TransferItem(Transact(overheard.begin, SetClock()), new_id, SetClock())
-            await transfer(item.id, by=giver.id, to=taker.id)
-    finally:
-        await overheard.close()
-
-    changes = [" ".join(sorted(re.findall(r"(?:UPDATE|INSERT INTO) \w+", sql))) for sql in sent]
-    assert [change for change in changes if change] == [
-        "INSERT INTO idempotency_keys UPDATE SET",  # the claim, which might replace an expired one
-        "INSERT INTO transfers UPDATE idempotency_keys UPDATE items",
-    ]
-    assert len(sent) == 6  # with BEGIN, the users, the item and COMMIT
 
 
 @pytest.mark.parametrize("store", [name for name in SELECTED if name == "postgresql"], indirect=True)

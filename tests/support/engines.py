@@ -54,6 +54,29 @@ def sqlalchemy_adapter(settings: "Settings") -> Store:
     return sqlalchemy.open_store(settings)
 
 
+def optimistic_adapter(settings: "Settings") -> Store:
+    """PostgreSQL with every unit of work optimistic.
+
+    Only keys are claimed at once, as contracts expect it: test_optimistic.py is about those that are not.
+    """
+    from infrastructure.persistence.sqlalchemy.store import SqlStore, SqlUnitOfWork
+
+    class OptimisticStore(SqlStore):
+        @asynccontextmanager
+        async def begin(self, *, optimistic: bool = True) -> AsyncIterator[SqlUnitOfWork]:
+            async with super().begin(optimistic=True) as uow:
+                claim = uow.keys.claim
+
+                async def claim_at_once(*arguments: Any, **options: Any) -> bytes | None:
+                    await uow.transaction.begin()
+                    return await claim(*arguments, **options)
+
+                uow.keys.claim = claim_at_once  # type: ignore[method-assign]
+                yield uow
+
+    return OptimisticStore(settings)
+
+
 def sqlmodel_adapter(settings: "Settings") -> Store:
     from infrastructure.persistence import sqlmodel
 
@@ -199,6 +222,7 @@ ENGINES = {
     "memory": Engine(memory_adapter, memory),
     "sqlite": Engine(sqlalchemy_adapter, sqlite),
     "postgresql": Engine(sqlalchemy_adapter, postgresql),
+    "postgresql-optimistic": Engine(optimistic_adapter, postgresql),
     "sqlmodel-sqlite": Engine(sqlmodel_adapter, partial(sqlite, adapter_name="sqlmodel")),
     "sqlmodel-postgresql": Engine(sqlmodel_adapter, partial(postgresql, adapter_name="sqlmodel")),
     "mongodb": Engine(beanie_adapter, mongodb),
@@ -213,7 +237,7 @@ def selected() -> list[str]:
 def selected_above_the_store() -> list[str]:
     """The engines that the variable ENGINES names, or else all with their default adapters."""
     named = os.environ.get("ENGINES", "").split()
-    return named or [name for name in ENGINES if not name.startswith("sqlmodel-")]
+    return named or [name for name in ENGINES if "-" not in name]
 
 
 def refuse_unknown() -> None:

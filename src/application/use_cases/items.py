@@ -27,13 +27,12 @@ class CreateItem:
 
     async def __call__(self, *, by: UserId, name: str, description: str | None, price: Decimal) -> OwnedItem:
         """Store a new item of the user `by` and return it."""
+        id = ItemId(self.ids())
 
         async def register(uow: UnitOfWork) -> OwnedItem:
             """Check that the owner is active, then add the item."""
             owner = await hold_active_user(uow, by)
-            item = Item.register(
-                id=ItemId(self.ids()), name=name, description=description, price=price, owner=owner, at=self.now()
-            )
+            item = Item.register(id=id, name=name, description=description, price=price, owner=owner, at=self.now())
             await uow.items.add(item)
             return OwnedItem(item, owner.username)
 
@@ -107,15 +106,14 @@ class TransferItem:
         self, item_id: ItemId, *, by: UserId, to: UserId, expected: ExpectedVersions = None
     ) -> OwnedItem:
         """Return the item with the username of its new owner `to`."""
+        id = TransferId(self.ids())
 
         async def hand_over(uow: UnitOfWork) -> OwnedItem:
             """Check everything, store the item with its new owner, and add the transfer to its history."""
             found, users = await uow.lock_item(item_id, by, to)
             require_active(users.get(by))
             item = require(found, "item")
-            transfer = item.transfer(
-                id=TransferId(self.ids()), by=by, to=users.get(to), expected=expected, at=self.now()
-            )
+            transfer = item.transfer(id=id, by=by, to=users.get(to), expected=expected, at=self.now())
             await uow.items.save(item)
             await uow.transfers.add(transfer)
             return OwnedItem(item, users[to].username)

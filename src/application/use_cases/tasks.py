@@ -23,12 +23,13 @@ class CreateTask:
 
     async def __call__(self, *, by: UserId, title: str, description: str | None, status: TaskStatus) -> Task:
         """Store a new task of the user `by` and return it."""
+        id = TaskId(self.ids())
 
         async def add(uow: UnitOfWork) -> Task:
             """Check that the owner is active, then add the task."""
             owner = await hold_active_user(uow, by)
             task = Task.create(
-                id=TaskId(self.ids()),
+                id=id,
                 owner_id=owner.id,
                 title=title,
                 description=description,

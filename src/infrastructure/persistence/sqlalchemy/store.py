@@ -43,7 +43,7 @@ class SqlUnitOfWork:
 
     async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
         """Return the item and the users, locked; in an optimistic transaction in one statement."""
-        if self.transaction.is_optimistic and not self.transaction.deferred:
+        if user_ids and self.transaction.is_optimistic and not self.transaction.deferred:
             return await self.items.get_with_users(item_id, user_ids)
         return await lock_one_by_one(self, item_id, user_ids)
 
