@@ -4,14 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 
 @dataclass(frozen=True, slots=True)
 class KeyedLock:
-    """A lock per key, for the tasks of one event loop. Waiting tasks hold no connection to the store."""
+    """A lock per key, for the tasks of one event loop. Waiting tasks hold no connection to the store.
 
-    released: dict[Hashable, asyncio.Event] = field(default_factory=dict)
-    """For each key that is locked, the event that is set when the lock is released."""
+    The tasks that wait for a key get its lock in the order in which they came.
+    """
+
+    locks: WeakValueDictionary[Hashable, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+    """The locks of the keys that are held or waited for."""
 
     @asynccontextmanager
     async def __call__(self, key: Hashable, until: float | None = None) -> AsyncIterator[None]:
@@ -19,11 +23,10 @@ class KeyedLock:
 
         Raise TimeoutError if it was not obtained by the time `until` on the event loop's clock; None waits for ever.
         """
+        lock = self.locks.setdefault(key, asyncio.Lock())
         async with asyncio.timeout_at(until):
-            while key in self.released:
-                await self.released[key].wait()
-        self.released[key] = asyncio.Event()
+            await lock.acquire()
         try:
             yield
         finally:
-            self.released.pop(key).set()
+            lock.release()

@@ -160,7 +160,7 @@ async def test_a_conflict_undoes_the_whole_statement(store: SqlStore, world: Wor
         await uow.keys.claim(key, b"fingerprint", **CLAIM)
         item, _ = await uow.lock_item(world.lamp.id, world.ada.id, world.grace.id)
         assert item == world.lamp
-        await change_item(transact_on(store), world)
+        await rename(store, world.lamp)
         await uow.items.save(moved)
         await uow.transfers.add(a_transfer(world.lamp, world.grace))
         await uow.keys.save_answer(key, b"answer")
@@ -177,6 +177,13 @@ async def deactivate(store: SqlStore, user: User) -> None:
         found = await uow.users.get_for_update(user.id)
         found.deactivate()
         await uow.users.save(found)
+        await uow.commit()
+
+
+async def rename(store: SqlStore, item: Item) -> None:
+    async with store.begin() as uow:
+        found = await uow.items.get_for_update(item.id)
+        await uow.items.save(replace(found, name="Lantern", version=found.version + 1))
         await uow.commit()
 
 
@@ -265,7 +272,7 @@ async def test_a_unit_that_asks_for_a_lock_becomes_a_transaction_that_checks_wha
 async def test_a_unit_that_reads_two_versions_of_a_row_is_tried_again(store: SqlStore, world: World) -> None:
     async def read_twice(uow: UnitOfWork) -> None:
         await uow.items.get_for_update(world.lamp.id)
-        await change_item(transact_on(store), world)
+        await rename(store, world.lamp)
         await uow.items.get_for_update(world.lamp.id)
 
     assert await attempt_optimistically(store, read_twice) == TRY_AGAIN

@@ -15,6 +15,7 @@ from pymongo.write_concern import WriteConcern
 from application.locks import KeyedLock
 from application.store import Capabilities, Schema
 from infrastructure.capacity_limiter import CapacityLimiter
+from infrastructure.lock_queue import LockQueue
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
 from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
@@ -27,7 +28,6 @@ from infrastructure.persistence.beanie.reading.readers import (
 )
 from infrastructure.persistence.beanie.server_settings import unsafe_settings
 from infrastructure.persistence.beanie.stream import BeanieStream
-from infrastructure.persistence.beanie.writing.transaction import LockQueue
 from infrastructure.persistence.beanie.writing.unit_of_work import BeanieUnitOfWork
 from infrastructure.settings import Settings
 

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from application.errors import TryAgain
+from application.locks import KeyedLock
 from application.one_by_one import lock_one_by_one
 from application.store import Store
 from domain.errors import DomainError
 from domain.item import Item, ItemId
 from domain.user import User, UserId
+from infrastructure.lock_queue import LockQueue
 from infrastructure.persistence.sqlalchemy.engines.transaction import Transaction
 from infrastructure.persistence.sqlalchemy.operations import DatabaseOperations
 from infrastructure.persistence.sqlalchemy.reading.readers import (
@@ -53,6 +55,7 @@ class SqlStore(DatabaseOperations):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self.locks = KeyedLock()
         self.users = SqlUserReader(self.database)
         self.items = SqlItemReader(self.database)
         self.transfers = SqlTransferReader(self.database)
@@ -67,21 +70,22 @@ class SqlStore(DatabaseOperations):
         PostgreSQL has optimistic transactions, and only at READ COMMITTED. If one has not claimed its idempotency key
         yet, an error in the block becomes TryAgain: the key may have an answer that is to be returned instead.
         """
-        is_optimistic = optimistic and self.settings.scheme != "sqlite" and not self.settings.isolation
-        transaction = Transaction(self.database, optimistic=is_optimistic)
-        try:
-            if not is_optimistic:
-                await transaction.begin()
-            yield SqlUnitOfWork(transaction)
-        except asyncio.CancelledError:
-            await transaction.abandon()
-            raise
-        except DomainError:
-            if transaction.claim:
-                raise TryAgain("the idempotency key has not been claimed yet") from None
-            raise
-        finally:
-            await transaction.end()
+        async with AsyncExitStack() as end_of_unit:
+            is_optimistic = optimistic and self.settings.scheme != "sqlite" and not self.settings.isolation
+            transaction = Transaction(self.database, LockQueue(self.locks, end_of_unit) if is_optimistic else None)
+            try:
+                if not is_optimistic:
+                    await transaction.begin()
+                yield SqlUnitOfWork(transaction)
+            except asyncio.CancelledError:
+                await transaction.abandon()
+                raise
+            except DomainError:
+                if transaction.claim:
+                    raise TryAgain("the idempotency key has not been claimed yet") from None
+                raise
+            finally:
+                await transaction.end()
 
 
 def open_store(settings: Settings) -> Store:

@@ -5,8 +5,6 @@ has written fails at once. So a document is locked or held by a write to it: its
 incremented.
 """
 
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
@@ -14,36 +12,9 @@ from beanie import Document
 from pymongo import ReturnDocument
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from application.locks import KeyedLock
+from infrastructure.lock_queue import LockQueue
 from infrastructure.persistence.beanie.connection import Collection
 from infrastructure.persistence.beanie.errors import translate_errors
-
-
-class LockQueue:
-    """Lets the units of work of one process wait in turn for the documents that they are going to lock.
-
-    Without it, MongoDB refuses the later of two units of work at once. Only the first wait of a unit of work has an
-    effect, and only before its first statement: that statement fixes the snapshot, and MongoDB refuses to write a
-    document that another transaction has changed since.
-    """
-
-    def __init__(self, locks: KeyedLock, end_of_unit: AsyncExitStack) -> None:
-        self._locks = locks
-        self._end_of_unit = end_of_unit
-        """Releases the locks when the unit of work ends."""
-        self.is_closed = False
-        """Whether the first statement has been sent, so that waiting no longer helps."""
-
-    async def wait_for(self, ids: Iterable[Any]) -> None:
-        """Wait for other units of work of this process that have these documents; keep them until this unit ends.
-
-        Do nothing after the first call or the first statement. The ids are locked in sorted order, so that two units of
-        work cannot wait for each other.
-        """
-        if not self.is_closed:
-            self.is_closed = True
-            for id in sorted(set(ids)):
-                await self._end_of_unit.enter_async_context(self._locks(id))
 
 
 class TransactionCollection:

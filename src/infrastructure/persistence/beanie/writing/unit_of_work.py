@@ -10,6 +10,7 @@ from application.errors import OutcomeUnknown
 from application.one_by_one import lock_one_by_one
 from domain.item import Item, ItemId
 from domain.user import User, UserId
+from infrastructure.lock_queue import LockQueue
 from infrastructure.persistence.beanie.connection import TIMEOUT_SECONDS, Connection
 from infrastructure.persistence.beanie.documents import (
     AttemptsDocument,
@@ -31,7 +32,7 @@ from infrastructure.persistence.beanie.writing.repositories import (
     BeanieTransfers,
     BeanieUsers,
 )
-from infrastructure.persistence.beanie.writing.transaction import LockQueue, TransactionCollection
+from infrastructure.persistence.beanie.writing.transaction import TransactionCollection
 
 
 class BeanieUnitOfWork:

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import ClauseElement, Select, Table, and_, bindparam, or_, select
 
 from application.errors import OutcomeUnknown, TryAgain, Unavailable
+from infrastructure.lock_queue import LockQueue
 from infrastructure.persistence.sqlalchemy.engines.compiled import Parameters
 from infrastructure.persistence.sqlalchemy.engines.database import Database, PooledConnection
 from infrastructure.persistence.sqlalchemy.engines.errors import ConnectionLost, UnexpectedDriverError
@@ -53,10 +54,12 @@ class Transaction:
     locks as soon as it is asked for what one statement cannot do. PostgreSQL only.
     """
 
-    def __init__(self, database: Database, *, optimistic: bool = False) -> None:
+    def __init__(self, database: Database, queue: LockQueue | None = None) -> None:
+        """With a queue, in which it waits before it reads what it is going to change, the transaction is optimistic."""
         self.database = database
+        self.queue = queue
         self.dialect = database.dialect.name
-        self.is_optimistic = optimistic
+        self.is_optimistic = queue is not None
         """Whether nothing has been locked, because the transaction of the database has not begun."""
         self.versions: dict[Table, dict[UUID, int]] = {}
         """The versions of the rows that were read without a lock and have no deferred change."""
@@ -119,11 +122,21 @@ class Transaction:
         if self.versions.setdefault(table, {}).setdefault(id, version) != version:
             raise TryAgain(CHANGED_MEANWHILE)
 
+    async def wait_for(self, id: UUID) -> None:
+        """Wait for other optimistic transactions of this process that are going to change the row with this id.
+
+        Do nothing unless this is the first thing that an optimistic transaction does.
+        """
+        if self.queue:
+            await self.queue.wait_for([id])
+
     async def read(self, query: Select[Any], parameters: Parameters) -> Sequence[Row]:
         """Return rows without a lock. The caller has to remember() them. Only for an optimistic transaction.
 
         If it is the first statement, it is sent a second time on another connection if the first had ended.
         """
+        if self.queue:
+            self.queue.is_closed = True
         if self._connection is None:
             self._connection = await self.database.acquire()
             try:

@@ -143,6 +143,7 @@ class SqlItems:
 
     async def get_for_update(self, item_id: ItemId) -> Item:
         """Return the item, locked until the unit of work ends; raise NotFound."""
+        await self.transaction.wait_for(item_id)
         rows = await self.transaction.lock(ITEM_FOR_UPDATE, {"id": item_id})
         return item_from(require(next(iter(rows), None), "item"))
 
@@ -153,6 +154,7 @@ class SqlItems:
 
         Only for an optimistic transaction without changes, whose commit() raises TryAgain if they have changed by then.
         """
+        await self.transaction.wait_for(item_id)
         rows = await self.transaction.read(item_with_users(len(user_ids)), {"item": item_id} | _numbered(user_ids))
         held = {user.id: user for user in (user_from(row) for row in rows if row["id"] is not None)}
         for user in held.values():
@@ -204,6 +206,7 @@ class SqlTasks:
 
     async def get_for_update(self, task_id: TaskId) -> Task:
         """Return the task, locked until the unit of work ends; raise NotFound."""
+        await self.transaction.wait_for(task_id)
         rows = await self.transaction.lock(TASK_FOR_UPDATE, {"id": task_id})
         return task_from(require(next(iter(rows), None), "task"))
 

@@ -1,0 +1,34 @@
+"""Waiting within the process for records that another unit of work of it is about to change."""
+
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from application.locks import KeyedLock
+
+
+class LockQueue:
+    """Lets the units of work of one process wait in turn for the records that they are going to lock.
+
+    Without it, where nothing is locked before it is changed, the later of two units of work is in vain, and runs again.
+    Only the first wait of a unit of work has an effect, and only before its first statement: what a unit of work has
+    read before it waits may have changed when the wait is over. So no two units of work can wait for each other.
+    """
+
+    def __init__(self, locks: KeyedLock, end_of_unit: AsyncExitStack) -> None:
+        self._locks = locks
+        self._end_of_unit = end_of_unit
+        """Releases the locks when the unit of work ends."""
+        self.is_closed = False
+        """Whether the first statement has been sent, so that waiting no longer helps."""
+
+    async def wait_for(self, ids: Iterable[Any]) -> None:
+        """Wait for other units of work of this process that have these records; keep them until this unit ends.
+
+        Do nothing after the first call or the first statement. The ids are locked in sorted order, so that two units of
+        work cannot wait for each other.
+        """
+        if not self.is_closed:
+            self.is_closed = True
+            for id in sorted(set(ids)):
+                await self._end_of_unit.enter_async_context(self._locks(id))
