@@ -10,7 +10,10 @@ E = TypeVar("E")
 
 
 class DomainError(Exception):
-    """Base class of all errors that business rules raise. `detail` is a text that may be shown to the caller."""
+    """Base class of all errors that business rules raise.
+
+    `code` names the broken rule, such as `item-not-found`, and `detail` is a text that may be shown to the caller.
+    """
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(code, detail)

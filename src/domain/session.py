@@ -75,7 +75,10 @@ class Session:
         return True
 
     def revoke(self) -> None:
-        """End the session: none of its tokens works any more."""
+        """End the session, so that none of its refresh tokens works any more; the version grows by one.
+
+        Access tokens that were issued in the session work until they expire.
+        """
         self.revoked = True
         self.version += 1
 

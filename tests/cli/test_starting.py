@@ -4,12 +4,16 @@ import asyncio
 import json
 import os
 import secrets
+import socket
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
 from infrastructure.security.secret_key import read_or_create_secret
+from interfaces.cli.serving.server import FAILED_TO_START, STOP
+from interfaces.cli.serving.supervisor import Supervisor
 from tests.support.served import Served, handover, served
 
 ACCOUNT = {"username": "ann", "password": "correct horse battery"}
@@ -112,3 +116,20 @@ async def test_workers_share_the_secret_and_the_throttle_which_no_header_gets_pa
         assert [await attempt(server, number) for number in range(7)] == [401] * 5 + [429] * 2
     async with served(tmp_path, TRUSTED_PROXIES="127.0.0.1", **settings) as server:
         assert [await attempt(server, number) for number in range(7)] == [401] * 7
+
+
+async def test_a_worker_that_ends_with_an_order_unread_has_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when one of several cannot start, and the others are told to stop, which cannot start either."""
+    worker = tmp_path / "worker"
+    worker.write_text("#!/bin/sh\nsleep 0.3\n")
+    worker.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(worker))
+    with socket.create_server(("127.0.0.1", 0)) as listener, Path(os.devnull).open() as inherited:
+        supervisor = Supervisor(1, listener, lambda: None, inherited=inherited.fileno())
+        running = asyncio.create_task(supervisor.run_worker())
+        while not supervisor.controls:
+            await asyncio.sleep(0)
+        supervisor.stop(STOP, FAILED_TO_START)
+        assert not await running

@@ -192,7 +192,10 @@ class Look:
         return [Finding(singular(type(record)), name(identity(record)), problem) for problem in problems]
 
     def _remember(self, record: Record) -> None:
-        """Remember that this user or session exists, for the records that refer to it; do nothing for other kinds."""
+        """Keep a user's username, or a session, for the records that refer to it; do nothing for other kinds.
+
+        Only so many are kept: what is not there has to be looked up in the store.
+        """
         match record:
             case User():
                 remember(self.usernames, record.id, record.username)

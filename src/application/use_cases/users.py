@@ -138,6 +138,8 @@ class ChangeAccount:
 class DeleteAccount:
     """Delete one's own account; Forbidden for another user's.
 
+    - Only while the account is active, else Unauthenticated. For another account, Forbidden `not-your-account`, or
+      NotFound if there is none.
     - An account that owns items cannot be deleted: Conflict `user-owns-items`.
     - Its tasks and sessions are deleted, too; the transfer history of its former items stays.
     """

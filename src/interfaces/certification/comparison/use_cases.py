@@ -176,7 +176,11 @@ class OpenUnit:
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self, begin: Begin) -> None:
-        """Enter a unit of work and run its steps as they arrive, until one of them exits or fails."""
+        """Enter a unit of work and run its steps as they arrive, until one of them exits or fails.
+
+        The result of a step is set as its answer. An error of a step is raised from here, so that it leaves the unit of
+        work; the step then gets no answer, and run() finds the error in this task.
+        """
         async with begin() as uow:
             step: object = None
             while step is not _exit:

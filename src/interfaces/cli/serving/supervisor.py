@@ -75,6 +75,7 @@ class Supervisor:
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
+        self.controls.add(ours)  # an order that comes before the worker has started waits for it there
         with ours:
             with theirs:
                 files = self.listener.fileno(), theirs.fileno()
@@ -83,8 +84,10 @@ class Supervisor:
                     pass_fds=[*files, self.inherited],
                     process_group=0,  # Ctrl+C at the terminal goes to the parent only, which passes it on
                 )
-            self.controls.add(ours)
-            has_started = bool(await asyncio.get_running_loop().sock_recv(ours, 1))
+            try:
+                has_started = bool(await asyncio.get_running_loop().sock_recv(ours, 1))
+            except ConnectionResetError:  # it has ended with an order unread
+                has_started = False
             self.started_workers += has_started
             if has_started and self.started_workers == self.count:
                 self.on_started()

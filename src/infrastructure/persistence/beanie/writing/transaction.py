@@ -31,7 +31,11 @@ class TransactionCollection:
 
     @property
     def _collection(self) -> Collection:
-        """The driver's collection. Reading it closes the lock queue, because a statement follows."""
+        """The driver's collection, for a statement that is sent right away.
+
+        After that, wait_for() does nothing any more in this unit of work, because waiting would no longer help. Locks
+        that are held are kept.
+        """
         self._queue.is_closed = True
         return self._raw
 

@@ -50,7 +50,10 @@ class CompiledStatement:
 
 
 def compile_statement(statement: ClauseElement, dialect: Dialect) -> CompiledStatement:
-    """Return the statement compiled for a dialect, which must have positional placeholders such as `$1` or `?`."""
+    """Return the statement's SQL for a dialect, with the conversions of its arguments and of the rows that it returns.
+
+    The dialect must have positional placeholders such as `$1` or `?`, which is not checked here.
+    """
     compiled = dialect.statement_compiler(dialect, statement)
     columns = list(statement.exported_columns) if isinstance(statement, Select | UpdateBase) else []
     converters = {

@@ -48,9 +48,10 @@ def lock_attempts(dialect: str, count: int) -> Any:
 
 @cache
 def save_attempts(dialect: str, count: int) -> Any:
-    """Return a statement that stores so many attempts whose version is newer than the stored one, and returns those.
+    """Return a statement that inserts or updates so many attempts, and returns the subject of each that it has stored.
 
-    The rows have been locked by lock_attempts(), so that the condition on the version only guards against mistakes.
+    An attempt is left out if the stored version is the same or newer. The rows have been locked by lock_attempts(), so
+    that this only guards against mistakes.
     """
     saving = _upsert(dialect, count)
     changing = {column.name: saving.excluded[column.name] for column in login_attempts.c if not column.primary_key}
