@@ -126,10 +126,10 @@ async def test_a_worker_that_ends_with_an_order_unread_has_not_started(
     worker.write_text("#!/bin/sh\nsleep 0.3\n")
     worker.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(worker))
-    with socket.create_server(("127.0.0.1", 0)) as listener, Path(os.devnull).open() as inherited:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as inherited:
         supervisor = Supervisor(1, listener, lambda: None, inherited=inherited.fileno())
         running = asyncio.create_task(supervisor.run_worker())
-        while not supervisor.controls:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert supervisor.controls
         supervisor.stop(STOP, FAILED_TO_START)
         assert not await running
