@@ -23,10 +23,14 @@ class KeyedLock:
 
         Raise TimeoutError if it was not obtained by the time `until` on the event loop's clock; None waits for ever.
         """
-        lock = self.locks.setdefault(key, asyncio.Lock())
+        lock = self.lock(key)
         async with asyncio.timeout_at(until):
             await lock.acquire()
         try:
             yield
         finally:
             lock.release()
+
+    def lock(self, key: Hashable) -> asyncio.Lock:
+        """Return the key's lock. It is forgotten when nobody refers to it any more."""
+        return self.locks.setdefault(key, asyncio.Lock())

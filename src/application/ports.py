@@ -188,9 +188,9 @@ class LoginAttemptRepository(Protocol):
         ...
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store what get_for_update() returned in this unit of work and whose version has grown since.
+        """Store attempts that get_for_update() returned in this unit of work; each must have a greater version now.
 
-        Raise TryAgain, here or at commit(), if another unit of work has changed it meanwhile.
+        Raise TryAgain, here or at commit(), if another unit of work has changed one of them meanwhile.
         """
         ...
 

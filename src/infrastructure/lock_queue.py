@@ -1,7 +1,7 @@
 """Waiting within the process for records that another unit of work of it is about to change."""
 
+import asyncio
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
 from typing import Any
 
 from application.locks import KeyedLock
@@ -15,15 +15,14 @@ class LockQueue:
     read before it waits may have changed when the wait is over. So no two units of work can wait for each other.
     """
 
-    def __init__(self, locks: KeyedLock, end_of_unit: AsyncExitStack) -> None:
+    def __init__(self, locks: KeyedLock) -> None:
         self._locks = locks
-        self._end_of_unit = end_of_unit
-        """Releases the locks when the unit of work ends."""
+        self._held: list[asyncio.Lock] = []
         self.is_closed = False
         """Whether the first statement has been sent, so that waiting no longer helps."""
 
     async def wait_for(self, ids: Iterable[Any]) -> None:
-        """Wait for other units of work of this process that have these records; keep them until this unit ends.
+        """Wait for other units of work of this process that have these records; keep them until release().
 
         Do nothing after the first call or the first statement. The ids are locked in sorted order, so that two units of
         work cannot wait for each other.
@@ -31,4 +30,11 @@ class LockQueue:
         if not self.is_closed:
             self.is_closed = True
             for id in sorted(set(ids)):
-                await self._end_of_unit.enter_async_context(self._locks(id))
+                lock = self._locks.lock(id)
+                await lock.acquire()
+                self._held.append(lock)
+
+    def release(self) -> None:
+        """Let the next units of work have the records, at the end of this one."""
+        while self._held:
+            self._held.pop().release()

@@ -116,7 +116,8 @@ class Settings(BaseSettings):
     def adapter(self) -> str:
         """The name of the adapter, such as `sqlalchemy`: an entry point in the group `handover.persistence`.
 
-        It is the setting `persistence` or, if that is empty, the usual adapter for the scheme of the database URL.
+        It is the setting `persistence`. If that is empty, it is the usual adapter for the scheme of the database URL,
+        or the scheme itself if it has none. Whether the adapter is installed is not checked here.
         """
         return self.persistence or ADAPTER_BY_SCHEME.get(self.scheme, self.scheme)
 

@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import structlog
@@ -33,7 +34,7 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
     ]
     structlog.configure(
         processors=[*common, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=_logger_class(level, in_one_step=as_json or not stream.isatty(), as_json=as_json),
         logger_factory=structlog.WriteLoggerFactory(stream),
     )
     handler = logging.StreamHandler(stream)
@@ -44,6 +45,32 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
+
+
+def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[structlog.typing.FilteringBoundLogger]:
+    """Return structlog's logger class for this lowest level, with the method `request` for the line of a request.
+
+    Nearly all lines are such lines, and their fields are known; so with `in_one_step` they are formatted without
+    structlog's processors, as these would format them. This takes a fifth of the time (docs/performance.md).
+    """
+    base = structlog.make_filtering_bound_logger(level)
+
+    class Logger(base):  # type: ignore[valid-type, misc]
+        def request(self, request_id: str, method: str, route: str | None, status: int, ms: float) -> None:
+            """Log that a request was answered. `route` is the path template, None if no route matched."""
+            if not in_one_step:
+                self.info("request", method=method, route=route, status=status, ms=ms)
+            elif level <= logging.INFO:
+                at = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
+                if as_json:
+                    fields = {"method": method, "route": route, "status": status, "ms": ms, "event": "request"}
+                    line = to_json({**fields, "request_id": request_id, "level": "info", "timestamp": at}).decode()
+                else:
+                    fields = {"method": method, "ms": ms, "request_id": request_id, "route": route, "status": status}
+                    line = f"{at} [info     ] {'request':30} " + " ".join(f"{k}={v}" for k, v in fields.items())
+                self._logger.msg(line)
+
+    return Logger
 
 
 def _json(event: Any, **options: Any) -> str:

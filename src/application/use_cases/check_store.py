@@ -36,7 +36,7 @@ HIGHEST_NUMBER = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something in the store that the rules do not allow. The texts contain neither names nor secrets."""
+    """Something in the store that the rules do not allow. The texts contain no user's name and no secret."""
 
     kind: str
     """`setting`, or the kind of the record, in the singular."""

@@ -65,7 +65,9 @@ class CheckedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class VerifyPassword:
-    """Verify a password and return the attempt, which the caller has to settle. A wrong password is not an error.
+    """Verify a password and return the attempt, whose `is_correct` says whether it is the right one.
+
+    A wrong password is not an error. The attempt is pending until the caller settles or withdraws it.
 
     - After `max_failures_per_account` or `max_failures_per_address` failed attempts within a quarter of an hour, no
       further password is verified: TooManyAttempts.

@@ -60,7 +60,7 @@ class ChangeTask:
         """Return the task as it is after the change."""
 
         async def change(uow: UnitOfWork) -> Task:
-            """Check the caller and the versions, then store the task if a field got another value."""
+            """Check the caller's account, the owner and the version; store the task if a field got another value."""
             await hold_active_user(uow, by)
             task = await uow.tasks.get_for_update(task_id)
             if task.change(changes, by=by, expected=expected):

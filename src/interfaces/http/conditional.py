@@ -4,7 +4,6 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
-from pydantic import WithJsonSchema
 
 from domain.version import ExpectedVersions
 from interfaces.http.responses.answers import Answer
@@ -25,7 +24,7 @@ def split_list_header(lines: list[str]) -> list[str]:
 
 async def expected_versions(
     request: Request,
-    if_match: Annotated[
+    _if_match: Annotated[
         str | None,
         Header(
             alias="If-Match",
@@ -36,7 +35,7 @@ async def expected_versions(
 ) -> ExpectedVersions:
     """Return the versions that If-Match names; None if it is absent or `*`.
 
-    The parameter `if_match` is there for the document only: the header may be sent in several lines.
+    The parameter `_if_match` is there for the document only: the header may be sent in several lines.
 
     Weak and malformed tags are left out, since they match no version (RFC 9110, section 13.1.1). If nothing remains,
     the set is empty and every version is refused.
@@ -49,17 +48,30 @@ async def expected_versions(
 
 
 IfMatch = Annotated[ExpectedVersions, Depends(expected_versions)]
-IfNoneMatch = Annotated[
-    list[str] | None,  # the lines of the header; documented as one string, as clients send it
-    WithJsonSchema({"type": "string", "examples": ['"3"']}),
-    Header(
-        alias="If-None-Match",
-        description="Versions that the client already has: 304 if one of them is the current one.",
-    ),
-]
 
 
-def answer_unless_known(lines: list[str] | None, answer: Answer) -> Response:
+async def known_tags(
+    request: Request,
+    _if_none_match: Annotated[
+        str | None,
+        Header(
+            alias="If-None-Match",
+            description="Versions that the client already has: 304 if one of them is the current one.",
+            examples=['"3"'],
+        ),
+    ] = None,
+) -> list[str]:
+    """Return the lines of the header If-None-Match; an empty list if it is absent.
+
+    The parameter `_if_none_match` is there for the document only.
+    """
+    return request.headers.getlist("if-none-match")
+
+
+IfNoneMatch = Annotated[list[str], Depends(known_tags)]
+
+
+def answer_unless_known(lines: list[str], answer: Answer) -> Response:
     """Return a response 304 if If-None-Match names the answer's entity tag or is `*`; else the answer as a response.
 
     `lines` are the values of If-None-Match; None if it was not sent. Tags are compared weakly: `W/"3"` matches `"3"`

@@ -81,7 +81,7 @@ class Idempotency:
 
 async def get_idempotency(
     request: Request,
-    key: Annotated[
+    _key: Annotated[
         str | None,
         Header(
             alias=HEADER,
@@ -94,8 +94,10 @@ async def get_idempotency(
 ) -> Idempotency:
     """Return the Idempotency of this request, which also carries the signed-in caller.
 
-    Raise Invalid if the key is not 1 to 255 printable ASCII characters, Unauthenticated if nobody is signed in.
+    The parameter `_key` is there for the document only. Raise Invalid if the key is not 1 to 255 printable ASCII
+    characters, Unauthenticated if nobody is signed in.
     """
+    key = request.headers.get(HEADER)
     if key is not None and not _PRINTABLE.fullmatch(key):
         raise Invalid("invalid-request", "1 to 255 printable ASCII characters", HEADER)
     return Idempotency(request, require_caller(request), key)

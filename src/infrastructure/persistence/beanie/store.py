@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from beanie import Document
@@ -69,10 +69,12 @@ class BeanieStore:
         meet their locks.
         """
         await self._limiter.acquire()
+        queue = LockQueue(self._locks)
         try:
-            async with AsyncExitStack() as locks, self._transaction() as session:
-                yield BeanieUnitOfWork(self._connection, session, LockQueue(self._locks, locks))
+            async with self._transaction() as session:
+                yield BeanieUnitOfWork(self._connection, session, queue)
         finally:
+            queue.release()
             self._limiter.release()
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from application.errors import TryAgain
 from application.locks import KeyedLock
@@ -70,22 +70,25 @@ class SqlStore(DatabaseOperations):
         PostgreSQL has optimistic transactions, and only at READ COMMITTED. If one has not claimed its idempotency key
         yet, an error in the block becomes TryAgain: the key may have an answer that is to be returned instead.
         """
-        async with AsyncExitStack() as end_of_unit:
-            is_optimistic = optimistic and self.settings.scheme != "sqlite" and not self.settings.isolation
-            transaction = Transaction(self.database, LockQueue(self.locks, end_of_unit) if is_optimistic else None)
+        is_optimistic = optimistic and self.settings.scheme != "sqlite" and not self.settings.isolation
+        queue = LockQueue(self.locks)
+        transaction = Transaction(self.database, queue if is_optimistic else None)
+        try:
+            if not is_optimistic:
+                await transaction.begin()
+            yield SqlUnitOfWork(transaction)
+        except asyncio.CancelledError:
+            await transaction.abandon()
+            raise
+        except DomainError:
+            if transaction.claim:
+                raise TryAgain("the idempotency key has not been claimed yet") from None
+            raise
+        finally:
             try:
-                if not is_optimistic:
-                    await transaction.begin()
-                yield SqlUnitOfWork(transaction)
-            except asyncio.CancelledError:
-                await transaction.abandon()
-                raise
-            except DomainError:
-                if transaction.claim:
-                    raise TryAgain("the idempotency key has not been claimed yet") from None
-                raise
-            finally:
                 await transaction.end()
+            finally:
+                queue.release()
 
 
 def open_store(settings: Settings) -> Store:

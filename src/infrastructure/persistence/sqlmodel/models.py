@@ -178,7 +178,7 @@ class SessionRow(VersionedModel, table=True):
 
 
 class TokenRow(TableModel, table=True):
-    """A row of the table of all tokens that a session ever had."""
+    """A row of the table of all refresh tokens that a session ever had, as hashes."""
 
     __tablename__ = "session_tokens"
 

@@ -29,11 +29,12 @@ from application.paging import Position, Sort, Window
 from application.ports import KeyId, UnitOfWork
 from application.readers import ItemFilter, OwnedItem, TaskFilter
 from application.store import Store
-from application.use_cases.passwords import hash_subject
+from application.use_cases.passwords import hash_subject, throttled_network
 from application.use_cases.sessions import hash_token
 from domain.item import Item, ItemChanges, ItemId, Transfer, TransferId
 from domain.session import Session, SessionId
 from domain.task import Task, TaskChanges, TaskId, TaskStatus
+from domain.text import normalize_identifier
 from domain.user import User, UserId
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.certification.comparison import values
@@ -1030,14 +1031,14 @@ class Differential(RuleBasedStateMachine):
         return token
 
     def _note_subjects(self, user: User | None, login: str, address: str) -> None:
-        """Remember the login name, the address and the user's id as subjects whose attempts are compared at the end.
+        """Remember the subjects under which an attempt may be stored, to compare their attempts at the end.
 
-        `user` None: there is no user's id.
+        They are the user's account, if there is one, the login as it counts if no account has it, and the client's
+        network.
         """
-        self.known_subjects.update(
-            hash_subject(text)
-            for text in (f"account {login.casefold()}", f"address {address}", f"account {user.id}" if user else "none")
-        )
+        texts = [f"name {normalize_identifier(login)}", f"address {throttled_network(address)}"]
+        texts += [f"account {user.id}"] if user else []
+        self.known_subjects.update(map(hash_subject, texts))
 
     def _key(self, caller: UserId, operation: str, key: str) -> KeyId:
         """Return this idempotency key, and remember it for later comparisons."""

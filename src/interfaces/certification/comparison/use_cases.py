@@ -94,9 +94,11 @@ class UseCases:
         passwords, access = FakePasswords(), FakeTokens()
 
         def new_id() -> UUID:
+            """Return the next id, the same in every instance."""
             return next(ids)
 
         def new_token() -> str:
+            """Return the next refresh token: `token 0`, `token 1` and so on, the same in every instance."""
             return f"token {next(tokens)}"
 
         self.store = store

@@ -123,7 +123,10 @@ class Story:
         return response
 
     def token(self, name: str) -> str:
-        """Return a new access token of this user, who must be one of `accounts`; no request is sent."""
+        """Return an access token of this user, as FakeTokens issues it; no request is sent.
+
+        The user must be one of `accounts`. The token is not signed and never expires.
+        """
         return FakeTokens().issue(UserId(UUID(self.accounts[name]["id"])), self.clock()).token
 
     @contextmanager

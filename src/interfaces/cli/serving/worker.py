@@ -35,6 +35,7 @@ def main() -> int:
     """Serve until the parent orders this process to stop, or has ended; return the exit code of serve().
 
     The command line has the file descriptors of the listening socket and of the control socket, and the parent's id.
+    When requests are accepted, one byte is sent on the control socket.
     """
     listener, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it

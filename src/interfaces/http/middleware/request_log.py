@@ -69,4 +69,4 @@ class RequestLogMiddleware:
         finally:
             route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
             self.observe(method, route, status, seconds)
-            log.info("request", method=method, route=route, status=status, ms=round(seconds * 1000, 1))
+            log.request(request_id, method, route, status, round(seconds * 1000, 1))

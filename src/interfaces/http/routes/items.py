@@ -225,7 +225,7 @@ async def list_items_of_user(
     summary="One item",
 )
 async def read_item(
-    item_id: UUID, items: Annotated[ItemReader, Depends(use(ItemReader))], known: IfNoneMatch = None
+    item_id: UUID, items: Annotated[ItemReader, Depends(use(ItemReader))], known: IfNoneMatch
 ) -> Response:
     """Return the item with its owner, or 304 if `If-None-Match` has its current `ETag`."""
     return answer_unless_known(known, item_answer(await items.get(ItemId(item_id))))

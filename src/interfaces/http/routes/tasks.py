@@ -195,7 +195,7 @@ async def list_recent_tasks(
     },
     summary="One task",
 )
-async def read_task(task_id: UUID, caller: Caller, tasks: Tasks, known: IfNoneMatch = None) -> Response:
+async def read_task(task_id: UUID, caller: Caller, tasks: Tasks, known: IfNoneMatch) -> Response:
     """Return one of the caller's tasks, or 304 if `If-None-Match` has its current `ETag`.
 
     A task of somebody else is 404, as one that does not exist.

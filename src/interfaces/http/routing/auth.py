@@ -51,8 +51,8 @@ async def authenticated_user(request: Request) -> UserId | None:
 
     Raise Unauthenticated as authenticate() does if the route is not public.
 
-    Routes of our class check sign-in by themselves. The app depends on this function as well, which covers routes that
-    are added in another way.
+    Routes of the class Route check sign-in by themselves. The app depends on this function as well, which covers routes
+    that are added in another way.
     """
     return None if is_public(request.scope["route"]) else require_caller(request)
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI, Request, Response, params
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from interfaces.http.routing.auth import authenticate, is_public
-from interfaces.http.routing.direct_calls import with_direct_calls
+from interfaces.http.routing.direct_calls import has_plain_ids, with_direct_calls
 from interfaces.http.validation.body import FORM, JSON, LimitedRequest, check_content_headers
 
 
@@ -23,9 +23,10 @@ class Route(APIRoute):
 
         Simple dependencies are called directly (see with_direct_calls); the OpenAPI document still lists all of them.
         """
+        handle_any = super().get_route_handler()
         # FastAPI's handler captures `self.dependant` when it is built.
         declared, self.dependant = self.dependant, with_direct_calls(self.dependant)
-        handle = super().get_route_handler()
+        handle_usual = super().get_route_handler()
         self.dependant = declared  # the OpenAPI document is made of all that was declared
         needs_sign_in, media_type = not is_public(self), self._media_type()
 
@@ -34,6 +35,7 @@ class Route(APIRoute):
             if needs_sign_in:
                 authenticate(request)
             check_content_headers(request, media_type)
+            handle = handle_usual if has_plain_ids(request) else handle_any
             return await handle(LimitedRequest(request.scope, request.receive) if media_type else request)
 
         return check_and_handle

@@ -107,19 +107,25 @@ class SqlUsers:
         await self.transaction.change(ADD_USER, row_from_user(user))
 
     async def get_for_update(self, user_id: UserId) -> User:
-        """Return the user, locked until the unit of work ends; raise NotFound."""
+        """Return the user, locked until the unit of work ends; raise NotFound if there is none."""
         row = await self.transaction.fetch_one(USER_FOR_UPDATE, {"id": user_id})
         return user_from(require(row, "user"))
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
-        """Return those of the users that exist, locked against changes until the unit of work ends."""
+        """Return those of the users that exist, locked against changes until the unit of work ends.
+
+        In an optimistic transaction they are not locked: commit() raises TryAgain if one has changed by then.
+        """
         if not user_ids:
             return {}
         rows = await self.transaction.lock(hold_users(len(user_ids)), _numbered(user_ids))
         return {user.id: user for user in map(user_from, rows)}
 
     async def save(self, user: User) -> None:
-        """Store a changed user; raise TryAgain if the stored version is not `version - 1`, or Conflict."""
+        """Store a changed user; raise TryAgain if the stored version is not `version - 1`.
+
+        Raise Conflict if another user has the e-mail address or username.
+        """
         expected = {"which": user.id, "expected": user.version - 1}
         await self.transaction.change(SAVE_USER, row_from_user(user) | expected)
 
@@ -142,7 +148,10 @@ class SqlItems:
         await self.transaction.defer(ADD_ITEM, row_from_item(item), row=None)
 
     async def get_for_update(self, item_id: ItemId) -> Item:
-        """Return the item, locked until the unit of work ends; raise NotFound."""
+        """Return the item, locked until the unit of work ends; raise NotFound if there is none.
+
+        In an optimistic transaction it is not locked: commit() raises TryAgain if it has changed by then.
+        """
         await self.transaction.wait_for(item_id)
         rows = await self.transaction.lock(ITEM_FOR_UPDATE, {"id": item_id})
         return item_from(require(next(iter(rows), None), "item"))
@@ -205,7 +214,10 @@ class SqlTasks:
         await self.transaction.defer(ADD_TASK, row_from_task(task), row=None)
 
     async def get_for_update(self, task_id: TaskId) -> Task:
-        """Return the task, locked until the unit of work ends; raise NotFound."""
+        """Return the task, locked until the unit of work ends; raise NotFound if there is none.
+
+        In an optimistic transaction it is not locked: commit() raises TryAgain if it has changed by then.
+        """
         await self.transaction.wait_for(task_id)
         rows = await self.transaction.lock(TASK_FOR_UPDATE, {"id": task_id})
         return task_from(require(next(iter(rows), None), "task"))

@@ -93,7 +93,7 @@ class SqlSessions:
         return (row["id"], row["user_id"]) if row else None
 
     async def get_for_update(self, session_id: SessionId) -> Session:
-        """Return the session, locked until the unit of work ends; raise NotFound."""
+        """Return the session, locked until the unit of work ends; raise NotFound if there is none."""
         row = await self.transaction.fetch_one(SESSION_FOR_UPDATE, {"id": session_id})
         return session_from(require(row, "session"))
 

@@ -67,6 +67,6 @@ class Listing(Generic[M, T]):
 def page_from(rows: Sequence[M], entity_from: Callable[[M], T], window: Window, total: int | None) -> Page[T]:
     """Convert rows to a Page with this total.
 
-    They are one more than the page shows if further rows follow; this one is left out and sets `more`.
+    There may be one row more than the page shows, which is left out; `more` of the page is then true.
     """
     return Page(items=[entity_from(row) for row in rows[: window.limit]], more=len(rows) > window.limit, total=total)
