@@ -1,12 +1,19 @@
-"""The port that an adapter provides: a store with everything that the application does with it."""
+"""The port that an adapter provides: a store with everything that the application does with it.
 
+lock_one_by_one() is for adapters whose engine cannot lock several records in one round trip.
+"""
+
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from application.ports import Begin
+from application.ports import Begin, UnitOfWork
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.streaming import StoreStream
+from domain.errors import NotFound
+from domain.item import Item, ItemId
+from domain.user import User, UserId
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +119,14 @@ class Store(Protocol):
         Undoing the first migration removes all data. Raise Unavailable or Busy as upgrade() does.
         """
         ...
+
+
+async def lock_one_by_one(
+    uow: UnitOfWork, item_id: ItemId, user_ids: Collection[UserId]
+) -> tuple[Item | None, dict[UserId, User]]:
+    """Hold the users, then lock the item, as UnitOfWork.lock_item() has to do; return both."""
+    users = await uow.users.hold(*user_ids)
+    try:
+        return await uow.items.get_for_update(item_id), users
+    except NotFound:
+        return None, users

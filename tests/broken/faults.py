@@ -580,7 +580,7 @@ def one_of_the_held_users_is_not_checked(uow: Any) -> None:
     uow.transaction.remember = remember_one_per_table
 
 
-@fault("test_items.py::test_of_overlapping_changes_none_is_lost", engine="postgresql-optimistic")
+@fault("test_items.py::test_an_outdated_item_is_not_saved", engine="postgresql-optimistic")
 def what_does_not_fit_is_left_out(store: Any) -> None:
     combined = store.database.combined
     store.database.combined = lambda changes, exactly: combined(changes, None)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from application.errors import KeyInFlight, KeyReused, TryAgain
-from application.one_by_one import lock_one_by_one
 from application.ports import KeyId
+from application.store import lock_one_by_one
 from domain.errors import require
 from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session, SessionId

@@ -6,8 +6,7 @@ from contextlib import asynccontextmanager
 
 from application.errors import TryAgain
 from application.locks import KeyedLock
-from application.one_by_one import lock_one_by_one
-from application.store import Store
+from application.store import Store, lock_one_by_one
 from domain.errors import DomainError
 from domain.item import Item, ItemId
 from domain.user import User, UserId

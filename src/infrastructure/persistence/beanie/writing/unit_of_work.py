@@ -7,7 +7,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from application.errors import OutcomeUnknown
-from application.one_by_one import lock_one_by_one
+from application.store import lock_one_by_one
 from domain.item import Item, ItemId
 from domain.user import User, UserId
 from infrastructure.lock_queue import LockQueue

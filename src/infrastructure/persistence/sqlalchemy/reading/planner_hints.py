@@ -1,7 +1,7 @@
 """SQL expressions that change nothing but the query plan.
 
 Both databases choose bad plans for some pages of long lists. These expressions rule such plans out, without changing
-the result. tests/infrastructure/test_plans_sql.py checks the plan of every list on 100,000 rows.
+the result. tests/infrastructure/sql/test_plans_sql.py checks the plan of every list on 100,000 rows.
 """
 
 from typing import Any

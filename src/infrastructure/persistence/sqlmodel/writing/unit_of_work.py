@@ -1,6 +1,6 @@
 """The unit of work: one transaction, one session, and a repository per aggregate."""
 
-from application.one_by_one import lock_one_by_one
+from application.store import lock_one_by_one
 from domain.item import Item, ItemId
 from domain.user import User, UserId
 from infrastructure.persistence.sqlmodel.orm_sessions import Transaction
