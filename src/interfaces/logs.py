@@ -47,6 +47,15 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
 
 
+def log_request(request_id: str, method: str, route: str | None, status: int, ms: float) -> None:
+    """Log that a request was answered. `route` is the path template, None if no route matched."""
+    logger = structlog.get_logger().bind()
+    if hasattr(logger, "request"):
+        logger.request(request_id, method, route, status, ms)
+    else:  # configure_logs() has not been called
+        logger.info("request", method=method, route=route, status=status, ms=ms)
+
+
 def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[structlog.typing.FilteringBoundLogger]:
     """Return structlog's logger class for this lowest level, with the method `request` for the line of a request.
 
@@ -57,7 +66,7 @@ def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[struc
 
     class Logger(base):  # type: ignore[valid-type, misc]
         def request(self, request_id: str, method: str, route: str | None, status: int, ms: float) -> None:
-            """Log that a request was answered. `route` is the path template, None if no route matched."""
+            """Log the line of log_request()."""
             if not in_one_step:
                 self.info("request", method=method, route=route, status=status, ms=ms)
             elif level <= logging.INFO:

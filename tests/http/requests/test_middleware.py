@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -22,19 +23,19 @@ from interfaces.http.middleware.deadline import DeadlineMiddleware
 from interfaces.http.middleware.request_log import RequestLogMiddleware
 from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
 from interfaces.http.routing.auth import PUBLIC
-from interfaces.logs import configure_logs
+from interfaces.logs import configure_logs, log_request
 from tests.http.support.client import Person, refresh, sign_in
 
 SECRET = "xSUBMITTEDx"
 PLACE = "PostgreSQL at 10.0.0.7:5432"
 
 
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
+@pytest.fixture(params=["json"])
+def logged(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     stream, root = io.StringIO(), logging.getLogger()
     before, handlers, level = structlog.get_config(), root.handlers[:], root.level
     root.handlers.clear()
-    configure_logs(Settings(log_format="json", _env_file=None), stream)
+    configure_logs(Settings(log_format=request.param, _env_file=None), stream)
     logging.getLogger("httpx2").setLevel("WARNING")  # the client's own lines
     yield stream
     structlog.configure(**before)
@@ -148,6 +149,16 @@ async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None
         await RequestLogMiddleware(UnhandledErrorMiddleware(breaks), lambda *_: None)(scope, None, send)  # type: ignore[arg-type]
     assert [line["event"] for line in lines(logged)] == ["unexpected error", "request"]
     assert SECRET not in logged.getvalue()
+
+
+@pytest.mark.parametrize("logged", ["json", "console"], indirect=True)
+@pytest.mark.parametrize("route", ["/items/{item_id}", None])
+def test_the_line_of_a_request_is_written_as_structlog_would_write_it(route: str | None, logged: io.StringIO) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="an-id"):
+        log_request("an-id", "GET", route, 200, 1.5)
+        structlog.get_logger().info("request", method="GET", route=route, status=200, ms=1.5)
+    ours, by_structlog = (re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "", line) for line in logged.getvalue().splitlines())
+    assert ours == by_structlog
 
 
 async def test_one_line_per_request(http: AsyncClient, ada: Person, logged: io.StringIO) -> None:

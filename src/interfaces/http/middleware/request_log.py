@@ -10,8 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from interfaces.http.middleware.headers import common_headers, get_request_id, has_valid_host, without_origin
 from interfaces.http.responses.problems import problem_response
-
-log = structlog.get_logger()
+from interfaces.logs import log_request
 
 Observe = Callable[[str, str | None, int, float], None]
 """Called after each request with its method, the route's path template or None, the status, and the seconds it took."""
@@ -69,4 +68,4 @@ class RequestLogMiddleware:
         finally:
             route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
             self.observe(method, route, status, seconds)
-            log.request(request_id, method, route, status, round(seconds * 1000, 1))
+            log_request(request_id, method, route, status, round(seconds * 1000, 1))
