@@ -113,8 +113,9 @@ class Transact:
     def _claiming_key(self, work: Work[T], request: IdempotentRequest, wait_until: float) -> Work[T]:
         """Return work that claims the request's key, does the given work, and stores its answer, also in `request`.
 
-        It raises Replay instead if the key has an answer, RequestInProgress if it is still in use at `wait_until`, a
-        time on the event loop's clock, and KeyInFlight, to be retried, if it is in use before that.
+        It does none of that and raises Replay if the key has an answer, KeyReused if the key was used for another
+        request, RequestInProgress if it is still in use at `wait_until`, a time on the event loop's clock, and
+        KeyInFlight, to be retried, if it is in use before that.
         """
 
         async def work_with_key(uow: UnitOfWork) -> T:
@@ -139,7 +140,10 @@ class Transact:
 
 
 def _pauses() -> Iterator[float]:
-    """Yield the seconds to wait before each attempt: 0 before the first, then random with a growing limit up to 0.2."""
+    """Yield, without end, the seconds to wait before each attempt.
+
+    They are 0 before the first attempt, and then random, with a limit that grows from 0.005 to 0.2.
+    """
     yield 0.0
     longest = 0.005
     while True:

@@ -66,7 +66,7 @@ def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[struc
 
     class Logger(base):  # type: ignore[valid-type, misc]
         def request(self, request_id: str, method: str, route: str | None, status: int, ms: float) -> None:
-            """Log the line of log_request()."""
+            """Log at level info that a request was answered, with these fields (see log_request())."""
             if not in_one_step:
                 self.info("request", method=method, route=route, status=status, ms=ms)
             elif level <= logging.INFO:

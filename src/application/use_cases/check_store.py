@@ -160,8 +160,8 @@ class Look:
     async def at(self, kind: type[Record], after: Any, limit: int) -> Page:
         """Check up to `limit` records of a kind that follow `after` (None: from the first), and what they refer to.
 
-        Return the findings as a Page. For items, their history is checked, too. A record that cannot be read ends the
-        page, and is a finding.
+        Return the findings as a Page, and add the numbers of checked records to `seen`. For items, their history is
+        checked, too. A record that cannot be read ends the page, and is a finding.
         """
 
         async def read(after: Identity | None, limit: int) -> list[Record]:
@@ -246,7 +246,8 @@ class Look:
     async def _wrong_token(self, session: Session) -> list[str]:
         """Return what is wrong with the session's current token: it is missing, or it belongs to another session.
 
-        An expired session may have none, because tokens are purged before sessions.
+        The list is empty if nothing is wrong. It is also empty for an expired session, which is not checked, because
+        tokens are purged before sessions.
         """
         if session.expires_at <= self.now():
             return []

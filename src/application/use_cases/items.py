@@ -57,7 +57,7 @@ class ChangeItem:
         """Return the item as it is after the change."""
 
         async def change(uow: UnitOfWork) -> OwnedItem:
-            """Check the caller and the versions, then store the item if a field got another value."""
+            """Check the caller's account, the owner and the version; store the item if a field got another value."""
             item, owner = await lock_item_of_active_user(uow, item_id, by)
             if item.change(changes, by=by, expected=expected):
                 await uow.items.save(item)
@@ -79,7 +79,7 @@ class DeleteItem:
 
     async def __call__(self, item_id: ItemId, *, by: UserId, expected: ExpectedVersions = None) -> None:
         async def remove(uow: UnitOfWork) -> None:
-            """Check the caller and the versions, then remove the item."""
+            """Check the caller's account, the owner and the version, then remove the item."""
             item, _ = await lock_item_of_active_user(uow, item_id, by)
             item.check_owner_and_version(by, expected)
             await uow.items.remove(item)

@@ -25,7 +25,8 @@ ADMISSION_PAUSE = 0.02
 class CheckedAttempt:
     """A log-in attempt whose password has been compared with the stored hash. It is stored as pending until settle().
 
-    Call settle() in the same unit of work as what the password allows, so that both take effect or neither does.
+    Call settle() in the same unit of work as what the password allows, so that both take effect or neither does. Call
+    withdraw() instead if the request has failed for another reason than the password.
     """
 
     is_correct: bool

@@ -114,8 +114,10 @@ class ChangeAccount:
     ) -> Work[User | None]:
         """Return work that settles the attempt and, if its password is still the current one, changes the account.
 
-        The work returns the user as stored afterwards, or None if the password was wrong. If the password hash is no
-        longer that of `seen`, the user is returned unchanged: verify again. A new password ends all sessions.
+        The work returns the user as stored afterwards, or None if the password was wrong. If the stored password hash
+        is no longer that of `seen`, the account is not changed, and the caller has to verify the password again. A new
+        password revokes all sessions of the user. The work raises as lock_own_account() does, and Conflict if another
+        user has the e-mail address; after such an error the attempt is still pending.
         """
 
         async def settle_and_change(uow: UnitOfWork) -> User | None:
@@ -148,7 +150,10 @@ class DeleteAccount:
 
     async def __call__(self, user_id: UserId, *, by: UserId) -> None:
         async def delete(uow: UnitOfWork) -> None:
-            """Remove the account's tasks and sessions, then the account."""
+            """Lock the account and check that it is the caller's, then remove its tasks, its sessions and itself.
+
+            Raise as lock_own_account() does, and Conflict, here or at commit(), if the account owns items.
+            """
             user = await lock_own_account(uow, user_id, by)
             await uow.tasks.remove_all(user.id)
             await uow.sessions.remove_all(user.id)

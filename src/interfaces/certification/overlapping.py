@@ -61,7 +61,10 @@ async def attempt(begin: Begin, work: Work) -> str:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How two units of work ended that ran at the same time, each as attempt() returns it."""
+    """How two units of work ended that ran at the same time, each as attempt() returns it.
+
+    `meanwhile` says whether the second one had already ended while the first one was still open.
+    """
 
     first: str
     second: str

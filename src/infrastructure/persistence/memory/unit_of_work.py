@@ -245,7 +245,10 @@ class MemoryTransfers:
 
 
 class MemoryKeys:
-    """Claims idempotency keys and stores their answers within a unit of work (port KeyRepository)."""
+    """Claims idempotency keys and stores their answers within a unit of work (port KeyRepository).
+
+    Claims exclude other units of work at once; release() has to be called at the end, also after commit().
+    """
 
     def __init__(self, tables: Tables) -> None:
         self.rows = StagedTable(tables.keys)

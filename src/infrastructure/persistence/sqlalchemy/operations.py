@@ -58,6 +58,9 @@ class DatabaseOperations:
         await schema.upgrade(self.settings)
 
     async def downgrade(self) -> None:
-        """Undo the newest migration, with the data that only its schema can hold; do nothing if there is none."""
+        """Undo the newest migration, with the data that only its schema can hold; do nothing if there is no schema.
+
+        Raise Busy and Unavailable as upgrade() does.
+        """
         if await schema.revision(self.database) is not None:
             await schema.downgrade(self.settings)

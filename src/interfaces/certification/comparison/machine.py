@@ -71,7 +71,11 @@ KEY = st.none() | st.tuples(values.keys, values.fingerprints)
 
 @dataclass
 class Unit:
-    """A unit of work that is open on both stores. `ending` is COMMIT, EXIT or RAISE."""
+    """A unit of work that is open on both stores.
+
+    After `steps_left` more steps it ends as `ending` says: COMMIT, EXIT (left without a commit) or RAISE (left by an
+    error).
+    """
 
     units: list[OpenUnit]
     steps_left: int
@@ -795,7 +799,11 @@ class Differential(RuleBasedStateMachine):
         at = self.clock()
 
         async def count(uow: UnitOfWork) -> list[Any]:
-            """Count and save the attempts, and return them as they were before."""
+            """Admit an attempt for each subject, with a limit of 3; return the LoginAttempts as they were before.
+
+            If `settled`, each admitted attempt is settled, too. Only changed ones are stored. Raise TooManyAttempts if
+            a subject has 3 recent failures.
+            """
             attempts = await uow.attempts.get_for_update(*subjects)
             before = [copy(counted) for counted in attempts]
             for counted in attempts:

@@ -104,8 +104,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def close_if_head_is_late(self, now: float) -> None:
         """Close the connection if the head that it is waiting for is late; `now` is the event loop's time.
 
-        If a part of the head has arrived, the problem `request-timeout` (408) is sent first. Nothing happens between
-        requests, when no head has begun, or while an earlier request is being answered.
+        If a part of the head has arrived, the problem `request-timeout` (408) is sent first. Do nothing while an
+        earlier request is being answered, or between two requests: the time limit of a later head starts when its first
+        bytes arrive.
         """
         late = self.head_deadline is not None and now > self.head_deadline
         if late and self.is_idle and not self.transport.is_closing():

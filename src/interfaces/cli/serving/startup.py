@@ -65,7 +65,7 @@ async def prepare_store(settings: Settings) -> None:
     """Make sure that the store can be used and its schema is current, then close it; migrate it if the settings allow.
 
     Raise Unavailable if the store cannot be used, or if its schema is not current and the settings do not allow to
-    migrate it. Called once, before any worker starts.
+    migrate it; otherwise as Store.upgrade() does. Called once, before any worker starts.
     """
     store = open_store(settings)
     await store.open()

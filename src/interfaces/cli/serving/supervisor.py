@@ -71,7 +71,7 @@ class Supervisor:
     async def run_worker(self) -> bool:
         """Start a worker and wait until it ends; return whether it ever began to serve.
 
-        Call `on_started` when as many workers as there shall be have begun to serve.
+        Call `on_started` if this is the worker number `count` that begins to serve, replaced workers included.
         """
         ours, theirs = socket.socketpair()
         ours.setblocking(False)

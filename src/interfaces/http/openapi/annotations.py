@@ -21,8 +21,8 @@ PROBLEMS_KEY = "x-problems"
 class PageOut(BaseModel, Generic[T]):
     """A page of a list.
 
-    `total` is the length of the whole list, or null if it was not counted; counting stops at 10,000, and `total_exact`
-    is then false. `next_cursor` is null on the last page.
+    `total` is the length of the whole list; counting stops at 10,000, and `total_exact` is then false. Both are null if
+    the list was not counted. `next_cursor` is null on the last page.
     """
 
     items: list[T]

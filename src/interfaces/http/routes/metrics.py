@@ -22,7 +22,11 @@ SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """The metrics of this process, or of all workers if they share a folder."""
+    """Counts requests, their durations and purged records, and returns the numbers as text for Prometheus.
+
+    The numbers are those of this process, or of all workers if they share a folder. check_token() decides who may read
+    them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.registry = CollectorRegistry()

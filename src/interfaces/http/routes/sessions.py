@@ -50,7 +50,7 @@ class SignInIn(InputModel):
 
 
 class RefreshIn(InputModel):
-    """The refresh token to exchange or to end."""
+    """The refresh token to exchange for new tokens, or whose session is to end."""
 
     refresh_token: Annotated[
         str,

@@ -89,7 +89,7 @@ class ProfileOut(BaseModel):
 
 
 class AccountOut(ProfileOut):
-    """A user as they see themselves."""
+    """A user's own account: what everybody may see, and the e-mail address."""
 
     email: str
 

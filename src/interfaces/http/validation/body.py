@@ -53,7 +53,7 @@ def parse_json(body: bytes) -> Any:
     """Parse JSON strictly: no duplicate fields, no NaN or Infinity; numbers with a fraction become Decimal.
 
     Raise JSONDecodeError for anything else, and for text that is not UTF-8, nesting that is too deep and numbers that
-    are too large. It is the only error that FastAPI answers with 422. Its message does not quote the body.
+    are too large, because it is the only error that FastAPI answers with 422. Its message does not quote the body.
     """
     try:
         return _decoder.decode(body.decode())

@@ -30,7 +30,7 @@ class ListQuery:
 
     @property
     def conditions(self) -> dict[str, object]:
-        """All conditions as a MongoDB filter."""
+        """The MongoDB filter for all documents of the list, made of `equal` and `ranges`."""
         return {**self.equal, **self.ranges}
 
     @property

@@ -148,8 +148,9 @@ class PooledConnection:
     async def invalidate(self, *, politely: bool = True) -> None:
         """Close the connection even if a statement is running on it; do nothing if it was released or invalidated.
 
-        The pool makes another one when it next needs one. With `politely=False` the server is not told, for use when it
-        does not answer.
+        Wait until it is closed; then its place in the limiter is free, and the pool makes another connection when it
+        next needs one. If this call is cancelled, closing goes on. With `politely=False` the connection is closed
+        without a message to the server, for use when that does not answer.
         """
         if self.pooled is not None:
             pooled, self.pooled = self.pooled, None

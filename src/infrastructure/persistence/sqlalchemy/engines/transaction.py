@@ -146,10 +146,11 @@ class Transaction:
         return await self._connection.fetch(query, parameters)
 
     async def fetch(self, statement: ClauseElement, parameters: Parameters, *, one_row: bool = False) -> Sequence[Row]:
-        """Send all deferred changes, then execute a statement and return its rows. It is always in a transaction.
+        """Send all deferred changes, then execute a statement and return its rows.
 
-        `one_row` says that it concerns one row by its key, and so is short. Raise TryAgain if a deferred change did not
-        find its row. After any error the transaction can only be rolled back.
+        Before that, begin the transaction of the database if it has not begun; it is no longer optimistic then. Raise
+        TryAgain as begin() does, or if a deferred change did not find its row. `one_row` says that the statement
+        concerns one row by its key, and so is short. After any error the transaction can only be rolled back.
         """
         await self.begin()
         await self._send_deferred()
@@ -250,7 +251,8 @@ class Transaction:
     async def abandon(self) -> None:
         """End the transaction, if it is not committed, by closing its connection, when there is no time to roll back.
 
-        If a commit is running, the server is not told: it has not answered that, and telling it might hang, too.
+        If a commit is running, the connection is closed without a message to the server, which has not answered the
+        commit, so that sending another message might hang, too.
         """
         if self._connection and not self.committed:
             await self._connection.invalidate(politely=not self.committing)

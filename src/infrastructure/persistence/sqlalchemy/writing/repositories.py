@@ -161,7 +161,9 @@ class SqlItems:
     ) -> tuple[Item | None, dict[UserId, User]]:
         """Return the item, if it exists, and those of the users that exist, in one statement and without locks.
 
-        Only for an optimistic transaction without changes, whose commit() raises TryAgain if they have changed by then.
+        First wait for other units of work of this process that are going to change the item (see wait_for()). Only for
+        an optimistic transaction without changes, whose commit() raises TryAgain if the rows have changed by then.
+        Raise TryAgain here if one of them has changed since this transaction read it before.
         """
         await self.transaction.wait_for(item_id)
         rows = await self.transaction.read(item_with_users(len(user_ids)), {"item": item_id} | _numbered(user_ids))

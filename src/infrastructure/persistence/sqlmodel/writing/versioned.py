@@ -17,7 +17,10 @@ V = TypeVar("V", bound=VersionedModel)
 
 
 async def add(session: AsyncSession, *rows: TableModel) -> None:
-    """Insert new rows at once; a violated constraint raises its error, such as Conflict (see constraint_error())."""
+    """Insert new rows now, not at the commit.
+
+    If a constraint is violated, raise its error, such as Conflict (see constraint_error()).
+    """
     session.add_all(rows)
     await flush(session)
 
