@@ -31,7 +31,10 @@ class NoSpace(Unavailable):
 
 
 class Busy(Unavailable):
-    """The server is overloaded: the store or the password hasher did not become free before the request's deadline."""
+    """The server is overloaded: the store, the password hasher or a queue for it did not become free in time.
+
+    The password hasher raises this at once if too many calls are waiting for it already.
+    """
 
 
 class KeyReused(Invalid):

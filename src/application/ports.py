@@ -154,7 +154,8 @@ class SessionRepository(Protocol):
         """Return the session, also a revoked or expired one; raise NotFound `session-not-found`.
 
         Engines with locks lock it until the unit of work ends. With others, a concurrent change raises TryAgain, at
-        commit() at the latest. A unit of work that also locks or holds the session's user does that first.
+        commit() at the latest. If the unit of work also locks or holds the session's user, it must do so before this
+        call.
         """
         ...
 

@@ -86,7 +86,7 @@ def _faults_of_task(task: Task) -> Iterator[str]:
 
 
 def _faults_of_session(session: Session) -> Iterator[str]:
-    """Yield a text if the session's version is lower than possible. An expired session is right."""
+    """Yield a text if the version is lower than 1, or than 2 for a revoked session. Being expired is no fault."""
     yield from _unless_at_least(2 if session.revoked else 1, session.version)  # revoking is a new version
 
 

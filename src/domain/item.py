@@ -86,7 +86,9 @@ class Item:
     def change(self, changes: ItemChanges, *, by: UserId, expected: ExpectedVersions = None) -> bool:
         """Apply the changes and return whether any field now has another value; only then is there a new version.
 
-        Raise as check_owner_and_version() does, then Invalid if a new value is not valid.
+        Raise, in this order: Forbidden if `by` is not the owner; Stale if `expected` excludes the current version;
+        Invalid if a new value is not valid. After Invalid, some changes may have been applied, so the item must not be
+        saved.
         """
         self.check_owner_and_version(by, expected)
         before = (self.name, self.description, self.price)

@@ -301,7 +301,8 @@ class Look:
         """Return findings for the transfers of all items whose ids follow `after`, up to `last`; count them in `seen`.
 
         `after` None means from the first item, `last` None to the end. `items` are the stored items of this range.
-        Other items in this range have been deleted, or were added after the items were read.
+        Other items in this range have been deleted, or were added after the items were read. If a transfer cannot be
+        read, that is the last finding: later transfers and the items' counts of transfers are not checked.
         """
         by_id = {item.id: item for item in items}
         numbers: dict[ItemId, int] = {}

@@ -167,7 +167,7 @@ class CopyStore:
             self.report("copy", kind, done, total)
 
     async def _digest(self, phase: str, stream: StoreStream, kind: type[Record]) -> Digest:
-        """Return the digest of all records of one kind; report progress as `phase`."""
+        """Return the digest of all records of one kind, without OWN_KEYS; report progress as `phase`."""
         digest, total = Digest(), await count(stream, kind)
         async for batch in batches(stream, kind, None):
             for record in batch:

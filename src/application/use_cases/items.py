@@ -30,7 +30,10 @@ class CreateItem:
         id = ItemId(self.ids())
 
         async def register(uow: UnitOfWork) -> OwnedItem:
-            """Check that the owner is active, then add the item."""
+            """Add the item and return it with its owner's username.
+
+            Hold the owner first; raise Unauthenticated if that account is not active or was deleted.
+            """
             owner = await hold_active_user(uow, by)
             item = Item.register(id=id, name=name, description=description, price=price, owner=owner, at=self.now())
             await uow.items.add(item)

@@ -75,7 +75,10 @@ class SignIn:
         """
 
         async def settle_and_begin(uow: UnitOfWork) -> User | None:
-            """Settle the attempt; begin the session if the user is active and the verified hash is still stored."""
+            """Settle the attempt; begin the session if the user is active and the verified hash is still stored.
+
+            Return the user even if the hash has changed, and None if they may not sign in.
+            """
             user = (await uow.users.hold(seen.id)).get(seen.id) if seen and attempt.is_correct else None
             may_sign_in = user is not None and user.is_active
             await attempt.settle(uow, failed=not may_sign_in)

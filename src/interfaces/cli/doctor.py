@@ -19,7 +19,8 @@ from interfaces.cli.store import open_container
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """Check that the store keeps all rules, and that its engine's settings are safe; exit with 1 if not.
 
-    Nothing is changed, and servers may go on. Whatever is found is read again before it is listed.
+    Nothing is changed, and servers may go on. Records with problems are checked a second time; only the problems that
+    are still there are listed.
     """
     with interruptible("the store has not been checked"):
         diagnosis = asyncio.run(_check())

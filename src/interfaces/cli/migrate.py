@@ -17,13 +17,16 @@ app = typer.Typer(
 
 @app.command(epilog="Example: handover migrate up")
 def up() -> None:
-    """Bring the schema to the newest revision; nothing happens if it is there."""
+    """Migrate the schema to the newest revision, unless it has that already; print the revision."""
     print(_describe(_with_store(lambda store: store.upgrade())))
 
 
 @app.command(epilog="Example: handover migrate down")
 def down() -> None:
-    """Undo the newest revision, which loses the data that only it can hold."""
+    """Undo the newest revision, with the data that only it can hold, and print which revision is left.
+
+    Nothing happens if there is no revision to undo.
+    """
     print(_describe(_with_store(lambda store: store.downgrade())))
 
 

@@ -54,8 +54,8 @@ async def upgrade(database: Database) -> None:
     """Migrate to the newest revision, from any known revision or none; do nothing if it is the recorded one.
 
     Create missing collections and indexes, drop the old index, and record the revision last, so that an interrupted
-    migration can be repeated. Beanie's document classes are bound to this database. Raise Unavailable if the recorded
-    revision is unknown to this version.
+    migration can be repeated. A migration also binds Beanie's document classes to this database. Raise Unavailable if
+    the recorded revision is unknown to this version.
     """
     with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
         found = (await read_schema(database)).found

@@ -62,7 +62,8 @@ class BeanieStore:
         """Wait for a place, then begin a unit of work; abort it at the end of the block unless it was committed.
 
         Raise Busy if no place becomes free within `pool_timeout` seconds, and Unavailable if the store is not open or
-        no primary answers. At the end of the block, the unit's locks in this process are released, too.
+        no primary answers. At the end of the block, the unit's locks in this process are released, too. `optimistic` is
+        ignored.
 
         As many units of work may run at once as there are connections. A transaction holds no connection between its
         statements, so more could begin; but they would take connections from those that are ahead of them, and then

@@ -14,7 +14,10 @@ from infrastructure.persistence.sqlalchemy.tables import idempotency_keys, login
 
 
 def _removal(table: Table, keys: Select[Any], expiring: Table) -> ClauseElement:
-    """Return the DELETE of the rows of `table` whose primary keys the query yields, for expired rows of `expiring`.
+    """Return the DELETE of up to `limit` rows of `table` that have expired at the time `at`; it returns their keys.
+
+    `limit` and `at` are its parameters. `keys` selects the primary keys, and `expiring` is the table in this query that
+    has the column `expires_at`. Rows that another transaction has locked are left (PostgreSQL).
 
     The keys are in a CTE, which is executed once: PostgreSQL may execute a subquery again for each row of the table.
     """

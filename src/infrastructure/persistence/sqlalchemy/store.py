@@ -43,7 +43,11 @@ class SqlUnitOfWork:
         self.keys = SqlKeys(transaction)
 
     async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
-        """Return the item and the users, locked; in an optimistic transaction in one statement."""
+        """Return the item, or None if there is none, and those of the users that exist, all of them locked.
+
+        In an optimistic transaction without changes, one statement reads them and none is locked; commit() raises
+        TryAgain if one has changed by then.
+        """
         if user_ids and self.transaction.is_optimistic and not self.transaction.deferred:
             return await self.items.get_with_users(item_id, user_ids)
         return await lock_one_by_one(self, item_id, user_ids)
@@ -66,8 +70,10 @@ class SqlStore(DatabaseOperations):
         """Begin a transaction; roll it back at the end of the block unless it was committed.
 
         If the block is cancelled, the connection is closed instead, because there is no time to roll back. Only
-        PostgreSQL has optimistic transactions, and only at READ COMMITTED. If one has not claimed its idempotency key
-        yet, an error in the block becomes TryAgain: the key may have an answer that is to be returned instead.
+        PostgreSQL has optimistic transactions, and only if the setting `isolation` is not set. If one has not claimed
+        its idempotency key yet, a DomainError in the block becomes TryAgain: the key may have an answer that is to be
+        returned instead. Raise Busy or Unavailable as Database.begin() does; an optimistic transaction does so at its
+        first statement.
         """
         is_optimistic = optimistic and self.settings.scheme != "sqlite" and not self.settings.isolation
         queue = LockQueue(self.locks)

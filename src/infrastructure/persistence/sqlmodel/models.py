@@ -56,17 +56,20 @@ class VersionedModel(TableModel):
 
 
 def children(back_populates: str) -> Any:
-    """Return a relationship to the rows that refer to this one, as the list that a query has loaded.
+    """Return a relationship to the rows that refer to this one, as a list.
 
-    `back_populates` is the attribute of those rows that refers back. Removing this row leaves them to the database.
+    It can be read only if the query has loaded it; otherwise SQLAlchemy raises InvalidRequestError. `back_populates` is
+    the attribute of those rows that refers back. If this row is removed, SQLAlchemy does nothing about them; the
+    foreign key in the database decides.
     """
     return Relationship(back_populates=back_populates, passive_deletes="all", sa_relationship_kwargs={"lazy": "raise"})
 
 
 def parent(back_populates: str) -> Any:
-    """Return a relationship to the row that this one refers to, as far as a query has loaded it.
+    """Return a relationship to the row that this one refers to.
 
-    `back_populates` is the attribute of that row that lists those that refer to it.
+    It can be read only if the query has loaded it; otherwise SQLAlchemy raises InvalidRequestError. `back_populates` is
+    the attribute of that row that lists those that refer to it.
     """
     return Relationship(back_populates=back_populates, sa_relationship_kwargs={"lazy": "raise"})
 

@@ -147,7 +147,10 @@ class Differential(RuleBasedStateMachine):
     # Comparing
 
     def run_on_both(self, call: Callable[[UseCases], Awaitable[T]]) -> Outcome[T]:
-        """Make the same call on both stores and return its outcome; raise Difference if the two outcomes differ."""
+        """Make the same call on both stores and return its outcome; raise Difference if the two outcomes differ.
+
+        An error that outcome() does not return is raised. After any error, `agreed` is False.
+        """
         self.agreed = False
         expected, actual = (self.loop.run_until_complete(outcome(call(use_cases))) for use_cases in self.both_stores)
         compare(expected, actual)
@@ -475,7 +478,10 @@ class Differential(RuleBasedStateMachine):
     @rule(target=tokens, token=maybe(tokens))
     @without_unit
     def refresh(self, token: str | None) -> "str | MultipleResults[str]":
-        """Exchange a refresh token, which may be spent; None: an unknown one. Return the new one if there is one."""
+        """Exchange a refresh token, which may have been used before, and return the new one if there is one.
+
+        If `token` is None, the token is one that no session has.
+        """
         return self._remember_token(
             self.run_on_both(lambda use_cases: use_cases.refresh(refresh_token=token or "unknown"))
         )
@@ -637,7 +643,7 @@ class Differential(RuleBasedStateMachine):
         """
 
         async def remove(uow: UnitOfWork) -> None:
-            """Read the item for update and remove it."""
+            """Read the item for update and remove it; with `outdated`, remove it at the version that `item` has."""
             found = await uow.items.get_for_update(item.id)
             await uow.items.remove(item if outdated else found)
 
@@ -646,7 +652,7 @@ class Differential(RuleBasedStateMachine):
     @rule(target=things, item=things, to=people, again=st.booleans())
     @in_unit
     def hand_over(self, item: Item, to: User, again: bool) -> "Item | MultipleResults[Item]":
-        """Transfer the item through the repositories, unless the recipient is missing, inactive or already its owner.
+        """Transfer the item in the open unit of work, unless the recipient is missing, inactive or already its owner.
 
         With `again`, the transfer gets a number that is taken, if there is any, and is refused. Return the item if it
         was transferred.
@@ -945,9 +951,12 @@ class Differential(RuleBasedStateMachine):
             self._compare_everything()
 
     def _compare_everything(self) -> None:
-        """Compare all records of both stores, in every order and by every filter; raise Difference if any differ.
+        """Compare all records of both stores; raise Difference if any differ.
 
-        This includes sessions, log-in attempts, keys, and how many records a purge removes. It changes the records.
+        Items are compared in every order and with several limits of the price, the tasks of each user in the order of
+        their titles. Sessions, log-in attempts, keys, transfers and the number of records that a purge removes are
+        compared, too, and check_histories() is called. This changes both stores: the purge removes records, and
+        transfers are added.
         """
         self.run_on_both(lambda use_cases: use_cases.store.users.page(EVERYTHING))
         for sort in values.ITEM_SORTS:

@@ -43,9 +43,10 @@ class BoundedProtocol(HttpToolsProtocol):
     """When the connection was made or its last request was complete, on the event loop's clock."""
 
     def connection_made(self, transport: Any) -> None:
-        """Start the time limit for the first head, and make room if there are too many connections.
+        """Start the time limit for the first head, and write through a CoalescingTransport from here on.
 
-        From here on, all writes go through a CoalescingTransport.
+        If there are too many connections, abort the one that has been idle for longest, or this one if no other is
+        idle.
         """
         super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
         self.idle_since = self.loop.time()

@@ -33,7 +33,7 @@ class Supervisor:
         """One socket per running worker, through which it gets its orders."""
 
     async def run(self) -> int:
-        """Run the workers until SIGTERM or SIGINT, and return the exit code when the last one has ended.
+        """Keep all workers running until SIGTERM or SIGINT, and return the exit code when the last one has ended.
 
         It is STOPPED, or FAILED_TO_START if one of the first workers has ended without ever serving.
         """

@@ -132,5 +132,8 @@ SORT = Field(
 
 
 def parse_sort(sort: str | None) -> Sort[Any]:
-    """Return the order for the query parameter `sort`: a field name, with `-` before it for descending; None is id."""
+    """Return the order for the query parameter `sort`: a field name, with `-` before it for descending.
+
+    None or an empty text is the order by id. Whether there is such a field is not checked.
+    """
     return Sort(sort.removeprefix("-"), sort.startswith("-")) if sort else Sort("id")

@@ -206,10 +206,11 @@ class Database:
         return await self._fetch_or_repeat(self.readers, statement, parameters)
 
     async def change(self, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
-        """Execute one change outside a transaction, which commits it at once, and return the rows that it returns.
+        """Execute one change outside a transaction, which commits it at once, and return the rows of its RETURNING.
 
-        It must be safe to repeat, and raises errors, as in fetch(). It is executed on a connection for transactions. On
-        SQLite it waits in the queue of this process's units of work, and not with the connections for reads.
+        As in fetch(), it must be safe to repeat, and the same errors are raised. It is executed on a connection for
+        transactions. On SQLite it waits in the queue of this process's units of work, and not with the connections for
+        reads.
         """
         return await self._fetch_or_repeat(self.writers, statement, parameters)
 
@@ -261,7 +262,10 @@ class Database:
         return connection
 
     async def acquire(self) -> PooledConnection:
-        """Return a connection for transactions on which none has begun; raise Busy if none becomes free in time."""
+        """Return a connection for transactions on which none has begun.
+
+        Raise Busy if none becomes free in time, and Unavailable if a new one is needed and cannot be made.
+        """
         return await self._acquire(self.writers)
 
     async def _acquire(self, pool: ConnectionPool) -> PooledConnection:

@@ -147,7 +147,7 @@ def set_pragmas(engine: AsyncEngine, pragmas: dict[str, str]) -> None:
 
     @event.listens_for(engine.sync_engine, "connect")
     def connect(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-        """Execute the pragmas; close the connection if one of them fails."""
+        """Execute the pragmas; if one of them fails, close the connection and raise the error."""
         cursor = connection.cursor()
         try:
             for name, value in pragmas.items():

@@ -118,7 +118,10 @@ class Transaction:
         return rows
 
     def remember(self, table: Table, id: UUID, version: int) -> None:
-        """Remember the version of a row that was read without a lock; raise TryAgain if another one was read before."""
+        """Remember the version of a row that was read without a lock.
+
+        Raise TryAgain if another version of it was read before.
+        """
         if self.versions.setdefault(table, {}).setdefault(id, version) != version:
             raise TryAgain(CHANGED_MEANWHILE)
 
@@ -234,7 +237,9 @@ class Transaction:
     async def _commit_at_once(self) -> None:
         """Check what was read, claim the key and make all deferred changes in one statement, a transaction of its own.
 
-        Raise TryAgain, with nothing changed, unless each part finds its rows.
+        Do nothing if there is none of these. Raise TryAgain, with nothing changed, unless each part finds its rows.
+        Raise ConnectionLost if the connection ends meanwhile, so that the changes may or may not be stored, and Busy or
+        Unavailable if the first connection is needed and acquire() raises that.
         """
         checks: dict[ClauseElement, Parameters] = {
             unchanged(table, len(seen)): _numbered(seen) for table, seen in self.versions.items() if seen

@@ -109,11 +109,13 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
 def filtered(rows: S, filters: Filters, sort: Sort[Any], *, after: bool) -> S:
     """Add the conditions to a SELECT, in a form that makes SQLite read the index that has the sort order.
 
-    Columns that this index does not begin with, or that do not bound the sorted range, are marked as NotIndexed.
+    A column is marked as NotIndexed unless it is compared by equality, which makes it one of the first columns of that
+    index, or is the sorted one and its condition makes the range smaller. `after` says whether the page begins after a
+    position, which then bounds one end of the range.
     """
 
     def bounds_the_index(column: Column, compare: Comparison) -> bool:
-        """Return whether the condition reduces the range that is read of the index with the sort order."""
+        """Return whether the condition makes SQLite read a smaller part of the index that has the sort order."""
         # The position of a page bounds one end of the index, so that a filter at the same end adds nothing.
         replaced_by_position = after and (compare is le) == sort.descending
         return compare in {eq, equals_any_of_one} or (column.key == sort.by and not replaced_by_position)
@@ -143,7 +145,8 @@ def window_parameters(window: Window) -> dict[str, Any]:
 def page_from(rows: Sequence[Row], entity_from: Callable[[Row], T], window: Window) -> Page[T]:
     """Convert the rows of a page query to a Page.
 
-    They are one more than the page shows if further rows follow; this one is left out and sets `more`.
+    If further rows follow, there is one row more than the page shows, which is left out; `more` of the page is then
+    true. A row without an id, which an empty page has for its `total`, is left out, too.
     """
     found = [row for row in rows if row["id"] is not None]  # an empty page with a count has one row without an id
     return Page(

@@ -80,9 +80,11 @@ def hold_users(count: int) -> LockingSelect:
 
 @cache
 def item_with_users(count: int) -> Select[Any]:
-    """Return a SELECT of an item, whose columns begin with `item_`, and so many users: a row for each user.
+    """Return the SELECT of an item and up to `count` users, with one row for each user that exists.
 
-    If there is no such item, or none of the users, their columns are None; so there always is a row.
+    The columns of the item begin with `item_`; they are None if there is no such item. If none of the users exists,
+    there is one row, in which the columns of the user are None. The parameters are the item's id `item` and
+    the users' ids `id_0`, `id_1`, and so on.
     """
     ids = [bindparam(name, type_=users.c.id.type) for name in _numbered(range(count))]
     columns = (column.label(f"item_{column.name}") for column in items.c)

@@ -104,7 +104,7 @@ class SqlSessions:
         await self._add_token(session)
 
     async def revoke_all(self, user_id: UserId) -> None:
-        """Revoke all sessions of the user."""
+        """Revoke all sessions of the user; the version of each that was not revoked yet grows by one."""
         await self.transaction.fetch(REVOKE_SESSIONS, {"of_user": user_id})
 
     async def remove_all(self, user_id: UserId) -> None:

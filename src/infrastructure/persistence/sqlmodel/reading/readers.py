@@ -102,7 +102,7 @@ class SqlModelTransferReader:
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         """Return a page of the item's transfers, sorted by number; raise NotFound if there is no such item.
 
-        The statement returns None if the page is empty, and nothing if the item does not exist.
+        One statement reads both: it returns no row if the item does not exist, and one row, None, if the page is empty.
         """
         of_item = select(TransferRow).where(TransferRow.item_id == item_id)
         paged = paginate(of_item, col(TransferRow.number), after=window.after is not None)
