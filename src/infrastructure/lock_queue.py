@@ -35,6 +35,6 @@ class LockQueue:
                 self._held.append(lock)
 
     def release(self) -> None:
-        """Let the next units of work have the records, at the end of this one."""
+        """Release all records, so that the next units of work get them. Call it at the end of this unit of work."""
         while self._held:
             self._held.pop().release()

@@ -65,6 +65,8 @@ def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[struc
     base = structlog.make_filtering_bound_logger(level)
 
     class Logger(base):  # type: ignore[valid-type, misc]
+        """structlog's logger for the lowest level, with a method for the lines of log_request()."""
+
         def request(self, request_id: str, method: str, route: str | None, status: int, ms: float) -> None:
             """Log at level info that a request was answered, with these fields (see log_request())."""
             if not in_one_step:

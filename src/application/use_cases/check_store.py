@@ -412,9 +412,10 @@ def singular(kind: type[Record]) -> str:
 
 
 def name(id: Identity | None) -> str:
-    """Return an identity as findings name it: a UUID as usual, the first 16 hex digits of a hash, a key's three parts.
+    """Return an identity as findings name it; None as `None`.
 
-    The parts are separated by spaces.
+    A UUID is written as usual. Of a hash, the first 16 hex digits are written; of a key, the three parts with spaces
+    between them.
     """
     match id:
         case bytes():

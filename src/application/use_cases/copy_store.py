@@ -156,7 +156,8 @@ class CopyStore:
     async def _copy(self, number: int, after: Identity | None, fingerprint: bytes) -> None:
         """Copy the records of the kind KINDS[number] that follow `after` (None: all); store a checkpoint per batch.
 
-        `report` is told the number of records that this call has copied, and of all that the source has.
+        After each batch, call `report` with the number of records that this call has copied, and with the number of all
+        records of this kind in the source.
         """
         kind = KINDS[number]
         total, done = await count(self.source.stream, kind), 0

@@ -74,7 +74,8 @@ class VerifyPassword:
       further password is verified: TooManyAttempts.
     - Whether the account exists makes no difference, neither to the count nor to the time that it takes.
     - Attempts are counted before they are verified. One that would exceed a limit if all pending ones failed waits for
-      them, and raises Busy if that takes too long. So many attempts at once get no more guesses than one after another.
+      them, and raises Busy if that takes too long. Thus a client that sends many attempts at once gets no more guesses
+      than one that sends them one after another.
     - An IPv6 network (/64) counts as one address, since its users can choose any address in it.
     """
 

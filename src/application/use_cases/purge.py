@@ -75,7 +75,11 @@ class PurgeInTurn:
         return await self.purge(until=until)
 
     async def _take_lease(self, uow: UnitOfWork) -> None:
-        """Claim the lease for one interval; raise Replay if a worker has claimed it and it has not expired."""
+        """Claim the lease for one interval.
+
+        Raise Replay if a worker has claimed it and it has not expired, and KeyInFlight, to be retried, if one is just
+        claiming it.
+        """
         answer = await uow.keys.claim(LEASE, b"", at=self.now(), lifetime=self.interval, max_wait=0)
         if answer is not None:
             raise Replay(answer)

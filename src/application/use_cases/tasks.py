@@ -49,6 +49,7 @@ class ChangeTask:
     - Only while the caller's account is active: else Unauthenticated.
     - Another user's task is answered like one that does not exist: NotFound.
     - The caller may say which versions the change is meant for: Stale if the task has another one.
+    - Invalid if a new value is not valid.
     - If no field gets another value, nothing is stored and the version stays the same.
     """
 

@@ -62,7 +62,9 @@ class ReadAccount:
 class ChangeAccount:
     """Change one's own e-mail address or password.
 
-    - Users can change only their own account: else Forbidden `not-your-account`, or NotFound.
+    - Only while the caller's account is active: else Unauthenticated.
+    - Users can change only their own account: else Forbidden `not-your-account`, or NotFound if the other one does not
+      exist.
     - The current password is required: else Forbidden `wrong-password`. Wrong ones count as failed log-in attempts;
       after too many, TooManyAttempts.
     - Conflict `email-taken` if another user has the e-mail address. Invalid if a new value is not valid.
@@ -121,7 +123,11 @@ class ChangeAccount:
         """
 
         async def settle_and_change(uow: UnitOfWork) -> User | None:
-            """Settle the attempt; change the account if the password was right and the verified hash still stored."""
+            """Settle the attempt; change the account if the password was right and the verified hash is still stored.
+
+            Return the account as it is stored then, which is unchanged if it has another hash; None if the password was
+            wrong.
+            """
             user = await lock_own_account(uow, seen.id, seen.id)
             await attempt.settle(uow, failed=not attempt.is_correct)
             if not attempt.is_correct:
@@ -138,7 +144,7 @@ class ChangeAccount:
 
 @dataclass(frozen=True, slots=True)
 class DeleteAccount:
-    """Delete one's own account; Forbidden for another user's.
+    """Delete one's own account.
 
     - Only while the account is active, else Unauthenticated. For another account, Forbidden `not-your-account`, or
       NotFound if there is none.

@@ -51,6 +51,7 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
     """
 
     async def change_and_look() -> Schema:
+        """Open the store, change it, and return the state of its schema; close the store in any case."""
         store = open_store(load_settings())
         await store.open()
         try:

@@ -83,7 +83,10 @@ async def _change(use_case: type[ActivateUser | DeactivateUser], username: str, 
 
 
 def _read_password() -> str:
-    """Ask for the password twice, or return the first line of stdin, without its end, if that is not a terminal."""
+    """Return the password that is typed twice in the terminal; ask again until both are the same.
+
+    If stdin is not a terminal, return its first line without the line end.
+    """
     if sys.stdin.isatty():
         password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return password

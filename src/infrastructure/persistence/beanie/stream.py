@@ -89,7 +89,8 @@ class BeanieStream:
         """Store the records as they are, in one transaction; documents with the same ids are replaced.
 
         All records are of the kind of the first one; without any, do nothing. Items get a copy of their owners'
-        usernames, so the owners must have been written before; raise KeyError otherwise.
+        usernames, so the owners must have been written before; raise KeyError otherwise. Raise TryAgain if another
+        transaction is in the way, and Unavailable if the connection is lost, even during the commit.
         """
         if not records:
             return

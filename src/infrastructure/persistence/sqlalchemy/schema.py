@@ -34,7 +34,8 @@ async def exclusively(settings: Settings, change: SchemaChange) -> None:
     """Run the change while no other process changes the schema; raise Busy if that is not possible in time.
 
     On PostgreSQL the change may run several times, because it is run again if it had to wait too long for the lock on a
-    table. See change_schema() of `engines.postgresql` and `engines.sqlite`.
+    table. On SQLite, raise Unavailable and undo the change if it leaves a row that refers to a missing one. See
+    change_schema() of `engines.postgresql` and `engines.sqlite`.
     """
     await (sqlite if settings.scheme == "sqlite" else postgresql).change_schema(settings, change)
 

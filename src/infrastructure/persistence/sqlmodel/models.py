@@ -28,7 +28,7 @@ class Cents(TypeDecorator[Decimal]):
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:
-        """Return the number of cents to store."""
+        """Return the number of cents to store; None for None."""
         return None if value is None else cents(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> Decimal | None:

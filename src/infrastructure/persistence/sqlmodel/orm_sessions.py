@@ -108,7 +108,10 @@ class Sessions:
             raise Busy("the store is too busy to answer") from None
 
     async def _fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None) -> Sequence[T]:
-        """Execute a query once, as fetch() does; raise ConnectionLost if the connection has ended."""
+        """Execute a query once, as fetch() does.
+
+        Raise ConnectionLost if the connection has ended, and TryAgain on a conflict with a transaction.
+        """
         async with _limited(self.database.readers.limiter), AsyncSession(self.database.readers.engine) as session:
             with translate_errors(self.database.driver.classify):
                 await session.connection()

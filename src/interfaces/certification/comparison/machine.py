@@ -626,7 +626,7 @@ class Differential(RuleBasedStateMachine):
         """
 
         async def save(uow: UnitOfWork) -> Item:
-            """Save the item, and return the stored one as it was before."""
+            """Save the item that was seen, with the next version and the stored owner; return the one stored before."""
             found = await uow.items.get_for_update(item.id)
             # An item's owner exists; the one that was seen may have gone, or never have been committed.
             await uow.items.save(replace(item, version=item.version + 1, owner_id=found.owner_id))

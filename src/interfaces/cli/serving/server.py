@@ -158,8 +158,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve, listen to the parent's orders, begin to purge, and call `on_started`.
 
-        Without a parent there are no orders, and with a purge interval of 0 no purges. Raise SystemExit if the app does
-        not start.
+        Without a parent there are no orders, and with a purge interval of 0 no purges. The objects that exist by then
+        are excluded from garbage collection. Raise SystemExit if the app does not start.
         """
         await super().startup(sockets)
         if self.control:

@@ -31,7 +31,10 @@ class DeadlineMiddleware:
         is_receiving = has_started = False
 
         async def receive_off_the_clock() -> Message:
-            """Receive a message; the time that it takes counts towards the time for the body, not the deadline."""
+            """Receive a message; the time that it takes counts towards BODY_SECONDS, not the deadline.
+
+            Once the response has begun, neither applies.
+            """
             nonlocal is_receiving
             deadline = limit.when()
             if has_started or deadline is None:

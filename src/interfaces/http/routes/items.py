@@ -150,7 +150,7 @@ class ItemQuery(PageQuery):
     def items_listing(self, request: Request, wanted: ItemFilter) -> Listing[OwnedItem]:
         """Return the description of the list of items that match this filter, in the requested order.
 
-        No item is read. Raise Invalid as listing() does.
+        No item is read. Raise Invalid if the cursor is malformed or of another list, or if `skip` is given with it.
         """
         return self.listing(
             request,

@@ -25,7 +25,8 @@ REFRESH_TOKEN_LENGTH = 200
 class SignInIn(InputModel):
     """The password form of OAuth2 (RFC 6749, section 4.3).
 
-    `scope`, `client_id` and `client_secret` have no effect. `grant_type` may be left out, but is `password` otherwise.
+    `scope`, `client_id` and `client_secret` have no effect. `grant_type` may be left out; if it is sent, it must be
+    `password`.
     """
 
     username: Annotated[

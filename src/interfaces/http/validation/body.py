@@ -25,7 +25,10 @@ class LimitedRequest(Request):
             yield chunk
 
     async def json(self) -> Any:
-        """Return the body, parsed by parse_json()."""
+        """Return the body, parsed by parse_json().
+
+        Raise JSONDecodeError if that fails, and HTTPException 413 if the body is too large.
+        """
         return parse_json(await self.body())
 
 

@@ -41,7 +41,7 @@ class BeanieKeys:
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        """Store the answer of the key that this unit of work has claimed; raise LookupError if it is not stored."""
+        """Store the answer of the key that this unit of work has claimed; raise LookupError if it was not claimed."""
         if not await self._keys.set({"_id": key_id(key)}, {"answer": answer}):
             raise LookupError("a key must be claimed before its answer is stored")
 

@@ -121,7 +121,7 @@ class BeanieItems:
             raise TryAgain("the item has changed")
 
     async def remove(self, item: Item) -> None:
-        """Remove the item; raise TryAgain if its version has changed."""
+        """Remove the item; raise TryAgain if it is missing or its version has changed."""
         if not await self._items.remove(_id=item.id, version=item.version):
             raise TryAgain("the item has changed")
 
@@ -166,7 +166,7 @@ class BeanieTasks:
             raise TryAgain("the task has changed")
 
     async def remove(self, task: Task) -> None:
-        """Remove the task; raise TryAgain if its version has changed."""
+        """Remove the task; raise TryAgain if it is missing or its version has changed."""
         if not await self._tasks.remove(_id=task.id, version=task.version):
             raise TryAgain("the task has changed")
 
@@ -228,7 +228,10 @@ class BeanieSessions:
         await self._tokens.remove_all(user_id=user_id)
 
     async def _add_token(self, session: Session) -> None:
-        """Insert the session's current token hash in the collection of tokens, and remember it."""
+        """Insert the session's current token hash in the collection of tokens.
+
+        Remember the hash in `_token_hashes`, so that save() does not insert it again.
+        """
         await self._tokens.insert(document_of_token(SessionToken.of(session)))
         self._token_hashes[session.id] = session.token_hash
 

@@ -21,7 +21,7 @@ class TransactionCollection:
     """A collection whose operations all belong to one transaction.
 
     The driver takes the session as an option, and an operation without it is not part of the transaction. Here it
-    cannot be forgotten.
+    cannot be forgotten. Driver errors are translated by translate_errors().
     """
 
     def __init__(self, collection: Collection, session: AsyncClientSession, queue: LockQueue) -> None:
@@ -116,7 +116,10 @@ class TransactionCollection:
             await self._collection.update_many(query, changes, session=self._session)
 
     async def remove(self, **query: object) -> bool:
-        """Remove one document whose fields have these values; return whether there was one."""
+        """Remove one document whose fields have these values; return whether there was one.
+
+        Raise WriteConflict as lock() does.
+        """
         with translate_errors():
             result = await self._collection.delete_one(query, session=self._session)
         return result.deleted_count == 1

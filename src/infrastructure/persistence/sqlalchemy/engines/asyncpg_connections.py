@@ -90,6 +90,6 @@ def connector(address: Address, *, seconds: float, limits: dict[str, str]) -> Ca
 
 
 def _close_unused(connecting: asyncio.Future[Any]) -> None:
-    """Close the connection that came about after nobody waited for it any more."""
+    """Close the connection that this future has made and nobody waits for any more; do nothing if it has made none."""
     if not connecting.cancelled() and not connecting.exception():
         connecting.result().terminate()

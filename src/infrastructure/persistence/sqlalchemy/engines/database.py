@@ -217,7 +217,10 @@ class Database:
     async def _fetch_or_repeat(
         self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters
     ) -> Sequence[Row]:
-        """Execute a statement on a connection of this pool, twice if need be, as fetch() describes."""
+        """Execute a statement on a connection of this pool and return its rows.
+
+        Execute it a second time if the connection had ended. Raise Busy in place of TryAgain, and otherwise as fetch().
+        """
         try:
             try:
                 return await self._fetch(pool, statement, parameters)
@@ -227,7 +230,10 @@ class Database:
             raise Busy("the store is too busy to answer") from None
 
     async def _fetch(self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
-        """Execute a statement once on a connection of this pool; raise ConnectionLost if that has ended."""
+        """Execute a statement once on a connection of this pool, and return its rows.
+
+        Raise ConnectionLost if the connection has ended, TryAgain on a conflict with a transaction, and as _acquire().
+        """
         connection = await self._acquire(pool)
         try:
             return await connection.fetch(statement, parameters)

@@ -174,7 +174,8 @@ class Transaction:
     async def change(self, statement: ClauseElement, parameters: Parameters) -> None:
         """Execute a change of one row, which the statement must return.
 
-        Raise TryAgain if it returns none, because another unit of work has changed or removed the row.
+        Raise TryAgain if it returns none, because another unit of work has changed or removed the row; commit() is then
+        refused.
         """
         if await self.fetch_one(statement, parameters) is None:
             self.failed = True
@@ -263,7 +264,10 @@ class Transaction:
             await self._connection.invalidate(politely=not self.committing)
 
     async def end(self) -> None:
-        """Roll back if the transaction is not committed, and give the connection back."""
+        """Roll back if the transaction is not committed, and give the connection back; close it if that fails.
+
+        No error of the rollback is raised. Do nothing if no statement was executed.
+        """
         if self._connection is None:
             return
         try:

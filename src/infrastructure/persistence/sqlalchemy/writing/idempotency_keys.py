@@ -26,7 +26,10 @@ SAVE_ANSWER = update(idempotency_keys).where(IS_THIS_KEY).values(answer=bindpara
 
 
 def _claim(insert: Any) -> Any:
-    """Return the insert, extended to replace a key with the same identity that has expired."""
+    """Return the insert, extended to replace a key with the same identity that has expired at the parameter `at`.
+
+    If the stored key has not expired, the statement changes nothing and returns no row.
+    """
     return insert.on_conflict_do_update(
         index_elements=[COLUMNS.caller, COLUMNS.operation, COLUMNS.key],
         set_={name: insert.excluded[name] for name in ("fingerprint", "expires_at", "answer")},

@@ -232,7 +232,11 @@ class SqlTasks:
         await self.transaction.defer(SAVE_TASK, row_from_task(task) | expected, row=(tasks, task.id))
 
     async def remove(self, task: Task) -> None:
-        """Remove the task; raise TryAgain if its version has changed. Deferred as save() is."""
+        """Remove the task; raise TryAgain if it is missing or its version has changed.
+
+        On PostgreSQL it is removed, and TryAgain raised, with the next statement or at commit() (see
+        Transaction.defer).
+        """
         change = {"id": task.id, "version": task.version}
         await self.transaction.defer(REMOVE_TASK, change, row=(tasks, task.id))
 

@@ -124,7 +124,10 @@ class SqlAttempts:
         self.transaction = transaction
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
-        """Return the attempts of each subject, locked; empty ones if nothing is stored."""
+        """Return the attempts of each subject, in the order of the arguments, locked until the unit of work ends.
+
+        For a subject without a row, one with empty attempts is inserted, so that it can be locked.
+        """
         new = [row_from_attempts(LoginAttempts(subject=subject)) for subject in sorted(set(subjects))]
         rows = await self.transaction.fetch(lock_attempts(self.transaction.dialect, len(new)), _numbered(new))
         found = {row["subject"]: row for row in rows}

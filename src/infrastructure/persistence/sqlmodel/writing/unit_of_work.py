@@ -28,5 +28,5 @@ class SqlModelUnitOfWork:
         self.keys = SqlModelKeys(transaction.session)
 
     async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
-        """Hold the users, then lock the item; return both."""
+        """Hold the users, then lock the item; return the item, or None if there is none, and those users that exist."""
         return await lock_one_by_one(self, item_id, user_ids)

@@ -43,7 +43,8 @@ def keep(session: AsyncSession, *rows: TableModel | None) -> None:
 async def change(session: AsyncSession, changed: VersionedModel, key: object, *, expected: Collection[int]) -> None:
     """Store a changed row in place of the one with this key; raise TryAgain unless that has an expected version.
 
-    After TryAgain, here as in remove(), the transaction cannot be continued.
+    A violated constraint raises its error, such as Conflict. After an error, here as in remove(), the transaction
+    cannot be continued.
     """
     stored = await _unchanged(session, type(changed), key, expected)
     stored.sqlmodel_update(changed)
