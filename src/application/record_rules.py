@@ -91,7 +91,10 @@ def _faults_of_session(session: Session) -> Iterator[str]:
 
 
 def _faults_of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
-    """Yield a text if an attempt is more than ATTEMPT_WINDOW after `at`, and one if attempts have the version 0."""
+    """Yield a text if an attempt is more than ATTEMPT_WINDOW after `at`, and one if the version is too low.
+
+    The lowest version is 1, or 0 if there are no attempts.
+    """
     times = (*attempts.failed, *attempts.pending)
     if any(time > at + ATTEMPT_WINDOW for time in times):  # clocks of servers may differ, but not by that much
         yield "one of its attempts is in the future, and counts until then"

@@ -119,7 +119,10 @@ class Transact:
         """
 
         async def work_with_key(uow: UnitOfWork) -> T:
-            """Claim the key, do the work, store its answer with the key, and return its result."""
+            """Claim the key, do the work, store its answer with the key and in `request`, and return the work's result.
+
+            Raise Replay instead if the key has an answer, and otherwise as _claiming_key() says.
+            """
             max_wait = max(0.0, wait_until - asyncio.get_running_loop().time())
             try:
                 answer = await uow.keys.claim(

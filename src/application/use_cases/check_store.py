@@ -165,6 +165,7 @@ class Look:
         """
 
         async def read(after: Identity | None, limit: int) -> list[Record]:
+            """Return up to `limit` stored records of the kind that follow `after` (None: from the first)."""
             return await self.store.stream.read(kind, after, limit)
 
         records, unreadable = await read_all(read, identity, after, limit)
@@ -183,7 +184,7 @@ class Look:
     async def _findings_of(self, record: Record) -> list[Finding]:
         """Return a finding for each rule that a record breaks, and for each wrong reference; remember the record.
 
-        An item's history is not looked at here.
+        An item's history is not looked at here. References are not judged if a record that they lead to cannot be read.
         """
         self._remember(record)
         problems = broken_rules(record, self.now())
@@ -203,7 +204,11 @@ class Look:
                 remember(self.sessions, record.id, record)
 
     async def _broken_references(self, record: Record) -> list[str]:
-        """Return a text for each record that this one should refer to rightly and does not."""
+        """Return a text for each wrong reference of the record, for example to an owner who does not exist.
+
+        For a user these are the names that another user has, too. Raise one of UNREADABLE if a record that is referred
+        to cannot be read.
+        """
         match record:
             case User():
                 return await self._taken_names(record)
@@ -355,7 +360,10 @@ class Look:
         ]
 
     async def _find(self, kind: type[R], id: UUID | bytes) -> R | None:
-        """Read the record of this kind and identity from the store and return it; None if there is none."""
+        """Read the record of this kind and identity from the store and return it; None if there is none.
+
+        Raise one of UNREADABLE if the record that is found cannot be read.
+        """
         found = await self.store.stream.read(kind, just_before(id), 1)
         return found[0] if found and identity(found[0]) == id else None
 

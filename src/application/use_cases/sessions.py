@@ -98,7 +98,10 @@ class SignIn:
         return settle_and_begin
 
     async def _rehash(self, seen: User, password: str) -> None:
-        """Store a new hash of the same password, unless the stored hash has changed since `seen` was read."""
+        """Store a new hash of the same password, unless the stored hash has changed since `seen` was read.
+
+        Raise NotFound if the user was deleted, Busy if too many passwords are waiting, and what Transact raises.
+        """
 
         async def store_new_hash(uow: UnitOfWork) -> None:
             """Store `new_hash` if the user still has the hash of `seen`; raise NotFound if the user was deleted."""

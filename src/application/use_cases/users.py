@@ -180,6 +180,7 @@ class ActivateUser:
         found = await find_by_username(username, self.users)
 
         async def activate(uow: UnitOfWork) -> User:
+            """Lock the user, activate it unless it is active, and return it; raise NotFound if it was deleted."""
             user = await uow.users.get_for_update(found.id)
             if not user.is_active:
                 user.activate()
@@ -204,7 +205,10 @@ class DeactivateUser:
         found = await find_by_username(username, self.users)
 
         async def deactivate(uow: UnitOfWork) -> User:
-            """Deactivate the user unless that has been done before, and revoke all its sessions in either case."""
+            """Deactivate the user if it is active, revoke all its sessions in any case, and return it.
+
+            Raise NotFound if it was deleted.
+            """
             user = await uow.users.get_for_update(found.id)
             if user.is_active:
                 user.deactivate()

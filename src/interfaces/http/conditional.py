@@ -74,8 +74,8 @@ IfNoneMatch = Annotated[list[str], Depends(known_tags)]
 def answer_unless_known(lines: list[str], answer: Answer) -> Response:
     """Return a response 304 if If-None-Match names the answer's entity tag or is `*`; else the answer as a response.
 
-    `lines` are the values of If-None-Match; None if it was not sent. Tags are compared weakly: `W/"3"` matches `"3"`
-    (RFC 9110, section 8.8.3.2).
+    `lines` are the values of If-None-Match; empty if it was not sent. Tags are compared weakly: `W/"3"` matches `"3"`
+    (RFC 9110, section 8.8.3.2). An answer without an entity tag is always returned as a response.
     """
     if lines and answer.etag:
         tags = split_list_header(lines)

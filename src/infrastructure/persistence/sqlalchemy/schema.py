@@ -55,7 +55,7 @@ async def downgrade(settings: Settings) -> None:
 
 
 async def _alembic(settings: Settings, command: Callable[["Config"], None]) -> None:
-    """Run an Alembic command on our migrations, as the change of exclusively().
+    """Run an Alembic command on our migrations while no other process changes the schema (see exclusively()).
 
     Raise Unavailable if Alembic refuses the command, for example because our migrations do not have the database's
     revision, and Busy as exclusively() does.

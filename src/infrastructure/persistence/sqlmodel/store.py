@@ -18,7 +18,7 @@ from infrastructure.settings import Settings
 
 
 class SqlModelStore(DatabaseOperations):
-    """The Store. Whether it uses SQLite or PostgreSQL is decided by the URL in the settings."""
+    """The Store on SQLite or PostgreSQL, as the URL in the settings says."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -34,6 +34,7 @@ class SqlModelStore(DatabaseOperations):
         """Begin a transaction; roll it back at the end of the block unless it was committed.
 
         If the block is cancelled, the connection is closed instead. Errors are those of Sessions.writing().
+        `optimistic` makes no difference.
         """
         async with self.sessions.writing() as transaction:
             yield SqlModelUnitOfWork(transaction)

@@ -503,7 +503,7 @@ class Differential(RuleBasedStateMachine):
             self._purge(self.clock())
 
     def _purge(self, at: datetime) -> None:
-        """Purge on both stores what has expired at this time, and compare how many records were removed."""
+        """Purge on both stores what has expired at this time; raise Difference unless both remove as many records."""
         self.run_on_both(lambda use_cases: use_cases.store.purge(at, limit=10_000))
 
     # Units of work
@@ -775,7 +775,10 @@ class Differential(RuleBasedStateMachine):
         successor = f"successor {next(self.ids)}"
 
         async def rotate_or_revoke(uow: UnitOfWork) -> tuple[object, Session | None]:
-            """Return what find() returns, and the session as it was before; None for both if the token is unknown."""
+            """Revoke the token's session if `revoked`, else rotate it, and save it if that has changed it.
+
+            Return what find() returned, and the session as it was before; None for both if the token is unknown.
+            """
             found = await uow.sessions.find(hash_token(token))
             if found is None:
                 return None, None
@@ -1036,7 +1039,7 @@ class Differential(RuleBasedStateMachine):
         return item
 
     def _caller(self, user: User | None, item: Item) -> UserId:
-        """Return the id of this user, or else that of the item's owner as far as it is known."""
+        """Return the id of this user; if it is None, that of the item's owner, as the item was last seen."""
         return user.id if user else self.known_items[item.id].owner_id
 
     def _remember_token(self, signed_in: Outcome[Any]) -> "str | MultipleResults[str]":
@@ -1066,7 +1069,10 @@ class Differential(RuleBasedStateMachine):
     def _with_key(
         self, call: Awaitable[T], caller: UserId, operation: str, key: tuple[str, bytes] | None
     ) -> Awaitable[T]:
-        """Return the call, to be made with `key`, an idempotency key and fingerprint; unchanged if that is None."""
+        """Return the call, to be made with `key`, an idempotency key and fingerprint; unchanged if that is None.
+
+        Remember the key for later comparisons.
+        """
         if key is None:
             return call
         return with_idempotency_key(call, self._key(caller, operation, key[0]), key[1])
@@ -1097,7 +1103,7 @@ def _all_results(results: "Iterable[T | MultipleResults[T]]") -> "MultipleResult
 
 
 def _result_if_any(found: Outcome[T]) -> "T | MultipleResults[T]":
-    """Return the result, or no result for Hypothesis' bundle if the call was refused."""
+    """Return the result, or an empty MultipleResults, which adds nothing to a bundle, if the call was refused."""
     return multiple() if found.answer is None else found.answer
 
 

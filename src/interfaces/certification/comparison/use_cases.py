@@ -58,6 +58,8 @@ class Outcome(Generic[T]):
 async def outcome(call: Awaitable[T]) -> Outcome[T]:
     """Await the call and return its result, or its DomainError, Replay or TryAgain as text.
 
+    `may_come_later` is set for TryAgain and for Conflict, one of the DomainErrors.
+
     Other errors are raised, as is TimeoutError after 2 * SECONDS_TO_ANSWER.
     """
     try:
@@ -173,7 +175,10 @@ class OpenUnit:
             return
 
     async def cancel(self) -> None:
-        """Cancel the task in which the unit of work is open, whatever it is doing, so that it is rolled back."""
+        """Cancel the task in which the unit of work is open, whatever it is doing, so that it is rolled back.
+
+        Wait until the task has ended; its errors are ignored.
+        """
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -194,7 +199,8 @@ class _IntendedError(Exception):
     """The exception by which exit_with_error() leaves a unit of work."""
 
 
-async def _exit(_: UnitOfWork) -> None: ...
+async def _exit(_: UnitOfWork) -> None:
+    """Do nothing. OpenUnit leaves its unit of work after this step."""
 
 
 async def _raise(_: UnitOfWork) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 class CoalescingTransport:
     """Wraps a transport: everything written in one turn of the event loop is sent together at the start of the next.
 
-    All other methods are those of the wrapped transport.
+    close() sends at once what is left. All other methods are those of the wrapped transport.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

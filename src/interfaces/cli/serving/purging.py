@@ -15,7 +15,8 @@ log = structlog.get_logger()
 async def purge_repeatedly(purge: PurgeInTurn, count: Callable[[int], None]) -> None:
     """Purge, wait for one interval, and so on, until this task is cancelled.
 
-    `count` is called with the number of removed records after each purge that has removed any.
+    `count` is called with the number of removed records after each purge that has removed any. A purge that fails is
+    logged, and the next one follows after the same interval.
 
     The first purge begins at a random time in the first interval, so that workers that were started together do not all
     ask the store at the same time.

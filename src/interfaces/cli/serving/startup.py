@@ -97,7 +97,7 @@ stop it with    Ctrl+C
 """
 
     def announce() -> None:
-        """Write the text to stderr."""
+        """Write the server's address, docs page and data location to stderr."""
         sys.stderr.write(text)
         sys.stderr.flush()
 

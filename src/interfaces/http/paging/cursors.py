@@ -28,7 +28,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 def encode_cursor(position: Position, kind: type, list_name: str) -> str:
     """Return the cursor of a position whose value has this type, in the list with this name.
 
-    It contains the position, and a checksum which the name is part of. It is base64 text for URLs without padding.
+    It contains the position and a checksum of position and name, as base64 text for URLs without padding.
     Times are cut to milliseconds and prices to cents.
     """
     write, _ = _KINDS[kind]

@@ -27,7 +27,7 @@ def with_direct_calls(dependant: Dependant) -> Dependant:
 
     These are dependencies whose only parameter is the request, query parameters collected in a model, and ids in the
     path. The copy's `call` provides them to the endpoint. If there are none, return the dependant itself. The copy may
-    only be used for requests with has_plain_ids().
+    only be used for requests for which has_plain_ids() is true.
 
     Parameters of a dependency whose names begin with `_` do not count: they are headers that the document names, and
     that the dependency reads from the request by itself.

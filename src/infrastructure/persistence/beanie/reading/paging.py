@@ -45,7 +45,7 @@ class ListQuery:
 
     @property
     def hint(self) -> list[tuple[str, int]] | None:
-        """The index to use if the list is one range of it, which saves the server from trying others.
+        """The index to use, as its fields with 1 for ascending, if `fits_one_index`: the server then tries no others.
 
         Otherwise None: the server tries out whether to read the range and sort, or to read in order and filter.
         """

@@ -84,7 +84,8 @@ class TransactionCollection:
         """Insert a new document.
 
         If another document has a value that must be unique, raise Conflict for an e-mail address or username, TryAgain
-        for the number of a transfer, and DuplicateKeyError otherwise.
+        for the number of a transfer, and DuplicateKeyError otherwise. Raise WriteConflict if that document belongs to
+        another transaction that has not ended.
         """
         with translate_errors():
             await self._collection.insert_one(document.model_dump(by_alias=True), session=self._session)
@@ -111,7 +112,7 @@ class TransactionCollection:
         return result.matched_count == 1
 
     async def update_all(self, query: dict[str, object], changes: dict[str, object]) -> None:
-        """Apply update operators, such as `$inc`, to all documents that match."""
+        """Apply update operators, such as `$inc`, to all documents that match. Raise WriteConflict as lock() does."""
         with translate_errors():
             await self._collection.update_many(query, changes, session=self._session)
 

@@ -50,7 +50,7 @@ def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
     file = path.absolute()  # independent of later changes of the working directory, and never read as a file: URI
 
     async def connect() -> aiosqlite.Connection:
-        """Open the file. If this is cancelled, the connection is closed as soon as it is open."""
+        """Open the file and return the connection. If this is cancelled, close the connection as soon as it is open."""
         connection = aiosqlite.connect(file, check_same_thread=False)
         connection._thread.daemon = True
         opening = asyncio.ensure_future(connection)

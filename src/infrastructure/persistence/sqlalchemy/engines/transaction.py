@@ -107,8 +107,9 @@ class Transaction:
     async def lock(self, query: LockingSelect, parameters: Parameters) -> Sequence[Row]:
         """Return the rows, locked until the transaction ends.
 
-        If the transaction is optimistic, they are not locked, but commit() raises TryAgain if they have changed by
-        then. Raise TryAgain if one of them has changed since this transaction has read it before.
+        If the transaction is optimistic and has no deferred changes, they are not locked, but commit() raises TryAgain
+        if they have changed by then. Raise TryAgain at once if one of them has changed since this transaction read it
+        before. In any other case errors are those of fetch().
         """
         if not self.is_optimistic or self.deferred:
             return await self.fetch(query.locking, parameters)
@@ -217,8 +218,9 @@ class Transaction:
         """Send deferred changes and commit.
 
         Raise TryAgain if nothing was stored because another unit of work was first or the connection was found lost
-        before anything was sent, Unavailable if it is lost while deferred changes are sent, and OutcomeUnknown if it is
-        lost during the commit itself.
+        before anything was sent, Unavailable if it is lost while deferred changes are sent, OutcomeUnknown if it is
+        lost during the commit itself, and RuntimeError if a statement has failed before. An optimistic transaction
+        sends deferred changes in the commit itself.
         """
         if self.failed:
             raise RuntimeError("after an error a unit of work can only be left")
