@@ -124,7 +124,10 @@ class Store(Protocol):
 async def lock_one_by_one(
     uow: UnitOfWork, item_id: ItemId, user_ids: Collection[UserId]
 ) -> tuple[Item | None, dict[UserId, User]]:
-    """Hold the users, then lock the item, as UnitOfWork.lock_item() has to do; return both."""
+    """Hold the users, then lock the item, as UnitOfWork.lock_item() has to do.
+
+    Return the item, None if there is none, and those of the users that exist.
+    """
     users = await uow.users.hold(*user_ids)
     try:
         return await uow.items.get_for_update(item_id), users

@@ -129,10 +129,10 @@ class CheckStore:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page of records has shown.
+    """What was found in a page of records.
 
-    `last` is the identity of its last record, or where it began if it has none; `more` says whether further records may
-    follow that can be read.
+    `findings` are its inconsistencies. `last` is the identity of its last record, or where it began if it has none;
+    `more` says whether further records may follow that can be read.
     """
 
     findings: list[Finding]

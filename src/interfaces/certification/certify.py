@@ -26,7 +26,7 @@ class Failure:
 
 @dataclass(slots=True)
 class Promise:
-    """Something that all adapters promise, the number of its tests, and the failures among them."""
+    """Something that all adapters promise, the number of its tests, and those that failed or were skipped."""
 
     text: str
     tests: int = 0

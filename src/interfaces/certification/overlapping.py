@@ -86,7 +86,10 @@ async def overlap(begin: Begin, first: Callable[[UnitOfWork, Meanwhile], Awaitab
     ended = WAITING
 
     async def meanwhile() -> None:
-        """Start the second unit of work, and return when it has ended or PAUSE has passed."""
+        """Start the second unit of work, wait until it has ended or PAUSE has passed, and set `ended` to its result.
+
+        If it has not ended, `ended` is WAITING, and the unit of work goes on.
+        """
         nonlocal ended
         other = others.create_task(attempt(begin, second))
         running.append(other)

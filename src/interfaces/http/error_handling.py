@@ -96,7 +96,11 @@ def log_error(error: Exception, client: str | None) -> None:
 
 
 def _slug(error: Exception) -> str:
-    """Return the problem type of an error."""
+    """Return the slug of the error's problem type.
+
+    It is the code of a DomainError, `outcome-unknown` for OutcomeUnknown, `busy` for Busy and TryAgain, and
+    `store-unavailable` for any other error.
+    """
     match error:
         case DomainError():
             return error.code

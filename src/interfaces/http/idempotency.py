@@ -42,6 +42,8 @@ class Idempotency:
     async def run(self, use_case_call: Awaitable[T], *, answer: Callable[[T], Answer], body: BaseModel) -> Response:
         """Return the response to the request, or the one that was stored with the key by an earlier request.
 
+        Without a key, only await the use case and return its answer.
+
         `use_case_call` has not been awaited yet, `answer` turns its result into the answer, and `body` is the request
         body. A stored answer is marked by the header Idempotency-Replayed, and the use case has then no effect.
 
@@ -63,7 +65,7 @@ class Idempotency:
         return Answer.decode(idempotent_request.answer).response()
 
     def _key_id(self, key: str) -> KeyId:
-        """Return the identity of the key: the caller, the operation and the key itself."""
+        """Return the identity of the key: the caller, the route's method and path, and the key itself."""
         return KeyId(self.caller, f"{self.request.method} {self.request.scope['route'].path_format}", key)
 
     def _fingerprint(self, body: BaseModel) -> bytes:

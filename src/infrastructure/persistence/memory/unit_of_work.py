@@ -302,7 +302,7 @@ class MemoryUnitOfWork:
         self.keys = MemoryKeys(tables)
 
     async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
-        """Hold the users, then lock the item; return both."""
+        """Hold the users, then lock the item; return the item, None if there is none, and the users that exist."""
         return await lock_one_by_one(self, item_id, user_ids)
 
     async def commit(self) -> None:

@@ -29,7 +29,10 @@ class DatabaseOperations:
         self.database = (sqlite.open_sqlite if settings.scheme == "sqlite" else postgresql.open_postgresql)(settings)
 
     async def purge(self, at: datetime, limit: int) -> int:
-        """Remove up to `limit` rows of each table that have expired at the time `at`; return how many in total."""
+        """Remove up to `limit` rows of each table that have expired at the time `at`; return how many in total.
+
+        Each table is committed by itself. Sessions are removed only if fewer than `limit` of their tokens were left.
+        """
         return await purge(self.database, at, limit)
 
     async def unsafe_settings(self) -> dict[str, str]:

@@ -660,7 +660,10 @@ class Differential(RuleBasedStateMachine):
         id = TransferId(next(self.ids))
 
         async def transfer(uow: UnitOfWork) -> Item | None:
-            """Return the item as it was saved, or None if nothing was done."""
+            """Store the item with its new owner, and the transfer; return the item as it was saved.
+
+            Change nothing and return None if the recipient is missing, inactive or already the owner.
+            """
             holders = await uow.users.hold(to.id)
             found = await uow.items.get_for_update(item.id)
             if to.id not in holders or not holders[to.id].is_active or to.id == found.owner_id:
@@ -712,7 +715,7 @@ class Differential(RuleBasedStateMachine):
         """
 
         async def save_or_remove(uow: UnitOfWork) -> Task:
-            """Return the task as it was stored before."""
+            """Lock the task, then save or remove it; return it as it was stored before."""
             found = await uow.tasks.get_for_update(task.id)
             if removed:
                 await uow.tasks.remove(task if outdated else found)
@@ -729,7 +732,7 @@ class Differential(RuleBasedStateMachine):
         """Remove a user's tasks or sessions, or the user with both, or revoke the sessions; `end` says which."""
 
         async def end_it(uow: UnitOfWork) -> None:
-            """Lock the user, and then do what `end` says."""
+            """Lock the user; then revoke or remove the sessions, remove the tasks, or remove the user with both."""
             found = await uow.users.get_for_update(user.id)
             if end == "revoke sessions":
                 await uow.sessions.revoke_all(user.id)

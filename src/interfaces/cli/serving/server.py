@@ -174,7 +174,7 @@ class Server(uvicorn.Server):
     def follow_order(self, control: socket.socket) -> None:
         """Read an order of the parent and follow it: DRAIN has the effect of SIGTERM, and STOP that of SIGINT.
 
-        If the parent has ended instead, listen no more.
+        If the parent has ended instead, read no more orders; this server goes on until worker.py stops it.
         """
         order = b""
         with suppress(ConnectionError):

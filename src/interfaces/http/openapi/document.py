@@ -113,7 +113,7 @@ def _add_components(schema: dict[str, Any]) -> None:
 
 
 def _complete_form(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """In the schema of an operation's form, if it has one, remove null and require that required fields are not empty.
+    """Change the schema of an operation's form, if it has one: no field is null, and no required field is empty.
 
     An empty form field counts as a missing one (RFC 6749, section 3.2).
     """

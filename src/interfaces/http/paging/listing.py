@@ -38,7 +38,7 @@ class ListFormat(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """The description of a list with its order and filters, and of the requested part of it. It has no rows.
+    """A list with its order and filters, and the requested part of it. It has no rows: response() gets them.
 
     `name` identifies the list, because a cursor is only valid for the list that it came from.
     """

@@ -162,7 +162,7 @@ async def list_users(request: Request, paging: Paging, users: Users) -> Response
     summary="One user; your own account with its e-mail address",
 )
 async def read_user(user_id: UUID, caller: Caller, users: Users) -> Response:
-    """Return the profile of a user; of the caller, the account with its e-mail address."""
+    """Return the profile of a user, or one's own account, with its e-mail address."""
     user = await users.get(UserId(user_id))
     return json_answer(account_out(user) if user.id == caller else profile_out(user)).response()
 

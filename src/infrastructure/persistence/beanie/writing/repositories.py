@@ -248,7 +248,7 @@ class BeanieAttempts:
 
         For a subject without a document, an empty one is inserted, so that it can be locked. If another unit of work
         has locked a subject, wait for that one if it is in this process and this is the first call of the unit of work;
-        otherwise raise TryAgain.
+        otherwise raise TryAgain. Also raise TryAgain if one was changed after the unit's first call.
         """
         found: dict[bytes, LoginAttempts] = {}
         await self._attempts.wait_for(*subjects)

@@ -62,7 +62,7 @@ class Driver(Protocol):
         """Execute a statement and return its rows.
 
         `is_short` says that it is a SELECT or concerns one row by its key, and so takes little time. SQLite tries such
-        a statement on the event loop first; PostgreSQL makes no difference.
+        a statement on the event loop first; for PostgreSQL it makes no difference.
         """
         ...
 

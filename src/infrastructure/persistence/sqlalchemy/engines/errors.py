@@ -26,7 +26,7 @@ class SchemaMissing(Unavailable):
 
 
 class UnexpectedDriverError(Exception):
-    """A database error of which the application knows no meaning.
+    """A database error that the application does not know.
 
     It replaces the driver's own error, whose message may contain values of a row.
     """

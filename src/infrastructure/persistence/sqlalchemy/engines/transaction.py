@@ -135,9 +135,10 @@ class Transaction:
             await self.queue.wait_for([id])
 
     async def read(self, query: Select[Any], parameters: Parameters) -> Sequence[Row]:
-        """Return rows without a lock. The caller has to remember() them. Only for an optimistic transaction.
+        """Return rows without a lock. Only for an optimistic transaction, whose caller then calls remember() for each.
 
-        If it is the first statement, it is sent a second time on another connection if the first had ended.
+        From now on wait_for() does nothing. If this is the first statement, it is sent a second time on another
+        connection if the first had ended.
         """
         if self.queue:
             self.queue.is_closed = True

@@ -74,7 +74,8 @@ class SqlKeys:
     ) -> bytes | None:
         """Claim the key, or return the answer stored with it (see KeyRepository). SQLite never waits here.
 
-        In an optimistic transaction the key is claimed at commit(), which raises TryAgain if it has been used before.
+        In an optimistic transaction always return None: the key is claimed at commit(), or when the transaction begins
+        to lock. Either raises TryAgain if the key has been used before.
         """
         row = {
             "caller": key.caller,

@@ -63,7 +63,10 @@ def save_attempts(dialect: str, count: int) -> Any:
 
 
 def _upsert(dialect: str, count: int) -> Any:
-    """Return an INSERT of so many rows, whose parameters are numbered as by _numbered()."""
+    """Return an INSERT of so many rows, to which the caller adds the ON CONFLICT clause.
+
+    Its parameters are named as by _numbered().
+    """
     rows = [
         {column.name: bindparam(f"{column.name}_{number}", type_=column.type) for column in login_attempts.c}
         for number in range(count)
@@ -72,7 +75,7 @@ def _upsert(dialect: str, count: int) -> Any:
 
 
 def _numbered(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the values of all rows as parameters `name_0`, `name_1`, and so on."""
+    """Return the values of all rows as parameters named by column and row, such as `subject_0` and `subject_1`."""
     return {f"{name}_{number}": value for number, row in enumerate(rows) for name, value in row.items()}
 
 

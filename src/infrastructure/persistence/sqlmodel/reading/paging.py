@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[M, T]):
-    """A list of a model's rows: its filters, what is loaded with each row, and what is made of a row."""
+    """A list of a model's rows that page() reads: its filters, related rows to load, and the conversion of a row."""
 
     model: type[M]
     entity_from: Callable[[M], T]

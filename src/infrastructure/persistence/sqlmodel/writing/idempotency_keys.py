@@ -65,7 +65,10 @@ class SqlModelKeys:
         return await self.session.get(KeyRow, _identity(key))
 
     def _claim(self, row: KeyRow, at: datetime) -> Any:
-        """Return a statement that inserts the row, or replaces one with the same identity that has expired."""
+        """Return a statement that inserts the row, or replaces one with the same identity that has expired at `at`.
+
+        The statement returns the new row, or no row if there is one that has not expired.
+        """
         insert = insert_into(self.session, KeyRow).values(row.model_dump())
         return insert.on_conflict_do_update(
             index_elements=[KeyRow.caller, KeyRow.operation, KeyRow.key],

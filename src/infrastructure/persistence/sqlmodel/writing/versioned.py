@@ -36,7 +36,10 @@ async def lock(session: AsyncSession, model: type[V], key: object) -> V | None:
 
 
 def keep(session: AsyncSession, *rows: TableModel | None) -> None:
-    """Keep rows in the session until it ends. It refers to its rows weakly, and would have to read them again."""
+    """Keep rows in the session until it ends, by references in `session.info`.
+
+    The session's own references are weak, so it would have to read the rows again.
+    """
     session.info.setdefault("kept", []).extend(rows)
 
 
