@@ -177,7 +177,7 @@ class SessionRepository(Protocol):
 
 
 class LoginAttemptRepository(Protocol):
-    """Recent log-in attempts by subject, which is the hash of an account or a client address."""
+    """Recent log-in attempts by subject: the hash of an account, an unknown login name or a client's network."""
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         """Return the attempts of each subject, in the order of the arguments, and lock them.

@@ -63,7 +63,8 @@ class Session:
         """Replace the token hash by `successor` and return True if `presented` is the newest token's hash.
 
         Return False and change nothing if the session has been revoked or has expired at the time `at`. Presenting any
-        other token of this session returns False and revokes the session.
+        other token of this session returns False and revokes the session. The version grows by one if the session was
+        changed or revoked.
         """
         if self.revoked or at >= self.expires_at:
             return False

@@ -8,11 +8,15 @@ from application.locks import KeyedLock
 
 
 class LockQueue:
-    """Lets the units of work of one process wait in turn for the records that they are going to lock.
+    """Makes the units of work of one process wait for each other before they change the same records.
 
-    Without it, where nothing is locked before it is changed, the later of two units of work is in vain, and runs again.
-    Only the first wait of a unit of work has an effect, and only before its first statement: what a unit of work has
-    read before it waits may have changed when the wait is over. So no two units of work can wait for each other.
+    It is for transactions that cannot wait for a lock: those of MongoDB, and optimistic ones on PostgreSQL. Without it,
+    the later of two units of work that change the same record fails with TryAgain, and its work is done again.
+
+    Each unit of work has a LockQueue of its own; all share the KeyedLock. Only the first wait has an effect, and only
+    before the first statement, at which the caller sets `is_closed`: what was read before a wait may have changed after
+    it. Since each waits only once, no two units of work can wait for each other. The caller has to release() at the
+    end.
     """
 
     def __init__(self, locks: KeyedLock) -> None:

@@ -144,10 +144,11 @@ class Look:
     """Looks for problems in pages of records of any kind: at() returns a Page with the findings.
 
     `seen` counts the records that were looked at, by kind. Users and sessions that exist are remembered, so that they
-    need not be read again for each record that refers to them; so a second look at a page needs a new instance.
+    need not be read again for each record that refers to them. For a second look at a page, make a new instance.
 
-    Each record is read before what it refers to. That exists as long as the record does, and its id is never used
-    again. So a record that is read again and still refers to something that was missing before is wrong.
+    A record is read before the records that it refers to. So one of these may be missing only because both were removed
+    in between. If the record is still there at a second look, and still refers to a missing one, that is an error:
+    nothing is removed before the records that refer to it, and no id is used again.
     """
 
     def __init__(self, store: Store, now: Clock) -> None:
@@ -284,7 +285,7 @@ class Look:
         """Return findings for items that the API shows with a username that is not their owner's.
 
         An adapter may store a copy of the username with each item. `after` is the item before the first of these, None
-        if there is none.
+        if there is none. An item without an owner, or a page that cannot be read, gives no finding here, but elsewhere.
         """
         if not items:
             return []

@@ -87,7 +87,9 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class CopyStore:
-    """Copy everything from one store to another, and verify it. Raise CopyRefused if the target is in use.
+    """Copy everything from one store to another, and verify it.
+
+    Raise CopyRefused if the target is in use, and Unavailable if it stays locked.
 
     - The target is empty, or has an unfinished copy of the same source, which is then continued. Until the copy is
       complete, the target has the key MARKER, whose answer is the Checkpoint.

@@ -106,8 +106,9 @@ class VerifyPassword:
     async def _wait_for_admission(self, account: bytes, address: bytes) -> datetime:
         """Store a pending attempt for both subjects and return its time; wait while too many others are pending.
 
-        Raise Busy if that takes longer than the deadline of `transact`, and TooManyAttempts if too many have failed. In
-        this process, one attempt per account and address at a time asks the store.
+        The attempt has to be settled or withdrawn later. Raise Busy if the wait is longer than the deadline of
+        `transact`, and TooManyAttempts if too many attempts have failed. In this process, one attempt per account and
+        address at a time asks the store.
         """
 
         async def admit(uow: UnitOfWork) -> bool:

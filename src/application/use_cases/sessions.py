@@ -71,7 +71,8 @@ class SignIn:
         """Return work that settles the attempt and, if its password is still the current one, begins a session.
 
         The work returns the user as stored, or None if they may not sign in; the attempt then counts as failed. If the
-        password hash is no longer that of `seen`, the user is returned but no session begins: verify again.
+        password hash of the returned user is not that of `seen`, no session has begun: the caller has to verify the
+        password again.
         """
 
         async def settle_and_begin(uow: UnitOfWork) -> User | None:

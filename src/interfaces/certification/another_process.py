@@ -35,7 +35,8 @@ SECONDS_TO_START = 60.0
 async def started(settings: "Settings", *arguments: str) -> AsyncIterator[Process]:
     """Start this module as another process, with these settings' store; kill it at the end of the block.
 
-    Its stdout is a pipe. It prints a line there when it is ready, which is later than the block begins.
+    The block begins before the process is ready: wait with says() for the line that it prints then. Its stdout is a
+    pipe.
     """
     store = {"HANDOVER_DATABASE_URL": settings.database_url, "HANDOVER_PERSISTENCE": settings.adapter}
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -81,7 +81,8 @@ class Certificate:
 class Results:
     """The pytest plugin that collects the results of a run.
 
-    `promises` are by file of tests, `verified` is by capability, and `errors` says why tests could not be run.
+    `promises` has a Promise for each file of tests, and `verified` says for each capability whether all its tests have
+    passed. `errors` says why tests could not be run.
     """
 
     def __init__(self, progress: Progress) -> None:

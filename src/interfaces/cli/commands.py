@@ -34,7 +34,7 @@ def serve() -> None:
 
 @app.command(epilog="Example: 0 * * * * handover purge")
 def purge() -> None:
-    """Remove all idempotency keys, sessions and log-in attempts that have expired, and print how many those were.
+    """Remove all idempotency keys, sessions and log-in attempts that have expired, and print how many were removed.
 
     Servers do the same in the background.
     """

@@ -11,7 +11,10 @@ from application.streaming import Record, label
 
 
 def progress() -> "AbstractContextManager[Bars | Lines]":
-    """Return a context manager that yields a progress callback: bars if stderr is a terminal, else lines on stderr."""
+    """Return a context manager that yields a Report callback.
+
+    It shows bars if stderr is a terminal; otherwise it prints lines to stderr.
+    """
     console = Console(stderr=True)
     return Bars(console) if console.is_terminal else nullcontext(Lines())
 

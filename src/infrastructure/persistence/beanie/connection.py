@@ -138,7 +138,9 @@ class Connection:
             ) from None
 
     async def _check_server_and_bind_documents(self) -> None:
-        """Check the server, initialize Beanie with its database and fill the collections. No index is created.
+        """Check the server, initialize Beanie with the database, and set `_collections` for collection().
+
+        No index is created.
 
         Raise Unavailable unless the server answers, is the writable primary of a replica set or the router of a sharded
         cluster (mongos), and is at least MongoDB 6.0.

@@ -277,7 +277,7 @@ class MemoryKeys:
         return None
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        """Stage the answer of the key that this unit of work has claimed; raise LookupError if it is not stored."""
+        """Stage the answer of the key that this unit of work has claimed; raise LookupError if there is no such key."""
         await checkpoint()
         claimed = self.rows.read(key)
         if claimed is None:

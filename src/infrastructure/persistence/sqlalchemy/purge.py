@@ -40,8 +40,8 @@ async def purge(database: Database, at: datetime, limit: int) -> int:
     """Remove up to `limit` expired rows of each table; return how many were removed in total.
 
     Removing a session would also remove its tokens, however many it has. So tokens of expired sessions are removed
-    first, and no session as long as `limit` tokens were removed. Each table has a transaction of its own. Rows that are
-    locked are left (PostgreSQL). Errors are those of Database.change().
+    first, and sessions only if fewer than `limit` tokens were found. Each table has a transaction of its own. Rows that
+    are locked are left (PostgreSQL). Errors are those of Database.change().
     """
 
     async def remove(removal: ClauseElement) -> int:

@@ -73,7 +73,7 @@ class Instants(TypeDecorator[tuple[datetime, ...]]):
     cache_ok = True
 
     def process_bind_param(self, value: tuple[datetime, ...] | None, dialect: Dialect) -> list[int] | None:
-        """Return the list to store."""
+        """Return the milliseconds since 1970 of each time, which are stored; None for None."""
         return None if value is None else [(moment - EPOCH) // MILLISECOND for moment in value]
 
     def process_result_value(self, value: list[int] | None, dialect: Dialect) -> tuple[datetime, ...] | None:

@@ -119,7 +119,7 @@ class Sessions:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Transaction]:
-        """Begin a transaction; roll it back at the end of the block unless it was committed.
+        """Begin a transaction and yield it; roll it back at the end of the block unless it was committed.
 
         If the block is cancelled, the connection is closed instead, because there is no time to roll back. A session
         whose transaction has ended does not begin another one by itself.
@@ -151,8 +151,8 @@ class Sessions:
 
         For PostgreSQL it has this isolation level, and its driver begins a transaction with the first statement. For
         SQLite it is the given engine itself, to which a listener is added that executes BEGIN IMMEDIATE whenever a
-        transaction begins. Python's driver would begin one only with the first change, which is too late to lock what
-        is read before, and so it stays in autocommit mode.
+        transaction begins. The driver itself stays in autocommit mode: it would begin a transaction only with the first
+        change, which is too late to lock what is read before.
         """
         if self.database.dialect.name == "postgresql":
             return engine.execution_options(isolation_level=isolation)
@@ -166,7 +166,7 @@ class Sessions:
     def _refuse_closed(self, connection: DBAPIConnection, *_: object) -> None:
         """Raise InvalidatePoolError if the connection that the pool is about to hand out has ended.
 
-        The pool then replaces it, and all that are as old.
+        The pool then replaces it, and also each other connection that was made before now, when that is next needed.
         """
         if self.database.driver.is_closed(connection.driver_connection):
             raise InvalidatePoolError

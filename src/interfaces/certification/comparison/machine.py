@@ -519,7 +519,8 @@ class Differential(RuleBasedStateMachine):
     def begin_with_a_key(self, unit: tuple[int, str], by: User, key: str, fingerprint: bytes) -> None:
         """Open a unit of work on both stores that first claims an idempotency key.
 
-        It ends at once if the key has an answer or the claim is refused. `unit` is its number of steps, and its ending.
+        It ends at once if the key has an answer or the claim is refused; otherwise it stores an answer before a commit.
+        `unit` is its number of steps, and its ending.
         """
         self._open_unit(*unit)
         assert self.unit

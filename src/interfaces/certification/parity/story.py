@@ -420,7 +420,10 @@ class Story:
             await self.send("request-timeout", request, content=endless())
 
     async def refusals_of_keys(self, request: RequestTemplate) -> None:
-        """Send this request with an idempotency key that seems to be used by another one, and with a malformed key."""
+        """Send this request with an idempotency key that a running request has claimed, and with a malformed key.
+
+        No other request is sent: the test holds the lock of the key.
+        """
         key = f"in flight {request.path}"
         template = request.path.replace(self.lamp, "/items/{item_id}")
         key_id = KeyId(UserId(UUID(self.accounts["ada"]["id"])), f"{request.method} {template}", key)

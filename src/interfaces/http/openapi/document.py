@@ -198,7 +198,7 @@ def _implied_problems(method: str, operation: dict[str, Any], uses_store: bool) 
 
 
 def _restricts(schema: dict[str, Any]) -> bool:
-    """Return whether some text is not valid for this parameter."""
+    """Return whether the schema of a parameter excludes some texts; title and examples do not count."""
     return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
 
 

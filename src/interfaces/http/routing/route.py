@@ -31,7 +31,7 @@ class Route(APIRoute):
         needs_sign_in, media_type = not is_public(self), self._media_type()
 
         async def check_and_handle(request: Request) -> Response:
-            """Check sign-in, unless the route is public, and content headers; then return FastAPI's response."""
+            """Check sign-in, unless the route is public, and content headers; limit the body; then call FastAPI."""
             if needs_sign_in:
                 authenticate(request)
             check_content_headers(request, media_type)

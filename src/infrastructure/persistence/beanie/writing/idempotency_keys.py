@@ -48,9 +48,9 @@ class BeanieKeys:
     async def _stored_answer(self, id: dict[str, UUID | str], fingerprint: bytes, at: datetime) -> bytes:
         """Return the answer of a key that was used before; raise KeyReused if its fingerprint differs.
 
-        Raise KeyInFlight if its first use is not committed by the majority yet, so that only an expired key or none is
-        found: read concern majority keeps a failover from undoing a replayed answer. The duplicate key has ended the
-        transaction, so this reads outside it.
+        Raise KeyInFlight if the first use has not been committed by a majority of the servers yet; then no key is
+        found, or an expired one. The read concern is majority, so that no failover can undo an answer that was
+        returned. The transaction cannot be used for this, because the DuplicateKeyError has ended it.
         """
         with translate_errors():
             stored = await self._committed.find_one({"_id": id})

@@ -103,7 +103,8 @@ class PooledConnection:
     async def execute_combined(self, changes: Mapping[ClauseElement, Parameters], *, exactly: int | None = None) -> int:
         """Make all changes in one statement and return how many rows they return in total. PostgreSQL only.
 
-        Raise TryAgain, with nothing changed, unless they return exactly so many rows, if a number is given.
+        With a number `exactly`, raise TryAgain and change nothing unless they return exactly that many rows. Other
+        errors are as in fetch().
         """
         arguments = [
             value for change, given in changes.items() for value in self.database.compiled(change).arguments(given)
@@ -243,8 +244,9 @@ class Database:
     async def begin(self) -> PooledConnection:
         """Return a connection on which a transaction has begun; try a second one if the first had ended.
 
-        Raise TryAgain if another transaction is in the way, Busy if no connection becomes free in time, and Unavailable
-        if the second connection has ended as well.
+        The caller ends the transaction and then calls release(). Raise TryAgain if another transaction is in the way,
+        Busy if no connection becomes free in time, and Unavailable if the database cannot be reached or the second
+        connection has ended as well.
         """
         try:
             return await self._begin()

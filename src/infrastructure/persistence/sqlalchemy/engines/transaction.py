@@ -101,7 +101,7 @@ class Transaction:
                 raise TryAgain(CHANGED_MEANWHILE)
 
     async def _unchanged(self, table: Table, versions: dict[UUID, int]) -> Sequence[Row]:
-        """Lock those of the rows that still have these versions, and return them."""
+        """Lock (FOR SHARE) those of the rows that still have these versions, by id, and return the id of each."""
         return await self.connection.fetch(unchanged(table, len(versions)), _numbered(versions))
 
     async def lock(self, query: LockingSelect, parameters: Parameters) -> Sequence[Row]:
@@ -187,8 +187,10 @@ class Transaction:
         """Make a change of one row as change() does, but on PostgreSQL not before the next fetch or the commit.
 
         All changes deferred until then are sent as one statement, which saves round trips. Errors are raised then. Two
-        changes with the same statement are not combined, because they might concern the same row. `row` is the stored
-        row that is changed, if the change itself checks its version.
+        changes with the same statement are not combined, because they might concern the same row.
+
+        `row` is the table and id of the row if the statement itself checks its version, so that this transaction does
+        not check it as well; None for any other statement, such as an INSERT.
         """
         if self.dialect != "postgresql":
             await self.change(statement, parameters)

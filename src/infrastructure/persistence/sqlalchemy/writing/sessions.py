@@ -48,10 +48,10 @@ def lock_attempts(dialect: str, count: int) -> Any:
 
 @cache
 def save_attempts(dialect: str, count: int) -> Any:
-    """Return a statement that inserts or updates so many attempts, and returns the subject of each that it has stored.
+    """Return a statement that inserts or updates `count` LoginAttempts, and returns the subject of each stored one.
 
-    An attempt is left out if the stored version is the same or newer. The rows have been locked by lock_attempts(), so
-    that this only guards against mistakes.
+    One is not stored if the version in the database is the same or newer. The rows have been locked by lock_attempts(),
+    so that this only guards against mistakes.
     """
     saving = _upsert(dialect, count)
     changing = {column.name: saving.excluded[column.name] for column in login_attempts.c if not column.primary_key}
