@@ -80,7 +80,7 @@ class ItemReader(Protocol):
 
 
 class TransferReader(Protocol):
-    """The port for queries of the transfer history."""
+    """The port for reading the transfers of one item, page by page."""
 
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         """Return the part of an item's transfers, oldest first (sorted by number), that the window requests.

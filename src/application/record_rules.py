@@ -60,7 +60,7 @@ def _faults_of_user(user: User) -> Iterator[str]:
 
 
 def _faults_of_item(item: Item) -> Iterator[str]:
-    """Yield a text for each rule that the item breaks."""
+    """Yield a text for each rule that the item breaks; raise one of UNREADABLE for a field of a wrong type."""
     yield from _unless_accepted("name", item.name, lambda name: checked_name("name", name, max_length=MAX_NAME_LENGTH))
     yield from _unless_accepted("description", item.description, checked_description)
     yield from _unless_accepted("price", item.price, checked_price)

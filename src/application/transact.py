@@ -163,7 +163,7 @@ async def _commit(uow: UnitOfWork) -> None:
     try:
         await asyncio.shield(committing)
     except asyncio.CancelledError:
-        _, unfinished = await asyncio.wait({committing}, timeout=COMMIT_GRACE_SECONDS)
-        for task in unfinished:
-            task.cancel()
+        await asyncio.wait({committing}, timeout=COMMIT_GRACE_SECONDS)
+        if not committing.cancel() and not committing.cancelled():
+            committing.exception()  # nobody else asks for it, and asyncio would log it
         raise

@@ -162,9 +162,10 @@ def _repeats(text: str) -> bool:
 
 
 def _stems(text: str) -> set[str]:
-    """Return all texts that are left when digits and signs (see _is_affix()) are removed at the start, end or both.
+    """Return the text, and what is left of it without an affix (see _is_affix()) at the start, the end or both.
 
-    The text itself is one of them. Those without a letter are left out. Each is also returned with look-alikes replaced
+    Affixes of every length are tried: `word12` gives `word12`, `word1` and `word`. Those without a letter are left out.
+    Each is also returned with look-alikes replaced
     by letters (`p4ssw0rd`: `password`).
     """
     starts = {0, *(n for n in range(1, len(text)) if _is_affix(text[:n]))}

@@ -78,7 +78,8 @@ class Session:
     def revoke(self) -> None:
         """End the session, so that none of its refresh tokens works any more; the version grows by one.
 
-        Access tokens that were issued in the session work until they expire.
+        It grows even if the session has been revoked before, so check `revoked` first. Access tokens that were issued
+        in the session work until they expire.
         """
         self.revoked = True
         self.version += 1

@@ -70,9 +70,9 @@ class User:
 
 
 def checked_email(email: str) -> str:
-    """Return the normalized e-mail address.
+    """Return the e-mail address as normalize_identifier() returns it; white space at its ends is not removed.
 
-    Raise Invalid `invalid-email` if it does not match EMAIL_PATTERN, `invalid-text` if it is longer than
+    Raise Invalid `invalid-email` if that does not match EMAIL_PATTERN, `invalid-text` if it is longer than
     MAX_EMAIL_LENGTH or cannot be stored.
     """
     email = normalize_identifier(checked_text("email", email, max_length=MAX_EMAIL_LENGTH))

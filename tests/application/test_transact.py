@@ -1,6 +1,7 @@
 """The transaction boundary: what is run again, what is not, and what a key guarantees."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -407,6 +408,25 @@ async def test_wishes_of_concurrent_tasks_are_not_mixed_up(transact: Transact) -
 
     wishes = await asyncio.gather(*(one(number) for number in range(10)))
     assert [wish.answer for wish in wishes] == [b"%d" % number for number in range(10)]
+
+
+async def test_an_error_of_a_commit_after_the_cancellation_is_not_logged(
+    begin: Begin, clock: SetClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun = asyncio.Event()
+
+    async def fail_later() -> None:
+        begun.set()
+        await asyncio.sleep(SOON)
+        raise TryAgain
+
+    running = asyncio.create_task(Transact(committing(begin, before=fail_later), clock)(SignUp()))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    gc.collect()
+    assert caplog.records == []
 
 
 # Copies of one key

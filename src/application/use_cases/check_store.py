@@ -327,7 +327,7 @@ class Look:
                 previous = transfer
             self.seen[Transfer] += len(transfers)
             if unreadable:
-                return [*findings, unreadable_after(Transfer, place(page[-1])[0] if page else after)]
+                return [*findings, unreadable_after(Transfer, place(page[-1])[0] if page else position and position[0])]
             more = len(transfers) == PAGE
             position = place(page[-1]) if page else None
         return findings + self._wrong_counts(items, numbers)

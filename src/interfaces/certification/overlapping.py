@@ -61,8 +61,9 @@ async def attempt(begin: Begin, work: Work) -> str:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How two units of work ended that ran at the same time, each as attempt() returns it.
+    """How two units of work ended that ran at the same time.
 
+    `first` and `second` are texts that attempt() returns: COMMITTED, TRY_AGAIN, UNAVAILABLE or a DomainError's code.
     `meanwhile` says whether the second one had already ended while the first one was still open.
     """
 

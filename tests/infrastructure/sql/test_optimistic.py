@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from application.errors import OutcomeUnknown
+from application.errors import Busy, OutcomeUnknown, TryAgain
 from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.paging import Sort, Window
 from application.ports import KeyId, UnitOfWork
@@ -26,7 +26,7 @@ from domain.item import Item, ItemChanges
 from domain.task import Task, TaskChanges, TaskStatus
 from domain.user import User
 from infrastructure.persistence.sqlalchemy import SqlStore
-from interfaces.certification.overlapping import TRY_AGAIN, Work, attempt, insert
+from interfaces.certification.overlapping import COMMITTED, TRY_AGAIN, Work, attempt, insert
 from interfaces.testing.builders import NOON, a_key, a_task, a_transfer, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
 from tests.support import engines
@@ -76,6 +76,7 @@ async def overheard(store: SqlStore, **settings: Any) -> AsyncIterator[tuple[Sql
 
 CLAIM: dict[str, Any] = {"at": NOON, "lifetime": timedelta(hours=1), "max_wait": 1}
 BY_ID: Sort[ItemOrder] = Sort("id")
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 ENDING_THE_CONNECTION = """
     CREATE FUNCTION end_the_connection() RETURNS trigger LANGUAGE plpgsql AS
         'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END';
@@ -145,7 +146,7 @@ async def test_a_change_is_one_statement_after_what_it_reads(
 
 async def test_with_another_isolation_everything_is_one_transaction(store: SqlStore, world: World) -> None:
     """A statement by itself would be one of the server's default isolation."""
-    async with overheard(store, isolation="serializable") as (other, sent):
+    async with overheard(store, isolation="SERIALIZABLE") as (other, sent):
         await transfer(transact_on(other), world)
     assert re.match("BEGIN ISOLATION LEVEL serializable", sent[0], re.IGNORECASE)
     assert sent[-1] == "COMMIT"
@@ -267,6 +268,58 @@ async def test_a_unit_that_asks_for_a_lock_becomes_a_transaction_that_checks_wha
         await uow.users.get_for_update(world.ada.id)
 
     assert await attempt_optimistically(store, hold_and_lock) == TRY_AGAIN
+
+
+async def test_a_commit_that_is_cancelled_while_it_waits_takes_no_effect_later(store: SqlStore, world: World) -> None:
+    """Its connection is closed, and the server has ended the statement before the lock is released."""
+    async with store.begin() as holder:
+        await holder.users.get_for_update(world.ada.id)
+        transact = Transact(store.begin, SetClock(), deadline=0.3)
+        with pytest.raises(Busy):
+            await transfer(transact, world)
+        await server_has_no_other_statement(store)
+    await asyncio.sleep(0.3)
+    assert (await store.items.get(world.lamp.id)).item == world.lamp
+
+
+async def server_has_no_other_statement(store: SqlStore) -> None:
+    server = await asyncpg.connect(store.settings.database_url)
+    try:
+        async with asyncio.timeout(5):
+            while await server.fetchval(WAITING):
+                await server.execute("SELECT pg_sleep(0.05)")
+    finally:
+        await server.close()
+
+
+async def test_what_has_a_lock_of_the_database_does_not_wait_in_the_process(store: SqlStore, world: World) -> None:
+    locked = asyncio.Event()
+
+    async def lock_user_then_item(uow: UnitOfWork) -> None:
+        await uow.users.get_for_update(world.ada.id)
+        locked.set()
+        await asyncio.sleep(0.3)
+        await uow.items.get_for_update(world.lamp.id)
+
+    async def lock_both(uow: UnitOfWork) -> None:
+        await locked.wait()
+        await uow.lock_item(world.lamp.id, world.ada.id)
+
+    async with asyncio.timeout(4):
+        ended = await asyncio.gather(
+            attempt_optimistically(store, lock_user_then_item), attempt_optimistically(store, lock_both)
+        )
+    assert COMMITTED in ended
+
+
+async def test_after_an_error_at_its_beginning_nothing_is_committed(store: SqlStore, world: World) -> None:
+    async with store.begin(optimistic=True) as uow:
+        await uow.users.hold(world.grace.id)
+        await deactivate(store, world.grace)
+        with pytest.raises(TryAgain):
+            await uow.users.get_for_update(world.ada.id)
+        with pytest.raises(RuntimeError):
+            await uow.commit()
 
 
 async def test_a_unit_that_reads_two_versions_of_a_row_is_tried_again(store: SqlStore, world: World) -> None:

@@ -70,12 +70,12 @@ class SqlStore(DatabaseOperations):
         """Begin a transaction; roll it back at the end of the block unless it was committed.
 
         If the block is cancelled, the connection is closed instead, because there is no time to roll back. Only
-        PostgreSQL has optimistic transactions, and only if the setting `isolation` is not set. If one has not claimed
+        PostgreSQL has optimistic transactions, and not with the isolation `SERIALIZABLE`. If one has not claimed
         its idempotency key yet, a DomainError in the block becomes TryAgain: the key may have an answer that is to be
         returned instead. Raise Busy or Unavailable as Database.begin() does; an optimistic transaction does so at its
         first statement.
         """
-        is_optimistic = optimistic and self.settings.scheme != "sqlite" and not self.settings.isolation
+        is_optimistic = optimistic and self.settings.scheme != "sqlite" and self.settings.isolation != "SERIALIZABLE"
         queue = LockQueue(self.locks)
         transaction = Transaction(self.database, queue if is_optimistic else None)
         try:

@@ -33,7 +33,10 @@ RETRY_IN_THREAD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT}
 
 
 class SqliteDialect(SQLiteDialect_aiosqlite):
-    """SQLAlchemy's dialect for aiosqlite, except that a connection can be closed while a statement is running."""
+    """SQLAlchemy's dialect for aiosqlite, except that terminating a connection does not wait for its running statement.
+
+    The statement is not interrupted; the connection is closed after it.
+    """
 
     supports_statement_cache = True
 

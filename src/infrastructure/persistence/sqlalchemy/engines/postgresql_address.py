@@ -12,6 +12,7 @@ from infrastructure.settings import Misconfigured
 
 LIBPQ_ONLY = {"channel_binding", "connect_timeout", "gssencmode", "keepalives", "keepalives_idle"}
 """Parameters of libpq that asyncpg would pass on to the server, which does not know them. They are ignored."""
+HIGHEST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def parse_address(url: str) -> Address:
     ones get our defaults: `application_name=handover`, `jit=off`, and with several hosts
     `target_session_attrs=read-write`.
 
-    Raise Misconfigured if a host is not valid, or the ports do not fit the hosts.
+    Raise Misconfigured if a host or port is not valid, or the ports do not fit the hosts.
     """
     parts = urlsplit(url)
     login, _, netloc = parts.netloc.rpartition("@")
@@ -49,6 +50,8 @@ def parse_address(url: str) -> Address:
     named = [host for name, value in parse_qsl(parts.query) if name == "host" for host in value.split(",")]
     hosts = [_parse_host(host) for host in (named or netloc.split(","))]
     ports = _parse_ports(query.get("port", ""), len(hosts))
+    if any(port and port > HIGHEST_PORT for port in (*(port for _, port in hosts), *ports)):
+        raise Misconfigured(f"HANDOVER_DATABASE_URL: a port is at most {HIGHEST_PORT}")
     ignored = {"host", "port", "statement_cache_size", *LIBPQ_ONLY}
     options = {name: value for name, value in query.items() if name not in ignored}
     options.setdefault("application_name", "handover")

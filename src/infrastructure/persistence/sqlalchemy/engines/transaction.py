@@ -82,22 +82,30 @@ class Transaction:
         """Begin the transaction of the database, which locks from now on; do nothing if it has begun.
 
         What was read without a lock before is locked now. Raise TryAgain if it has changed meanwhile, or if the
-        idempotency key cannot be claimed at once.
+        idempotency key cannot be claimed at once. After an error the transaction can only be rolled back.
         """
         if self._connection and not self.is_optimistic:
             return
         self.is_optimistic = False
-        if self._connection is None:
-            self._connection = await self.database.begin()
-        else:
-            await self._connection.execute(self.database.driver.begin_statement)
+        if self.queue:
+            self.queue.is_closed = True  # who has locks of the database must not wait for anybody in the process
+        try:
+            if self._connection is None:
+                self._connection = await self.database.begin()
+            else:
+                await self._connection.execute(self.database.driver.begin_statement)
+                await self._claim_and_lock()
+        except BaseException:
+            self.failed = True
+            raise
+
+    async def _claim_and_lock(self) -> None:
+        """Claim the key, and lock what has been read; raise TryAgain if either is not possible as it was expected."""
         claim, self.claim = self.claim, None
         if claim and not await self.connection.fetch(*claim, one_row=True):
-            self.failed = True
             raise TryAgain("the idempotency key has been used before")
         for table, versions in self.versions.items():
             if versions and len(await self._unchanged(table, versions)) != len(versions):
-                self.failed = True
                 raise TryAgain(CHANGED_MEANWHILE)
 
     async def _unchanged(self, table: Table, versions: dict[UUID, int]) -> Sequence[Row]:
@@ -155,11 +163,12 @@ class Transaction:
 
         Before that, begin the transaction of the database if it has not begun; it is no longer optimistic then. Raise
         TryAgain as begin() does, or if a deferred change did not find its row. `one_row` says that the statement
-        concerns one row by its key, and so is short. After any error the transaction can only be rolled back.
+        concerns one row by its key, and so is short; SQLite then executes it on the event
+        loop. After any error the transaction can only be rolled back.
         """
-        await self.begin()
-        await self._send_deferred()
         try:
+            await self.begin()
+            await self._send_deferred()
             return await self.connection.fetch(statement, parameters, one_row=one_row)
         except BaseException:
             self.failed = True
@@ -262,11 +271,12 @@ class Transaction:
     async def abandon(self) -> None:
         """End the transaction, if it is not committed, by closing its connection, when there is no time to roll back.
 
-        If a commit is running, the connection is closed without a message to the server, which has not answered the
-        commit, so that sending another message might hang, too.
+        If COMMIT is running, the connection is closed without a message to the server, which has not answered the
+        commit, so that sending another message might hang, too. The one statement of an optimistic transaction may be
+        waiting for a lock: the server is told to cancel it, or it might take effect long after the answer.
         """
         if self._connection and not self.committed:
-            await self._connection.invalidate(politely=not self.committing)
+            await self._connection.invalidate(politely=not self.committing or self.is_optimistic)
 
     async def end(self) -> None:
         """Roll back if the transaction is not committed, and give the connection back; close it if that fails.

@@ -222,7 +222,6 @@ class SqlTasks:
 
         In an optimistic transaction it is not locked: commit() raises TryAgain if it has changed by then.
         """
-        await self.transaction.wait_for(task_id)
         rows = await self.transaction.lock(TASK_FOR_UPDATE, {"id": task_id})
         return task_from(require(next(iter(rows), None), "task"))
 
