@@ -285,7 +285,7 @@ async def test_a_commit_that_is_cancelled_while_it_waits_takes_no_effect_later(s
 async def server_has_no_other_statement(store: SqlStore) -> None:
     server = await asyncpg.connect(store.settings.database_url)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(2):  # by itself it would wait for five seconds
             while await server.fetchval(WAITING):
                 await server.execute("SELECT pg_sleep(0.05)")
     finally:
@@ -313,9 +313,11 @@ async def test_what_has_a_lock_of_the_database_does_not_wait_in_the_process(stor
 
 
 async def test_after_an_error_at_its_beginning_nothing_is_committed(store: SqlStore, world: World) -> None:
-    async with store.begin(optimistic=True) as uow:
+    """PostgreSQL would answer COMMIT with ROLLBACK, and no error."""
+    async with overheard(store) as (other, _), other.begin(optimistic=True) as uow, store.begin() as holder:
         await uow.users.hold(world.grace.id)
-        await deactivate(store, world.grace)
+        await uow.transaction.connection.execute("SET lock_timeout = 50")
+        await holder.users.get_for_update(world.grace.id)
         with pytest.raises(TryAgain):
             await uow.users.get_for_update(world.ada.id)
         with pytest.raises(RuntimeError):
