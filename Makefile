@@ -84,7 +84,7 @@ format: $(VENV)/dev.installed ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --fix-only
 	@$(BIN)/ruff format
 
-bench: $(VENV)/bench.installed ## measure it beside its peers, with wrk; ENGINE=sqlite or mongodb; WHAT=scale, workers, adapters, servers or rest instead
+bench: $(VENV)/bench.installed ## measure it beside its peers, with wrk; ENGINE=sqlite or mongodb; WHAT=scale, workers, adapters, environments, servers or rest instead
 	@PYTHONPATH=. $(BIN)/python -m bench $(or $(WHAT),compare) $(if $(ENGINE),--engine $(ENGINE)) $(OPTIONS)
 
 lock: $(BIN)/python ## lock the newest packages that go together (needs uv)

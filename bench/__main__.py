@@ -63,6 +63,13 @@ def adapters_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds:
     report.report(f"{engine}-adapters", results)
 
 
+@app.command("environments")
+def environments_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
+    """Production and development, which differ in the format of the log."""
+    results = others.environments(engine, rounds=rounds, seconds=seconds)
+    report.report(f"{engine}-environments", results)
+
+
 @app.command("servers")
 def servers_command(engine: Engine = "postgresql", rounds: Rounds = 5, seconds: Seconds = 3) -> None:
     """uvicorn, as `handover serve` has it, and granian."""

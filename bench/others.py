@@ -1,4 +1,4 @@
-"""Handover beside itself: with more data, more processes, another SQL adapter, another server, and at rest."""
+"""Handover beside itself: more data, more processes, another adapter, environment or server, and at rest."""
 
 import asyncio
 from collections.abc import Iterator
@@ -111,6 +111,15 @@ def adapters(engine_name: str, *, rounds: int, seconds: float) -> dict[str, Any]
         return handover(url, log, port, PERSISTENCE="sqlmodel")
 
     variants: list[tuple[str, Start]] = [("Core", handover), ("SQLModel", sqlmodel)]
+    results, peaks = several(engine_name, variants, rounds=rounds, seconds=seconds)
+    return {"kind": "several", "engine": engine_name, "cases": results, "peak_mb": peaks}
+
+
+def environments(engine_name: str, *, rounds: int, seconds: float) -> dict[str, Any]:
+    def development(url: str, log: Path, port: int) -> Any:
+        return handover(url, log, port, ENVIRONMENT="development")
+
+    variants: list[tuple[str, Start]] = [("production", handover), ("development", development)]
     results, peaks = several(engine_name, variants, rounds=rounds, seconds=seconds)
     return {"kind": "several", "engine": engine_name, "cases": results, "peak_mb": peaks}
 
