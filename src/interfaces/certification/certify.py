@@ -51,7 +51,10 @@ class Certificate:
 
     @property
     def is_granted(self) -> bool:
-        """Whether every promise is held, and every capability is as stated."""
+        """Whether every promise of this run is held, and every capability that was tested is as stated.
+
+        What the run has not tested, for instance because of `only` of certify(), does not count.
+        """
         return all(promise.is_held for promise in self.promises) and all(self.verified.values())
 
     def as_json(self) -> dict[str, object]:

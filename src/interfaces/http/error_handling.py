@@ -80,9 +80,11 @@ async def answer_error(request: Request, error: Exception) -> Response:
 
 
 def log_error(error: Exception, client: str | None) -> None:
-    """Log what operators should know about an error: reused tokens, throttling, refusals and an unavailable store.
+    """Log what operators should know about an error, and nothing about errors of other kinds.
 
-    Other errors are not logged. `client` is the address of the client. What the client has sent is not logged.
+    Reused refresh tokens, throttling, an unavailable store and a commit with an unknown outcome (also as `unavailable`)
+    are warnings; refusals are only information. `client` is the client's address. What the client has sent is not
+    logged.
     """
     match error:
         case TokenReused():

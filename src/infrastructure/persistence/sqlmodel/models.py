@@ -181,7 +181,7 @@ class SessionRow(VersionedModel, table=True):
 
 
 class TokenRow(TableModel, table=True):
-    """A row of the table of all refresh tokens that a session ever had, as hashes."""
+    """The hash of a refresh token that a session has or had."""
 
     __tablename__ = "session_tokens"
 

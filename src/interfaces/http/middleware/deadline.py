@@ -31,10 +31,7 @@ class DeadlineMiddleware:
         is_receiving = has_started = False
 
         async def receive_off_the_clock() -> Message:
-            """Receive a message; the time that it takes counts towards BODY_SECONDS, not the deadline.
-
-            Once the response has begun, neither applies.
-            """
+            """Receive a message. Meanwhile the deadline stands still, and the limit is BODY_SECONDS since the request began."""
             nonlocal is_receiving
             deadline = limit.when()
             if has_started or deadline is None:

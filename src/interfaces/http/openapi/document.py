@@ -198,7 +198,10 @@ def _implied_problems(method: str, operation: dict[str, Any], uses_store: bool) 
 
 
 def _restricts(schema: dict[str, Any]) -> bool:
-    """Return whether the schema of a parameter excludes some texts; title and examples do not count."""
+    """Return whether the schema of a parameter is more than that of a plain string, so that some texts may be invalid.
+
+    Only `title` and `examples` do not count.
+    """
     return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
 
 

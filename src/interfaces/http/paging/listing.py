@@ -84,9 +84,10 @@ class Listing(Generic[T]):
 
 
 class PageQuery(BaseModel):
-    """The query parameters of a page; `skip` and `cursor` exclude each other.
+    """The query parameters of a page, from which listing() makes the requested list.
 
-    A list's own filters are added in a subclass, so that one model has them all.
+    `skip` and `cursor` exclude each other, which listing() checks and not this model. `count` has no effect with a
+    cursor. A list's own filters are added in a subclass, so that one model has them all.
     """
 
     skip: int | None = Field(

@@ -137,7 +137,8 @@ class Transaction:
     async def wait_for(self, id: UUID) -> None:
         """Wait for other optimistic transactions of this process that are going to change the row with this id.
 
-        Do nothing unless this is the first thing that an optimistic transaction does.
+        From then on they wait for this one, until it ends. Do nothing unless this is the first thing that an optimistic
+        transaction does.
         """
         if self.queue:
             await self.queue.wait_for([id])

@@ -107,7 +107,7 @@ class SqlKeys:
         return answer
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:
-        """Store the answer of the claimed key; on PostgreSQL with the next statement or at commit()."""
+        """Store the answer of the claimed key; on PostgreSQL with the next query or at commit()."""
         if self.transaction.claim:
             _, row = self.transaction.claim
             self.transaction.claim = CLAIM_WITH_ANSWER, row | {"answer": answer}

@@ -146,7 +146,7 @@ class SqlItems:
         self.transaction = transaction
 
     async def add(self, item: Item) -> None:
-        """Store a new item. On PostgreSQL it is stored with the next statement or at commit()."""
+        """Store a new item. On PostgreSQL it is stored with the next query or at commit()."""
         await self.transaction.defer(ADD_ITEM, row_from_item(item), row=None)
 
     async def get_for_update(self, item_id: ItemId) -> Item:
@@ -182,7 +182,7 @@ class SqlItems:
     async def save(self, item: Item) -> None:
         """Store a changed item; raise TryAgain if the stored version is not `version - 1`.
 
-        On PostgreSQL it is stored, and TryAgain raised, with the next statement or at commit() (see Transaction.defer).
+        On PostgreSQL it is stored, and TryAgain raised, with the next query or at commit() (see Transaction.defer).
         """
         expected = {"which": item.id, "expected": item.version - 1}
         await self.transaction.defer(SAVE_ITEM, row_from_item(item) | expected, row=(items, item.id))
@@ -202,7 +202,7 @@ class SqlTransfers:
     async def add(self, transfer: Transfer) -> None:
         """Store a transfer; raise TryAgain if the item has one of that number.
 
-        On PostgreSQL it is stored, and TryAgain raised, with the next statement or at commit() (see Transaction.defer).
+        On PostgreSQL it is stored, and TryAgain raised, with the next query or at commit() (see Transaction.defer).
         """
         await self.transaction.defer(ADD_TRANSFER, row_from_transfer(transfer), row=None)
 
@@ -214,7 +214,7 @@ class SqlTasks:
         self.transaction = transaction
 
     async def add(self, task: Task) -> None:
-        """Store a new task. On PostgreSQL it is stored with the next statement or at commit()."""
+        """Store a new task. On PostgreSQL it is stored with the next query or at commit()."""
         await self.transaction.defer(ADD_TASK, row_from_task(task), row=None)
 
     async def get_for_update(self, task_id: TaskId) -> Task:
@@ -233,7 +233,7 @@ class SqlTasks:
     async def remove(self, task: Task) -> None:
         """Remove the task; raise TryAgain if it is missing or its version has changed.
 
-        On PostgreSQL it is removed, and TryAgain raised, with the next statement or at commit() (see
+        On PostgreSQL it is removed, and TryAgain raised, with the next query or at commit() (see
         Transaction.defer).
         """
         change = {"id": task.id, "version": task.version}
