@@ -64,7 +64,7 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
 
 
 def _describe(schema: Schema) -> str:
-    """Return a sentence that says whether the schema is current, with its revision and, if it is not, the one needed."""
+    """Return a sentence that says whether the schema is current, with its revision, or the one needed if not."""
     if schema.is_current:
         return f"The schema is current: {schema.found or 'there is nothing to migrate'}"
     return f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed"

@@ -31,7 +31,7 @@ class DeadlineMiddleware:
         is_receiving = has_started = False
 
         async def receive_off_the_clock() -> Message:
-            """Receive a message. Meanwhile the deadline stands still, and the limit is BODY_SECONDS since the request began."""
+            """Receive a message; until then the limit is BODY_SECONDS since the request began, and not the deadline."""
             nonlocal is_receiving
             deadline = limit.when()
             if has_started or deadline is None:
