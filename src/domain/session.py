@@ -24,13 +24,14 @@ ATTEMPT_TIMEOUT = timedelta(seconds=15)
 
 
 class TooManyAttempts(DomainError):
-    """Too many log-in attempts have failed recently. Raised before the password is verified, right or wrong.
+    """Too many log-in attempts have failed recently, or there were too many sign-ups.
 
-    `retry_after` is the time until the next attempt can be admitted.
+    Raised before the password is verified, right or wrong, or hashed. `retry_after` is the time until the next attempt
+    can be admitted.
     """
 
-    def __init__(self, retry_after: timedelta) -> None:
-        super().__init__("too-many-attempts", "too many failed log-ins; wait before the next")
+    def __init__(self, retry_after: timedelta, what: str = "failed log-ins") -> None:
+        super().__init__("too-many-attempts", f"too many {what}; wait before the next")
         self.retry_after = retry_after
 
 
@@ -87,10 +88,10 @@ class Session:
 
 @dataclass(slots=True, kw_only=True)
 class LoginAttempts:
-    """Recent log-in attempts for one account or from one client address.
+    """Recent log-in attempts for one account or from one client address, or recent sign-ups from one address.
 
-    `subject` is the hash of the account or address. `failed` has the times of attempts that failed within
-    ATTEMPT_WINDOW, `pending` those of attempts whose password is still being verified.
+    `subject` is the hash of what is counted. `failed` has the times of attempts that failed within ATTEMPT_WINDOW, and
+    of sign-ups; `pending` has those of attempts whose password is still being verified.
     """
 
     subject: bytes
@@ -120,6 +121,17 @@ class LoginAttempts:
         self.pending = (*self.pending, at)
         self.version += 1
         return True
+
+    def count_sign_up(self, at: datetime, limit: int) -> None:
+        """Count a sign-up at this time; raise TooManyAttempts if there were `limit` of them within ATTEMPT_WINDOW.
+
+        Sign-ups that are older are dropped. The version grows by one.
+        """
+        self.failed = tuple(time for time in sorted(self.failed) if time > at - ATTEMPT_WINDOW)
+        if len(self.failed) >= limit:
+            raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at, "sign-ups from this address")
+        self.failed = (*self.failed, at)
+        self.version += 1
 
     def settle(self, at: datetime, *, failed: bool) -> None:
         """End the pending attempt that was admitted at this time; add it to the failed ones if it failed.

@@ -97,7 +97,7 @@ class Container(containers.DeclarativeContainer):
 
     use_cases_and_ports = providers.Dict(
         {
-            CreateUser: providers.Singleton(CreateUser, transact, passwords, ids, now),
+            CreateUser: providers.Singleton(CreateUser, transact, passwords, ids, now, settings.provided.sign_up_limit),
             ReadAccount: providers.Singleton(ReadAccount, store.provided.users),
             ChangeAccount: providers.Singleton(
                 ChangeAccount, transact, store.provided.users, verify_password, passwords

@@ -17,6 +17,7 @@ from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_cr
 
 # Up to the last @, so that a password that contains @ or / is masked completely.
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
+SIGN_UPS_IN_PRODUCTION = 15
 SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|secret|key|token|properties)[^=&]*)=[^&]*", re.IGNORECASE)
 
 
@@ -51,6 +52,7 @@ class Settings(BaseSettings):
     refresh_token_days: int = Field(30, ge=1, le=365)
     login_failures_per_account: int = Field(10, ge=1)
     login_failures_per_address: int = Field(100, ge=1)
+    sign_ups_per_address: int | None = Field(None, ge=1)
     drain_seconds: float = Field(1, ge=0, le=20)
     request_deadline: float = Field(4.5, gt=0, le=60)
     purge_interval: int = Field(300, ge=0, le=24 * 60 * 60)
@@ -125,6 +127,14 @@ class Settings(BaseSettings):
     def refresh_token_lifetime(self) -> timedelta:
         """How long a session lasts after the sign-in: `refresh_token_days`."""
         return timedelta(days=self.refresh_token_days)
+
+    @property
+    def sign_up_limit(self) -> int | None:
+        """How many sign-ups within 15 minutes one client address may make; None, outside production, for any number.
+
+        It is the setting `sign_ups_per_address` or, if that is not set in production, SIGN_UPS_IN_PRODUCTION.
+        """
+        return self.sign_ups_per_address or (SIGN_UPS_IN_PRODUCTION if self.in_production else None)
 
     @property
     def time_between_purges(self) -> timedelta:

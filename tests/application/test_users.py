@@ -1,3 +1,7 @@
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from application.ports import Begin, Ids
@@ -5,7 +9,8 @@ from application.store import Store
 from application.transact import Transact
 from application.use_cases.users import CreateUser, ReadAccount
 from domain.errors import Conflict, DomainError, Invalid, Unauthenticated
-from domain.user import UserId
+from domain.session import TooManyAttempts
+from domain.user import User, UserId
 from interfaces.testing.builders import NOON, a_user, new_id
 from interfaces.testing.clock_and_ids import SetClock
 from interfaces.testing.fakes import FakePasswords
@@ -81,3 +86,56 @@ async def test_no_account_is_no_different_from_an_inactive_one(read_account: Rea
             await read_account(user_id)
         refusals.append(refusal.value)
     assert refusals[0].args == refusals[1].args
+
+
+# Sign-ups from one address
+
+
+@pytest.fixture
+def limited(create_user: CreateUser) -> CreateUser:
+    return replace(create_user, max_per_address=3)
+
+
+async def sign_up(create: CreateUser, number: int, address: str | None, email: str = "") -> User:
+    email = email or f"user{number}@example.org"
+    return await create(email=email, username=f"user{number}", password="correct horse", address=address)
+
+
+async def test_sign_ups_from_one_address_are_limited(limited: CreateUser, clock: SetClock) -> None:
+    for number in range(3):
+        await sign_up(limited, number, "192.0.2.1")
+        clock.move(minutes=1)
+    with pytest.raises(TooManyAttempts) as refusal:
+        await sign_up(limited, 3, "192.0.2.1")
+    assert refusal.value.retry_after == timedelta(minutes=12)
+    await sign_up(limited, 4, "192.0.2.2")
+    await sign_up(limited, 5, None)
+    clock.move(minutes=12)
+    await sign_up(limited, 3, "192.0.2.1")
+
+
+async def test_the_hash_of_a_sign_up_beyond_the_limit_is_not_made(
+    limited: CreateUser, passwords: FakePasswords
+) -> None:
+    for number in range(3):
+        await sign_up(limited, number, "2001:db8::1")
+    passwords.hashing_busy = True  # so that hashing raises Busy
+    with pytest.raises(TooManyAttempts):
+        await sign_up(limited, 3, "2001:db8::2")  # of the same network
+
+
+async def test_a_sign_up_that_is_refused_counts_if_it_was_hashed(limited: CreateUser) -> None:
+    await sign_up(limited, 0, "192.0.2.1", "ada@example.org")
+    for number in range(2):
+        with pytest.raises(Invalid):
+            await sign_up(limited, 1, "192.0.2.1", "no address")
+        with pytest.raises(Conflict):
+            await sign_up(limited, number + 1, "192.0.2.1", "ada@example.org")
+    with pytest.raises(TooManyAttempts):
+        await sign_up(limited, 3, "192.0.2.1")
+
+
+async def test_sign_ups_at_once_are_all_counted(limited: CreateUser) -> None:
+    results = await asyncio.gather(*(sign_up(limited, n, "192.0.2.1") for n in range(10)), return_exceptions=True)
+    assert sum(isinstance(result, User) for result in results) == 3
+    assert sum(isinstance(result, TooManyAttempts) for result in results) == 7

@@ -1,7 +1,7 @@
 """Password hashes: right, of the promised cost, and never in the way of the event loop."""
 
 import asyncio
-from threading import Barrier, Lock
+from threading import Barrier, Event, Lock
 
 import pytest
 from argon2 import Type, extract_parameters
@@ -64,10 +64,41 @@ async def test_a_full_queue_is_busy_and_empties() -> None:
     await asyncio.sleep(0)
     with pytest.raises(Busy):
         await passwords.hash(PASSWORD)
-    with pytest.raises(Busy):
-        await passwords.verify(PASSWORD, None)
     await asyncio.gather(*hashing)
     assert await passwords.hash(PASSWORD)
+
+
+async def test_hashing_and_verifying_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a flood of sign-ups, whose queue is full, does not keep anybody from signing in."""
+    passwords, order, all_wait = Argon2Passwords(cores=1, waiting_per_core=8), list[str](), Event()
+
+    def hash_when_all_wait(_: str) -> str:
+        all_wait.wait(60)
+        order.append("hash")
+        return ""
+
+    monkeypatch.setattr(passwords._hasher, "hash", hash_when_all_wait)
+    monkeypatch.setattr(passwords._hasher, "verify", lambda *_: order.append("verify"))
+    hashing = [asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(9)]
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        await passwords.hash(PASSWORD)
+    verifying = [asyncio.create_task(passwords.verify(PASSWORD, None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    all_wait.set()
+    await asyncio.gather(*hashing, *verifying)
+    assert order == ["hash", *["verify", "hash"] * 3, *["hash"] * 5]
+
+
+async def test_who_gives_up_in_the_moment_of_its_turn_passes_the_thread_on() -> None:
+    passwords = Argon2Passwords(cores=1, waiting_per_core=4)
+    first, second, third = (asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(3))
+    await asyncio.sleep(0)
+    first.add_done_callback(lambda _: second.cancel())
+    async with asyncio.timeout(60):
+        await asyncio.wait({first, second, third})
+        assert await passwords.hash(PASSWORD)
+    assert not third.cancelled()
 
 
 async def test_who_gives_up_leaves_the_queue() -> None:

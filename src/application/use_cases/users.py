@@ -7,7 +7,7 @@ from application.ports import Clock, Ids, PasswordHasher, UnitOfWork
 from application.readers import UserReader
 from application.transact import Transact, Work
 from application.use_cases.callers import lock_own_account
-from application.use_cases.passwords import CheckedAttempt, VerifyPassword
+from application.use_cases.passwords import CheckedAttempt, VerifyPassword, hash_subject, throttled_network
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.user import User, UserId, checked_email, checked_password, checked_username, require_active
 
@@ -19,17 +19,23 @@ class CreateUser:
     - Conflict if the e-mail address or the username is in use, in any spelling.
     - Invalid if the password is too short, too long or a common one, or if the e-mail address or username is not
       valid. Only the password's hash is stored.
+    - From one client address, `max_per_address` sign-ups are possible within a quarter of an hour, then
+      TooManyAttempts. Each costs a hash, and so it counts even if the account is refused afterwards.
     """
 
     transact: Transact
     passwords: PasswordHasher
     ids: Ids
     now: Clock
+    max_per_address: int | None = None
 
-    async def __call__(self, *, email: str, username: str, password: str) -> User:
-        """Store a new active user and return it."""
+    async def __call__(self, *, email: str, username: str, password: str, address: str | None = None) -> User:
+        """Store a new active user and return it. `address` is the client's; None, for operators, has no limit."""
         email, username = checked_email(email), checked_username(username)  # before hashing, which takes long
-        password_hash = await self.passwords.hash(checked_password(password))
+        password = checked_password(password)
+        if self.max_per_address is not None and address is not None:
+            await self._count(address, self.max_per_address)
+        password_hash = await self.passwords.hash(password)
         user = User.sign_up(
             id=UserId(self.ids()), email=email, username=username, password_hash=password_hash, at=self.now()
         )
@@ -39,6 +45,17 @@ class CreateUser:
             return user
 
         return await self.transact(add)
+
+    async def _count(self, address: str, limit: int) -> None:
+        """Count a sign-up from this address, in a unit of work of its own; raise TooManyAttempts."""
+        subject = hash_subject(f"sign-ups {throttled_network(address)}")
+
+        async def count(uow: UnitOfWork) -> None:
+            [sign_ups] = await uow.attempts.get_for_update(subject)
+            sign_ups.count_sign_up(self.now(), limit)
+            await uow.attempts.save(sign_ups)
+
+        await self.transact(count)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 import asyncio
 import secrets
 from base64 import b64encode
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import BoundedSemaphore
+from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -37,19 +37,26 @@ class Argon2Passwords:
     """Hashes passwords with Argon2id in threads (port PasswordHasher).
 
     `cores` are shared by the `workers` processes of the server: each has one thread for each core of its share, and at
-    least one. A call raises Busy at once if `waiting_per_core` calls for each thread are waiting already.
+    least one. hash() and verify() have a queue each, from which the threads take calls by turns: so a flood of sign-ups
+    does not keep others from signing in. A call raises Busy at once if its queue has `waiting_per_core` calls for each
+    thread.
     """
 
     def __init__(self, *, cores: int = CORES, workers: int = 1, waiting_per_core: int = MAX_WAITING_PER_CORE) -> None:
-        cores = max(1, cores // workers)
+        self._idle = max(1, cores // workers)
+        """The number of threads that do nothing. If there are any, nobody waits."""
+        self._max_waiting = self._idle * waiting_per_core
+        self._hashing: deque[asyncio.Future[None]] = deque()
+        self._verifying: deque[asyncio.Future[None]] = deque()
+        self._next_queues = [self._hashing, self._verifying]
+        """The queue of the next call comes first."""
         self._hasher = Argon2Hasher(PASSES, MEMORY_KIB, LANES, DIGEST_LENGTH, SALT_LENGTH)
-        self._threads = ThreadPoolExecutor(cores, thread_name_prefix="passwords")
-        self._capacity = BoundedSemaphore(cores * (1 + waiting_per_core))
+        self._threads = ThreadPoolExecutor(self._idle, thread_name_prefix="passwords")
         self._dummy_hash = _dummy_hash()
 
     async def hash(self, password: str) -> str:
         """Return a newly salted Argon2id hash of the password; raise Busy if too many calls are waiting."""
-        return await self._run_in_thread(self._hasher.hash, password)
+        return await self._run_in_thread(self._hashing, self._hasher.hash, password)
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
         """Return whether the password fits the hash; raise Busy if too many calls are waiting.
@@ -57,25 +64,53 @@ class Argon2Passwords:
         If the hash is None, return False after the time that verifying a real one takes. A malformed hash fits no
         password.
         """
-        fits = await self._run_in_thread(self._hasher.verify, password, password_hash or self._dummy_hash)
+        stored = password_hash or self._dummy_hash
+        fits = await self._run_in_thread(self._verifying, self._hasher.verify, password, stored)
         return fits and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
         """Return whether the hash was made with other parameters than new hashes are."""
         return self._hasher.check_needs_rehash(password_hash)
 
-    async def _run_in_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the work in a thread and return its result, or raise what it raises.
+    async def _run_in_thread(
+        self, queue: deque[asyncio.Future[None]], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Wait for a thread in this queue, run the work in it and return its result, or raise what it raises.
 
         Raise Busy at once if too many calls are waiting. If the caller is cancelled, work that has begun runs to its
-        end and takes up capacity until then.
+        end and takes up its thread until then.
         """
-        if not self._capacity.acquire(blocking=False):
-            raise Busy("too many passwords are being checked at once")
+        loop = asyncio.get_running_loop()
+        await self._wait_in(queue)
         future = self._threads.submit(work, *args, **kwargs)
-        future.add_done_callback(self._leave)  # when the thread is free, even if the request was cancelled before
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._pass_on_thread))
         return await asyncio.wrap_future(future)
 
-    def _leave(self, _: Future[T]) -> None:
-        """Release the capacity of a call that has ended."""
-        self._capacity.release()
+    async def _wait_in(self, queue: deque[asyncio.Future[None]]) -> None:
+        """Take an idle thread, waiting in this queue until there is one; raise Busy if too many wait there."""
+        if self._idle:
+            self._idle -= 1
+            return
+        if len(queue) >= self._max_waiting:
+            raise Busy("too many passwords are being checked at once")
+        turn = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn in queue:
+                queue.remove(turn)
+            elif not turn.cancelled():
+                self._pass_on_thread()  # which it has got in the same moment
+            raise
+
+    def _pass_on_thread(self) -> None:
+        """Give the thread that has become idle to the next call that waits, from the two queues by turns."""
+        self._next_queues.reverse()
+        for queue in self._next_queues:
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._idle += 1

@@ -33,6 +33,8 @@ from interfaces.testing.clock_and_ids import SetClock
 from interfaces.testing.fakes import FakePasswords, FakeTokens
 
 PASSWORD = "correct horse battery staple"
+SIGN_UPS = 40
+"""How many sign-ups the server allows within 15 minutes, more than the other steps need."""
 NOBODY = "00000000-0000-7000-8000-0000000000ff"
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
@@ -79,7 +81,9 @@ class Story:
     def __init__(self, settings: Settings, store: Store, patch: pytest.MonkeyPatch) -> None:
         self.clock, self.patch = SetClock(), patch
         numbers, tokens, self.requests = count(1), count(1), count(1)
-        self.container = build_container(settings.model_copy(update={"metrics_token": SecretStr("of the metrics")}))
+        self.container = build_container(
+            settings.model_copy(update={"metrics_token": SecretStr("of the metrics"), "sign_ups_per_address": SIGN_UPS})
+        )
         self.container.store.override(providers.Object(store))
         self.container.now.override(providers.Object(self.clock))
         self.container.ids.override(providers.Object(lambda: UUID(int=next(numbers) << 80 | 7 << 76 | 2 << 62)))
@@ -434,10 +438,14 @@ class Story:
         await self.send("invalid-request", request.with_headers(Idempotency_Key="\t"))
 
     async def refusals_of_sign_in(self) -> None:
-        """Provoke the problems of signing up, signing in and refreshing. Bob signs in and refreshes once."""
+        """Provoke the problems of signing up, signing in and refreshing. Bob signs in and refreshes once.
+
+        Move the clock by 15 minutes, so that earlier sign-ups no longer count.
+        """
         body = {"email": "joe@example.org", "username": "joe", "password": PASSWORD}
         await self.send("common-password", RequestTemplate("POST", "/users", body | {"password": "Password123"}))
-        await self.send("email-taken", RequestTemplate("POST", "/users", body | {"email": "ADA@example.org"}))
+        sign_up = RequestTemplate("POST", "/users", body | {"email": "ADA@example.org"})
+        await self.send("email-taken", sign_up)
         await self.send("username-taken", RequestTemplate("POST", "/users", body | {"username": "BOB"}))
         signed_in = (await self.send(200, self.sign_in("bob", "another password"))).json()
         refresh = RequestTemplate("POST", "/auth/refresh", {"refresh_token": signed_in["refresh_token"]})
@@ -446,6 +454,10 @@ class Story:
         for _ in range(10):
             await self.send("wrong-credentials", self.sign_in("nobody"))
         await self.send("too-many-attempts", self.sign_in("nobody"))
+        self.clock.move(minutes=15)
+        for _ in range(SIGN_UPS):
+            await self.send("email-taken", sign_up)
+        await self.send("too-many-attempts", sign_up)
 
     async def refusals_of_accounts(self) -> None:
         """Provoke the problems of reading, changing and deleting accounts.

@@ -91,7 +91,9 @@ PROBLEMS = {
         422, "Idempotency key reused", "This Idempotency-Key was sent before with another body, path or If-Match."
     ),
     "too-many-attempts": Problem(
-        429, "Too many attempts", "Too many log-ins for this account, or from this address, have failed recently."
+        429,
+        "Too many attempts",
+        "Too many log-ins for this account, or from this address, have failed recently; or it has signed up too often.",
     ),
     "internal-error": Problem(
         500, "Internal error", "This is an error of the server. It is logged under the request id."

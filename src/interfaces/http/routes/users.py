@@ -119,7 +119,7 @@ router = new_router("users")
     "/users",
     status_code=201,
     response_model=AccountOut,
-    responses=problem_responses("common-password", "email-taken", "username-taken"),
+    responses=problem_responses("common-password", "email-taken", "username-taken", "too-many-attempts"),
     openapi_extra=PUBLIC,
     summary="Sign up",
 )
@@ -129,8 +129,9 @@ async def create_user(
     """Create an account, and return it. No sign-in is needed; to sign in afterwards, use `POST /auth/token`.
 
     E-mail address and username are unique regardless of case (409 if taken), and the username cannot be changed later.
+    The server may limit how many accounts can be created from one address within 15 minutes (429).
     """
-    user = await create(email=body.email, username=body.username, password=body.password)
+    user = await create(email=body.email, username=body.username, password=body.password, address=address)
     log.info("account created", user_id=str(user.id), client=address)
     return json_answer(account_out(user), 201, location=f"/users/{user.id}").response()
 
