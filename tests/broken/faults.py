@@ -184,6 +184,7 @@ def commits_come_in_parts(store: Any) -> None:
     "test_items.py::test_an_item_is_either_removed_or_changed",
     "test_items.py::test_of_many_who_transfer_one_item_one_wins",
     "test_users.py::test_overlapping_changes_of_one_user",
+    "test_concurrency.py::test_what_clients_see_can_have_happened_one_after_another",
 )
 @each_unit
 def nothing_is_locked(uow: Any) -> None:
