@@ -1,7 +1,7 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long test-clients smoke check openapi format bench lock clean
+.PHONY: help setup serve test test-core test-long test-faults test-clients smoke check openapi format bench lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -60,6 +60,9 @@ test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED
 	@echo "Random inputs from seed $(SEED); to repeat this run: make test-long SEED=$(SEED)"
 	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=100 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
 		tests/contracts/comparison tests/http/resources/test_pages.py tests/http/documentation/test_fuzzing.py tests/cli/test_killed_parents.py
+
+test-faults: $(VENV)/dev.installed ## record what many clients see on every engine, also while a server is killed, for minutes; SEEDS="1 2 3"
+	@OPERATIONS=300 SEEDS="$(or $(SEEDS),1 2 3)" ENGINES="$(ENGINES)" $(BIN)/pytest tests/cli/test_histories.py
 
 test-clients: $(VENV)/runtime.installed ## generate clients from openapi.json, compile and use them (needs node and npm)
 	@$(BIN)/python tests/clients/run.py

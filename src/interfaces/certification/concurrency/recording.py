@@ -37,6 +37,11 @@ class Workload:
     """The last known owner of each item, by item."""
     _recorded: dict[str, list[Operation]] = field(default_factory=dict)
 
+    @property
+    def recorded(self) -> int:
+        """How many operations have ended so far, without reads that have failed."""
+        return sum(map(len, self._recorded.values()))
+
     async def run(self) -> list[ItemHistory]:
         """Sign up the users, register the items, run all clients, and return what is known of each item."""
         creators = await self._prepare()
