@@ -8,7 +8,8 @@ import pytest
 from pymongo.errors import OperationFailure
 
 from application.errors import NoSpace, Unavailable
-from application.use_cases.copy_store import BATCH, CopyStore
+from application.use_cases import copy_store
+from application.use_cases.copy_store import CopyStore
 from domain.item import Item
 from infrastructure.persistence import sqlalchemy
 from infrastructure.persistence.beanie import errors as beanie
@@ -49,15 +50,18 @@ async def limit_pages(store: sqlalchemy.SqlStore, pages: int) -> None:
         await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
 
-async def test_a_copy_to_a_full_disk_can_be_continued(target: sqlalchemy.SqlStore) -> None:
+async def test_a_copy_to_a_full_disk_can_be_continued(
+    target: sqlalchemy.SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copy_store, "BATCH", 1_000)
     source, owner = MemoryStore(), a_user()
     await source.stream.write([owner])
-    await source.stream.write([an_item(owner, description="x" * 1000) for _ in range(3 * BATCH)])
+    await source.stream.write([an_item(owner, description="x" * 1000) for _ in range(3_000)])
     await limit_pages(target, 800)
     with pytest.raises(NoSpace, match="free some disk space"):
         await CopyStore(source, target)("source")
-    assert 0 < await target.stream.count(Item) < 3 * BATCH
+    assert 0 < await target.stream.count(Item) < 3_000
 
     await limit_pages(target, 2**30)
     counts = await CopyStore(source, target)("source")
-    assert counts["items"] == 3 * BATCH
+    assert counts["items"] == 3_000

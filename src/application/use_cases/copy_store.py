@@ -3,8 +3,9 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import sha256
 from uuid import UUID
 
@@ -19,7 +20,7 @@ SECONDS_FOR_LOCKS = 90
 SECONDS_BETWEEN_WRITES = 0.1
 """How long it waits before it tries again."""
 
-BATCH = 1_000
+BATCH = 5_000
 """Records that are in memory at once."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,7 +81,7 @@ class Digest:
 
     def add(self, record: Record) -> "Digest":
         """Return the digest with one more record."""
-        content = "\x1f".join(map(str, astuple(record)))
+        content = "\x1f".join([str(getattr(record, name)) for name in field_names(type(record))])
         number = int.from_bytes(sha256(content.encode(errors="surrogatepass")).digest())
         return Digest(self.count + 1, (self.hashes + number) % 2**256)
 
@@ -192,6 +193,12 @@ class CopyStore:
                 if clock() >= deadline:
                     raise Unavailable("the target is locked: stop what uses it, and repeat the command") from None
                 await asyncio.sleep(SECONDS_BETWEEN_WRITES)
+
+
+@cache
+def field_names(kind: type[Record]) -> list[str]:
+    """Return the names of the fields of a kind of records."""
+    return [field.name for field in fields(kind)]
 
 
 async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:
