@@ -5,7 +5,6 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from hashlib import sha256
 from uuid import UUID
 
@@ -24,6 +23,8 @@ BATCH = 5_000
 """Records that are in memory at once."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+FIELDS: dict[type[Record], list[str]] = {kind: [field.name for field in fields(kind)] for kind in KINDS}
 
 OWN_KEYS = {MARKER, LEASE}
 """Keys of Handover itself, which are neither copied nor compared. They sort before all other keys."""
@@ -81,7 +82,7 @@ class Digest:
 
     def add(self, record: Record) -> "Digest":
         """Return the digest with one more record."""
-        content = "\x1f".join([str(getattr(record, name)) for name in field_names(type(record))])
+        content = "\x1f".join([str(getattr(record, name)) for name in FIELDS[type(record)]])
         number = int.from_bytes(sha256(content.encode(errors="surrogatepass")).digest())
         return Digest(self.count + 1, (self.hashes + number) % 2**256)
 
@@ -193,12 +194,6 @@ class CopyStore:
                 if clock() >= deadline:
                     raise Unavailable("the target is locked: stop what uses it, and repeat the command") from None
                 await asyncio.sleep(SECONDS_BETWEEN_WRITES)
-
-
-@cache
-def field_names(kind: type[Record]) -> list[str]:
-    """Return the names of the fields of a kind of records."""
-    return [field.name for field in fields(kind)]
 
 
 async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:
