@@ -3,13 +3,20 @@
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from difflib import get_close_matches
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    NoDecode,
+    SettingsConfigDict,
+)
 
 from application.store import Capabilities
 from infrastructure.adapters import ADAPTER_BY_SCHEME, known_schemes
@@ -18,6 +25,7 @@ from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_cr
 # Up to the last @, so that a password that contains @ or / is masked completely.
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
 SIGN_UPS_IN_PRODUCTION = 15
+PREFIX = "HANDOVER_"
 SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|secret|key|token|properties)[^=&]*)=[^&]*", re.IGNORECASE)
 
 
@@ -32,7 +40,7 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="HANDOVER_", env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
     )
 
     database_url: str = Field("sqlite:///handover.db", repr=False)
@@ -248,3 +256,18 @@ def load_settings(**given: Any) -> Settings:
         raise Misconfigured(faults) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"the file .env cannot be read: {error}") from None
+
+
+def unknown_variables() -> list[str]:
+    """Return a sentence for each variable `HANDOVER_...` that is not a setting, with the nearest name of one.
+
+    They are looked for in the environment and in the file `.env`. A name that was misspelt would otherwise be ignored.
+    """
+    known = [name.upper() for name in Settings.model_fields]
+    given = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    names = {name.upper().removeprefix(PREFIX) for name in given if name.upper().startswith(PREFIX)}
+    return [
+        f"{PREFIX}{name} is not a setting"
+        + "".join(f"; did you mean {PREFIX}{near}?" for near in get_close_matches(name, known, 1))
+        for name in sorted(names - set(known))
+    ]

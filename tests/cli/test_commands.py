@@ -110,3 +110,14 @@ async def test_migrations_up_status_down(new_database: NewDatabase, engine: str,
             assert "is current" in run.out
         assert (await migrate("down")).exit_code == 0
         assert await current() is not has_schema
+
+
+async def test_variables_that_are_no_settings_are_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("HANDOVER_LOGLEVEL=debug\nOTHER=1\n")
+    run = await handover("settings", folder=tmp_path, PROT="8001", XYZZY="1", POOL_SIZE="5")
+    assert run.exit_code == 0
+    assert run.err.splitlines() == [
+        "handover: HANDOVER_LOGLEVEL is not a setting; did you mean HANDOVER_LOG_LEVEL?",
+        "handover: HANDOVER_PROT is not a setting; did you mean HANDOVER_PORT?",
+        "handover: HANDOVER_XYZZY is not a setting",
+    ]
