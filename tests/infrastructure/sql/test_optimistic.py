@@ -253,6 +253,17 @@ async def test_a_connection_that_is_lost_during_the_statement_leaves_it_open_wha
         await server.close()
 
 
+async def test_a_unit_that_begins_with_a_lock_claims_its_key(store: SqlStore, world: World) -> None:
+    key = a_key(caller=world.ada.id)
+    async with store.begin(optimistic=True) as uow:
+        await uow.keys.claim(key, b"fingerprint", **CLAIM)
+        await uow.users.get_for_update(world.ada.id)
+        await uow.keys.save_answer(key, b"answer")
+        await uow.commit()
+    async with store.begin() as uow:
+        assert await uow.keys.claim(key, b"fingerprint", **CLAIM) == b"answer"
+
+
 async def test_a_unit_that_asks_for_a_lock_becomes_a_transaction_that_checks_what_was_read(
     store: SqlStore, world: World
 ) -> None:

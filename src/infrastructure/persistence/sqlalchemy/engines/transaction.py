@@ -94,7 +94,7 @@ class Transaction:
                 self._connection = await self.database.begin()
             else:
                 await self._connection.execute(self.database.driver.begin_statement)
-                await self._claim_and_lock()
+            await self._claim_and_lock()
         except BaseException:
             self.failed = True
             raise
