@@ -27,10 +27,10 @@ async def served(database: Database, store: Store) -> AsyncIterator[AsyncClient]
 
 @asynccontextmanager
 async def servers(database: Database) -> AsyncIterator[list[AsyncClient]]:
-    """Two applications on stores of their own, or one if nobody else can share the data."""
+    """Two applications on stores of their own, or one if an engine may be opened only once in a process."""
     async with AsyncExitStack() as ends:
         stores = [database.store]
-        if database.store.capabilities.processes != "one":
+        if database.store.capabilities.processes == "any":
             other = database.adapter(database.settings)
             await other.open()
             ends.push_async_callback(other.close)
