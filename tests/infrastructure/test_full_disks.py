@@ -53,7 +53,7 @@ async def limit_pages(store: sqlalchemy.SqlStore, pages: int) -> None:
 async def test_a_copy_to_a_full_disk_can_be_continued(
     target: sqlalchemy.SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copy_store, "BATCH", 1_000)
+    monkeypatch.setattr(copy_store, "LARGE_BATCH", 1_000)
     source, owner = MemoryStore(), a_user()
     await source.stream.write([owner])
     await source.stream.write([an_item(owner, description="x" * 1000) for _ in range(3_000)])

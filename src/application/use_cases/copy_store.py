@@ -19,8 +19,10 @@ SECONDS_FOR_LOCKS = 90
 SECONDS_BETWEEN_WRITES = 0.1
 """How long it waits before it tries again."""
 
-BATCH = 5_000
-"""Records that are in memory at once."""
+BATCH = 2_000
+"""Records that are in memory at once, and are written in one transaction. MongoDB aborts one that takes too long."""
+LARGE_BATCH = 20_000
+"""The same for targets with one writer at a time: each transaction is synchronized to disk, and no other one waits."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -165,7 +167,8 @@ class CopyStore:
         """
         kind = KINDS[number]
         total, done = await count(self.source.stream, kind), 0
-        async for batch in batches(self.source.stream, kind, after):
+        size = LARGE_BATCH if self.target.capabilities.writers == "one" else BATCH
+        async for batch in batches(self.source.stream, kind, after, size):
             await self._write(batch)
             await self._save(Checkpoint(number, identity(batch[-1])), fingerprint)
             done += len(batch)
@@ -174,7 +177,7 @@ class CopyStore:
     async def _digest(self, phase: str, stream: StoreStream, kind: type[Record]) -> Digest:
         """Return the digest of all records of one kind, without OWN_KEYS; report progress as `phase`."""
         digest, total = Digest(), await count(stream, kind)
-        async for batch in batches(stream, kind, None):
+        async for batch in batches(stream, kind, None, BATCH):
             for record in batch:
                 digest = digest.add(record)
             self.report(phase, kind, digest.count, total)
@@ -196,9 +199,11 @@ class CopyStore:
                 await asyncio.sleep(SECONDS_BETWEEN_WRITES)
 
 
-async def batches(stream: StoreStream, kind: type[Record], after: Identity | None) -> AsyncIterator[list[Record]]:
-    """Yield all records of a kind that follow `after` (None: all), without OWN_KEYS, in lists of 1 to BATCH."""
-    while batch := await stream.read(kind, after, BATCH):
+async def batches(
+    stream: StoreStream, kind: type[Record], after: Identity | None, size: int
+) -> AsyncIterator[list[Record]]:
+    """Yield all records of a kind that follow `after` (None: all), without OWN_KEYS, in lists of 1 to `size`."""
+    while batch := await stream.read(kind, after, size):
         if copied := contents(batch):
             yield copied
         after = identity(batch[-1])
