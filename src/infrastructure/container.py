@@ -26,7 +26,7 @@ from infrastructure.clock_and_ids import new_id, new_token, utc_now
 from infrastructure.dependency_injector_core import containers, providers
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
-from infrastructure.settings import Misconfigured, Settings, load_settings
+from infrastructure.settings import Misconfigured, Settings, load_settings, unknown_variables
 
 __all__ = [
     "Container",
@@ -35,6 +35,7 @@ __all__ = [
     "build_container",
     "load_settings",
     "open_store",
+    "unknown_variables",
     "use_cases_and_ports",
 ]
 

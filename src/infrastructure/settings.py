@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
 from ipaddress import ip_network
@@ -264,7 +265,9 @@ def unknown_variables() -> list[str]:
     They are looked for in the environment and in the file `.env`. A name that was misspelt would otherwise be ignored.
     """
     known = [name.upper() for name in Settings.model_fields]
-    given = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    given = set(EnvSettingsSource(Settings).env_vars)
+    with suppress(OSError, UnicodeDecodeError):  # load_settings() says what is wrong with the file
+        given |= set(DotEnvSettingsSource(Settings).env_vars)
     names = {name.upper().removeprefix(PREFIX) for name in given if name.upper().startswith(PREFIX)}
     return [
         f"{PREFIX}{name} is not a setting"

@@ -16,7 +16,7 @@ def run() -> None:
 
     from application.errors import OutcomeUnknown, Unavailable  # noqa: PLC0415 - slow imports come after that line
     from domain.errors import DomainError  # noqa: PLC0415
-    from infrastructure.settings import Misconfigured, unknown_variables  # noqa: PLC0415
+    from infrastructure.container import Misconfigured, unknown_variables  # noqa: PLC0415
     from interfaces.cli.commands import app  # noqa: PLC0415
     from interfaces.cli.interruption import Interrupted  # noqa: PLC0415
 
