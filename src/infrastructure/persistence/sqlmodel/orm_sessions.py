@@ -42,7 +42,7 @@ class Transaction:
         self._committing = asyncio.Lock()
 
     async def commit(self) -> None:
-        """Commit.
+        """Commit the transaction of the ORM session.
 
         Raise TryAgain if the connection was found lost before anything was sent, OutcomeUnknown if it is lost during
         the commit, and RuntimeError if a statement of the transaction has failed.
