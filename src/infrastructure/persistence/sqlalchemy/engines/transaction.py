@@ -55,7 +55,7 @@ class Transaction:
     """
 
     def __init__(self, database: Database, queue: LockQueue | None = None) -> None:
-        """The transaction is optimistic if it gets a queue. It waits there before it reads what it is going to change."""
+        """With a queue the transaction is optimistic; it waits there before it reads what it is going to change."""
         self.database = database
         self.queue = queue
         self.dialect = database.dialect.name
