@@ -55,7 +55,7 @@ class Transaction:
     """
 
     def __init__(self, database: Database, queue: LockQueue | None = None) -> None:
-        """With a queue the transaction is optimistic; it waits there before it reads what it is going to change."""
+        """Create an optimistic transaction if `queue` is given: it waits there before it reads what it will change."""
         self.database = database
         self.queue = queue
         self.dialect = database.dialect.name
