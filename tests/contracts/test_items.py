@@ -18,7 +18,18 @@ from application.use_cases.items import TransferItem
 from domain.errors import Forbidden, NotFound
 from domain.item import Item, ItemId
 from domain.user import User, UserId
-from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from interfaces.certification import another_process
+from interfaces.certification.database import Database
+from interfaces.certification.overlapping import (
+    COMMITTED,
+    LIMIT,
+    TRY_AGAIN,
+    Meanwhile,
+    attempt,
+    insert,
+    overlap,
+    overlap_with,
+)
 from interfaces.testing.builders import a_user, an_item, new_id
 
 
@@ -214,6 +225,36 @@ async def test_what_is_locked_but_not_changed_is_not_changed_by_others(lamp: Ite
         assert await uow.items.get_for_update(lamp.id) == before
 
     ended = await overlap(begin, look, lambda uow: rename(uow, lamp.id, "Lantern"))
+    assert ended.committed >= 1
+    assert (ended.meanwhile, ended.first) != (COMMITTED, COMMITTED)
+
+
+@pytest.mark.parametrize("change", ["rename", "deactivate"])
+async def test_what_is_locked_is_not_changed_by_another_process(
+    change: str, ada: User, grace: User, lamp: Item, database: Database
+) -> None:
+    """Processes share no locks but those of the store. A store of one process has no other."""
+    begin, gift = database.store.begin, an_item(grace)
+
+    async def look(uow: UnitOfWork, meanwhile: Meanwhile) -> None:
+        await uow.lock_item(lamp.id, ada.id, grace.id)
+        await meanwhile()
+        await uow.items.add(gift)
+
+    async def change_here(uow: UnitOfWork) -> None:
+        if change == "rename":
+            await another_process.rename(uow, lamp.id)
+        else:
+            await another_process.deactivate(uow, grace.id)
+
+    if database.store.capabilities.processes == "one":
+        ended = await overlap(begin, look, change_here)
+    else:
+        changed = str(lamp.id if change == "rename" else grace.id)
+        async with another_process.started(database.settings, f"{change}-when-told", changed) as process:
+            assert await another_process.says(process) == "ready"
+            ended = await overlap_with(begin, look, lambda: another_process.tell(process), pause=1)
+
     assert ended.committed >= 1
     assert (ended.meanwhile, ended.first) != (COMMITTED, COMMITTED)
 

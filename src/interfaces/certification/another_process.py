@@ -1,7 +1,8 @@
 """Another process that uses the store that HANDOVER_DATABASE_URL and HANDOVER_PERSISTENCE name.
 
 `claim KEY CALLER` claims an idempotency key and adds a user, and `rename ITEM` renames an item; then neither commits
-nor ends. `find USER` prints whether a user exists.
+nor ends. `find USER` prints whether a user exists. `rename-when-told ITEM` and `deactivate-when-told USER` wait for a
+line on stdin; then they make the change, commit it, and print how that ended.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from application.store import Store
 from domain.errors import NotFound
 from domain.item import ItemId
 from domain.user import UserId
+from interfaces.certification.overlapping import Work, attempt
 from interfaces.testing.builders import NOON, a_user
 
 if TYPE_CHECKING:
@@ -35,13 +37,13 @@ SECONDS_TO_START = 60.0
 async def started(settings: "Settings", *arguments: str) -> AsyncIterator[Process]:
     """Start this module as another process, with these settings' store; kill it at the end of the block.
 
-    The block begins before the process is ready: wait with says() for the line that it prints then. Its stdout is a
-    pipe.
+    The block begins before the process is ready: wait with says() for the line that it prints then. Its stdin and
+    stdout are pipes.
     """
     store = {"HANDOVER_DATABASE_URL": settings.database_url, "HANDOVER_PERSISTENCE": settings.adapter}
     path = {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "interfaces.certification.another_process", *arguments]
-    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, env=os.environ | path | store)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=os.environ | path | store)
     try:
         yield process
     finally:
@@ -60,11 +62,43 @@ async def says(process: Process) -> str:
         return (await process.stdout.readline()).decode().strip()
 
 
+async def tell(process: Process) -> str:
+    """Send the process a line, which it waits for, and return what it says next (see says())."""
+    assert process.stdin
+    process.stdin.write(b"\n")
+    await process.stdin.drain()
+    return await says(process)
+
+
 async def rename(uow: UnitOfWork, item_id: ItemId) -> None:
     """Change the item's name to "Renamed", without the rules of the use case and without committing."""
     item = await uow.items.get_for_update(item_id)
     item.name, item.version = "Renamed", item.version + 1
     await uow.items.save(item)
+
+
+async def deactivate(uow: UnitOfWork, user_id: UserId) -> None:
+    """Deactivate the user, without the rules of the use case and without committing."""
+    user = await uow.users.get_for_update(user_id)
+    user.is_active, user.version = False, user.version + 1
+    await uow.users.save(user)
+
+
+async def commit_when_told(store: Store, work: Work) -> None:
+    """Print `ready`, wait for a line on stdin, run the work in a unit of work, and print the result of attempt()."""
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    print(await attempt(store.begin, work), flush=True)
+
+
+async def rename_when_told(store: Store, item_id: str) -> None:
+    """Rename the item in commit_when_told()."""
+    await commit_when_told(store, lambda uow: rename(uow, ItemId(UUID(item_id))))
+
+
+async def deactivate_when_told(store: Store, user_id: str) -> None:
+    """Deactivate the user in commit_when_told()."""
+    await commit_when_told(store, lambda uow: deactivate(uow, UserId(UUID(user_id))))
 
 
 async def rename_and_stay(store: Store, item_id: str) -> None:
@@ -117,7 +151,13 @@ async def run(command: str, *arguments: str) -> None:
         await store.close()
 
 
-COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {"claim": claim_and_stay, "rename": rename_and_stay, "find": find}
+COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {
+    "claim": claim_and_stay,
+    "rename": rename_and_stay,
+    "find": find,
+    "rename-when-told": rename_when_told,
+    "deactivate-when-told": deactivate_when_told,
+}
 
 if __name__ == "__main__":
     asyncio.run(run(*sys.argv[1:]))

@@ -1,8 +1,9 @@
 """Running single units of work, and two at the same time, in contract tests."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 from application.errors import TryAgain, Unavailable
 from application.ports import Begin, UnitOfWork
@@ -21,6 +22,8 @@ COMMITTED, TRY_AGAIN, UNAVAILABLE, WAITING = "committed", "try-again", "unavaila
 
 Work = Callable[[UnitOfWork], Awaitable[object]]
 Meanwhile = Callable[[], Awaitable[None]]
+First = Callable[[UnitOfWork, Meanwhile], Awaitable[object]]
+"""The first of two units of work that overlap (see overlap_with())."""
 
 
 async def insert(begin: Begin, *entities: User | Item | Transfer | Task | Session) -> None:
@@ -78,23 +81,31 @@ class Overlap:
         return [self.first, self.second].count(COMMITTED)
 
 
-async def overlap(begin: Begin, first: Callable[[UnitOfWork, Meanwhile], Awaitable[object]], second: Work) -> Overlap:
-    """Run the second unit of work while the first one awaits `meanwhile()`; return how both ended.
+async def overlap(begin: Begin, first: First, second: Work) -> Overlap:
+    """Run the second unit of work while the first one awaits `meanwhile()`, as overlap_with() does."""
+    return await overlap_with(begin, first, lambda: attempt(begin, second), PAUSE)
 
-    `first` gets its unit of work and the function `meanwhile`, which it has to await exactly once. `meanwhile()` begins
-    the second unit of work. It returns when that has ended, or after PAUSE, when it seems to be waiting for the first.
+
+async def overlap_with(
+    begin: Begin, first: First, second: Callable[[], Coroutine[Any, Any, str]], pause: float
+) -> Overlap:
+    """Run the first unit of work, and call `second` when it awaits `meanwhile()`; return how both ended.
+
+    `first` gets its unit of work and the function `meanwhile`, which it has to await exactly once. `second` runs a unit
+    of work, perhaps in another process, and returns how that ended (see attempt()). `meanwhile()` returns when it has
+    ended, or after `pause` seconds, when it seems to be waiting for the first.
     """
     ended = WAITING
 
     async def meanwhile() -> None:
-        """Start the second unit of work, wait until it has ended or PAUSE has passed, and set `ended` to its result.
+        """Start the second unit of work, wait until it has ended or the pause is over, and set `ended` to its result.
 
         If it has not ended, `ended` is WAITING, and the unit of work goes on.
         """
         nonlocal ended
-        other = others.create_task(attempt(begin, second))
+        other = others.create_task(second())
         running.append(other)
-        await asyncio.wait({other}, timeout=PAUSE)
+        await asyncio.wait({other}, timeout=pause)
         ended = other.result() if other.done() else WAITING
 
     running: list[asyncio.Task[str]] = []

@@ -1,5 +1,7 @@
 """The repositories of a unit of work, by aggregate."""
 
+from collections.abc import Iterable
+
 from application.errors import TryAgain
 from application.streaming import SessionToken
 from domain.errors import not_found, require
@@ -29,13 +31,13 @@ class BeanieUsers:
     """Stores, changes, locks and removes users within a unit of work (port UserRepository)."""
 
     def __init__(self, users: TransactionCollection, items: TransactionCollection) -> None:
-        self._users = users
+        self.collection = users
         self._items = items
         self._usernames: dict[UserId, str] = {}
 
     async def add(self, user: User) -> None:
         """Store a new user; raise Conflict if the e-mail address or username is taken."""
-        await self._users.insert(document_of_user(user))
+        await self.collection.insert(document_of_user(user))
         self._usernames[user.id] = user.username
 
     async def get_for_update(self, user_id: UserId) -> User:
@@ -44,8 +46,9 @@ class BeanieUsers:
         If another unit of work has locked it, wait for that one if it is in this process and this is the first call of
         the unit of work; otherwise raise TryAgain. Also raise TryAgain if it was changed after the unit's first call.
         """
-        row = await self._users.lock(user_id)
-        return self._remember(user_from(require(row, "user")))
+        user = user_from(require(await self.collection.lock(user_id), "user"))
+        self.remember([user])
+        return user
 
     async def hold(self, *user_ids: UserId) -> dict[UserId, User]:
         """Return those of the users that exist, and lock them (see UserRepository.hold).
@@ -54,16 +57,16 @@ class BeanieUsers:
         process wait if this is the first thing that they do; all others get TryAgain at once. It takes one round trip
         per user.
         """
-        await self._users.wait_for(*user_ids)
-        rows = [await self._users.lock(user_id) for user_id in sorted(set(user_ids))]
-        return {user.id: self._remember(user) for user in map(user_from, filter(None, rows))}
+        await self.collection.wait_for(*user_ids)
+        rows = [await self.collection.lock(user_id) for user_id in sorted(set(user_ids))]
+        return self.remember(map(user_from, filter(None, rows)))
 
     async def save(self, user: User) -> None:
         """Store a changed user; raise TryAgain if the stored version is not `version - 1`.
 
         Raise Conflict if another user has the e-mail address or username.
         """
-        if not await self._users.replace(document_of_user(user), version=user.version - 1):
+        if not await self.collection.replace(document_of_user(user), version=user.version - 1):
             raise TryAgain("the user has changed")
 
     async def remove(self, user: User) -> None:
@@ -71,7 +74,7 @@ class BeanieUsers:
         # A unit of work that gives this user an item meanwhile holds the user, so that one of the two fails.
         if await self._items.find(owner_id=user.id):
             raise user_owns_items()
-        if not await self._users.remove(_id=user.id, version=user.version):
+        if not await self.collection.remove(_id=user.id, version=user.version):
             raise TryAgain("the user has changed")
 
     async def username_of(self, user_id: UserId) -> str:
@@ -80,16 +83,17 @@ class BeanieUsers:
         That usually needs no request, because the unit of work has held the user before.
         """
         if user_id not in self._usernames:
-            row = await self._users.find(_id=user_id)
+            row = await self.collection.find(_id=user_id)
             if row is None:
                 raise LookupError("an item's owner is held before the item is stored")
-            self._remember(user_from(row))
+            self.remember([user_from(row)])
         return self._usernames[user_id]
 
-    def _remember(self, user: User) -> User:
-        """Remember the username for username_of(), and return the user."""
-        self._usernames[user.id] = user.username
-        return user
+    def remember(self, users: Iterable[User]) -> dict[UserId, User]:
+        """Remember the usernames for username_of(), and return the users by id."""
+        by_id = {user.id: user for user in users}
+        self._usernames |= {id: user.username for id, user in by_id.items()}
+        return by_id
 
 
 class BeanieItems:
@@ -98,6 +102,8 @@ class BeanieItems:
     def __init__(self, items: TransactionCollection, users: BeanieUsers) -> None:
         self._items = items
         self._users = users
+        self._unlocked: set[ItemId] = set()
+        """The items of get_with_users() that have not been written yet, so that MongoDB has not locked them."""
 
     async def add(self, item: Item) -> None:
         """Store a new item, with a copy of its owner's username; raise LookupError if there is no such owner."""
@@ -112,6 +118,27 @@ class BeanieItems:
         row = await self._items.lock(item_id)
         return item_from(require(row, "item"))
 
+    async def get_with_users(
+        self, item_id: ItemId, user_ids: Iterable[UserId]
+    ) -> tuple[Item, dict[UserId, User]] | None:
+        """Return the item, and those of the users that exist, who are held as by BeanieUsers.hold(); None without item.
+
+        This takes two round trips, however many users there are. The item is locked when it is saved or removed, or by
+        lock_rest(). Wait and raise TryAgain as get_for_update() does.
+        """
+        row = await self._items.find_with_others(item_id, self._users.collection, user_ids)
+        if row is None:
+            return None
+        users = self._users.remember(map(user_from, row.pop("others")))
+        await self._users.collection.lock_all(users)
+        self._unlocked.add(item_id)
+        return item_from(row), users
+
+    async def lock_rest(self) -> None:
+        """Lock the items of get_with_users() that have been neither saved nor removed; raise TryAgain if changed."""
+        while self._unlocked:
+            await self._items.lock(self._unlocked.pop())
+
     async def save(self, item: Item) -> None:
         """Store a changed item; raise TryAgain if the stored version is not `version - 1`.
 
@@ -119,11 +146,13 @@ class BeanieItems:
         """
         if not await self._items.replace(await self._document_of(item), version=item.version - 1):
             raise TryAgain("the item has changed")
+        self._unlocked.discard(item.id)
 
     async def remove(self, item: Item) -> None:
         """Remove the item; raise TryAgain if it is missing or its version has changed."""
         if not await self._items.remove(_id=item.id, version=item.version):
             raise TryAgain("the item has changed")
+        self._unlocked.discard(item.id)
 
     async def _document_of(self, item: Item) -> ItemDocument:
         """Return the item's document, with its owner's username; raise LookupError if there is no such owner."""

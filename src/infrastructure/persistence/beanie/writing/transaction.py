@@ -5,6 +5,7 @@ has written fails at once. So a document is locked or held by a write to it: its
 incremented.
 """
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -62,6 +63,26 @@ class TransactionCollection:
             return await self._collection.find_one_and_update(
                 {"_id": id}, {"$inc": {"locks": 1}}, session=self._session, return_document=ReturnDocument.AFTER
             )
+
+    async def find_with_others(
+        self, id: UUID, others: "TransactionCollection", ids: Iterable[UUID]
+    ) -> dict[str, Any] | None:
+        """Return the document with this id, or None, in one round trip with those of another collection.
+
+        The other documents that have one of the `ids` are a list in the field `others`. Nothing is locked, but a later
+        write to one of these documents raises WriteConflict if it has changed since. Wait as wait_for() does first.
+        """
+        await self.wait_for(id, *ids)
+        joined = {"from": others._raw.name, "pipeline": [{"$match": {"_id": {"$in": [*ids]}}}], "as": "others"}
+        with translate_errors():
+            found = await self._collection.aggregate(
+                [{"$match": {"_id": id}}, {"$lookup": joined}], session=self._session
+            )
+            return next(iter(await found.to_list()), None)
+
+    async def lock_all(self, ids: Iterable[UUID]) -> None:
+        """Lock the documents with these ids until the transaction ends. Raise WriteConflict as lock() does."""
+        await self.update_all({"_id": {"$in": [*ids]}}, {"$inc": {"locks": 1}})
 
     async def lock_or_insert(self, document: Document) -> dict[str, Any]:
         """Lock the stored document with the id of `document` and return it; if there is none, insert `document` first.

@@ -54,8 +54,12 @@ class BeanieUnitOfWork:
         self.keys = BeanieKeys(within(KeyDocument), connection.collection(KeyDocument))
 
     async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
-        """Hold the users, then lock the item; return the item, None if there is none, and the users that exist."""
-        return await lock_one_by_one(self, item_id, user_ids)
+        """Hold the users, then lock the item; return the item, None if there is none, and the users that exist.
+
+        For several users this takes two round trips, and the item is locked when it is written, or by commit().
+        """
+        found = await self.items.get_with_users(item_id, user_ids) if len(user_ids) > 1 else None
+        return found or await lock_one_by_one(self, item_id, user_ids)
 
     async def commit(self) -> None:
         """Commit the transaction, and send the commit again until its outcome is known.
@@ -63,6 +67,7 @@ class BeanieUnitOfWork:
         The server applies a commit once, however often it is sent. Raise OutcomeUnknown if the outcome is not known
         after TIMEOUT_SECONDS, and TryAgain or another error of translate_errors() if nothing was stored.
         """
+        await self.items.lock_rest()
         clock = asyncio.get_running_loop()
         until = clock.time() + TIMEOUT_SECONDS
         while True:
