@@ -164,9 +164,12 @@ async def prepare(settings: Settings) -> Capabilities:
         await store.close()
 
 
-def certify(settings: Settings, capabilities: Capabilities, progress: Progress, only: str = "") -> Certificate:
+def certify(
+    settings: Settings, capabilities: Capabilities, progress: Progress, only: str = "", *, concurrency: bool = False
+) -> Certificate:
     """Run the contract tests on the store that the settings name, or only those that `only` selects (pytest's -k).
 
+    With `concurrency`, what many clients see is recorded for minutes, with several seeds, instead of for seconds.
     Failed tests are no error: the certificate lists them. The tests delete everything in the store; they fail, and
     delete nothing, if it has records at the beginning. `progress` is called after each test. Raise Misconfigured if no
     test was selected or the tests cannot be run, and KeyboardInterrupt at Ctrl+C. The variables of the environment that
@@ -179,7 +182,7 @@ def certify(settings: Settings, capabilities: Capabilities, progress: Progress, 
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     with TemporaryDirectory(prefix="handover-certify-") as folder:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
-        code = pytest.main(_arguments(settings, only), plugins=[results])
+        code = pytest.main(_arguments(settings, only, concurrency=concurrency), plugins=[results])
     if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if results.errors or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
@@ -193,7 +196,7 @@ def certify(settings: Settings, capabilities: Capabilities, progress: Progress, 
     )
 
 
-def _arguments(settings: Settings, only: str) -> list[str]:
+def _arguments(settings: Settings, only: str, *, concurrency: bool) -> list[str]:
     """Return pytest's arguments. With them, no configuration or plugin of the current folder changes the result."""
     return [
         *("-c", os.devnull, f"--rootdir={SUITE}", f"--confcutdir={SUITE}", "--import-mode=importlib"),
@@ -201,5 +204,6 @@ def _arguments(settings: Settings, only: str) -> list[str]:
         *("-p", "_hypothesis_pytestplugin", "-p", "interfaces.certification.plugin"),
         *("-o", "asyncio_mode=auto"),
         *("-o", "asyncio_default_fixture_loop_scope=session", "-o", "asyncio_default_test_loop_scope=session"),
+        *(["--concurrency"] if concurrency else []),
         *("--certify", settings.database_url, "--certify-adapter", settings.adapter, "-k", only, str(SUITE)),
     ]

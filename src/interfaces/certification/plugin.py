@@ -32,10 +32,11 @@ SUITE = PACKAGED if PACKAGED.is_dir() else CHECKOUT
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options --certify and --certify-adapter."""
+    """Add the options --certify, --certify-adapter and --concurrency."""
     group = parser.getgroup("handover")
     group.addoption("--certify", metavar="URL", help="run Handover's contract tests on the empty database at this URL")
     group.addoption("--certify-adapter", metavar="NAME", default="", help="its adapter, if not that of its scheme")
+    group.addoption("--concurrency", action="store_true", help="record what many clients see for minutes, not seconds")
 
 
 def pytest_configure(config: pytest.Config) -> None:
