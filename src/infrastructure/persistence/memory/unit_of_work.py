@@ -311,22 +311,15 @@ class MemoryUnitOfWork:
         Raise Conflict if a removed user owns items. After an error, nothing is applied.
         """
         await checkpoint()
-        tables = (
-            self.users.rows,
-            self.users.emails,
-            self.users.usernames,
-            self.users.holds,
-            self.items.rows,
-            self.transfers.rows,
-            self.tasks.rows,
-            self.sessions.rows,
-            self.sessions.tokens,
-            self.attempts.rows,
-            self.keys.rows,
-        )
+        tables = self._staged_tables()
         for table in tables:
             table.check()
         if self.users.removed and self.items.any_owned_by(self.users.removed):
             raise user_owns_items()
         for table in tables:
             table.apply()
+
+    def _staged_tables(self) -> list[StagedTable[Any, Any]]:
+        """Return the staged tables of all repositories. They are collected, so that a new one cannot be forgotten."""
+        attributes = [value for repository in vars(self).values() for value in vars(repository).values()]
+        return [attribute for attribute in attributes if isinstance(attribute, StagedTable)]
