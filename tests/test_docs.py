@@ -1,4 +1,4 @@
-"""What the documents say is so: their commands are run, their tables compared, their links followed."""
+"""What the documents say is so: their commands are run, and their tables compared."""
 
 import asyncio
 import re
@@ -17,26 +17,14 @@ from infrastructure.settings import Settings
 from interfaces.cli.commands import app
 from interfaces.testing.builders import a_key, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
+from tests.docs.blocks import comparable, snippets
 from tests.package.test_outside_adapter import CERTIFY
 from tests.support import capability_table
 from tests.support.served import environment, served
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 BETWEEN = "-- between two snippets --"
-
-
-def snippets(language: str, text: str) -> list[str]:
-    found = re.findall(rf"^( *)```(?:{language})\n(.*?)^ *```$", text, re.DOTALL | re.MULTILINE)
-    return [re.sub(rf"^{indent}", "", snippet, flags=re.MULTILINE) for indent, snippet in found]
-
-
-def comparable(text: str) -> str:
-    """Ids become their place in the order of appearance, times become one."""
-    ids: dict[str, str] = {}
-    text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lambda id: ids.setdefault(id[0], f"<{len(ids)}>"), text)
-    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<time>", text)
 
 
 async def test_the_story_of_the_readme(tmp_path: Path) -> None:
@@ -75,12 +63,6 @@ def test_every_command_is_in_the_readme() -> None:
     assert commands
     for command in [*commands, "migrate"]:
         assert f"`handover {command}" in README.read_text()
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
-def test_every_file_that_is_named_is_there(document: Path) -> None:
-    named = re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text())
-    assert all((document.parent / name).exists() for name in named), named
 
 
 def test_the_tables_of_figures_are_those_that_were_measured() -> None:

@@ -129,7 +129,7 @@ async def test_everything_is_counted(
 ) -> None:
     monkeypatch.setattr(check_store, "PAGE", page)
     diagnosis = await check()
-    assert diagnosis.checked == {
+    assert {kind: count for kind, count in diagnosis.checked.items() if count} == {
         "users": 3,
         "items": 2,
         "transfers": 3,

@@ -72,7 +72,7 @@ async def world(begin: Begin, ids: Ids, clock: SetClock, ada: User, grace: User)
 async def test_everything_is_read_as_it_is(store: Store, world: tuple[Item, Session], ada: User, grace: User) -> None:
     kept, session = world
     everything = await read_everything(store)
-    assert {kind: len(records) for kind, records in everything.items()} == {
+    assert {kind: len(records) for kind, records in everything.items() if records} == {
         User: 3,
         Item: 1,
         Transfer: 3,

@@ -1,0 +1,73 @@
+"""Make a service of your own from this repository: `python scripts/rename.py NAME`.
+
+It replaces the name `handover` by NAME in all files that git knows, in small letters, capitals, and with one capital
+letter, and in the names of files and folders. So it renames the distribution, the command, the prefix of the settings,
+the groups of entry points, the default database and the titles. It also removes itself, its test and its page. It needs
+the standard library and git alone, and commits nothing.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OLD = "handover"
+KEPT = {"LICENSE"}
+"""The licence requires that its copyright notice stays."""
+OURS = "scripts/rename.py", "tests/docs/test_rename.py", "docs/your-own-service.md"
+"""Files that only make sense before."""
+MENTIONS = "docs/README.md", "tests/docs/test_pages.py", "pyproject.toml"
+"""Files of which the lines that name one of OURS are removed."""
+
+
+def main(arguments: list[str]) -> None:
+    """Rename everything, or exit with one line that says what is wrong, without a change."""
+    if len(arguments) != 1 or not re.fullmatch(r"[a-z][a-z0-9]+", arguments[0]):
+        sys.exit("Usage: python scripts/rename.py NAME, where NAME is small letters and digits, such as `lending`.")
+    new = arguments[0]
+    if new == OLD or new in sys.stdlib_module_names:
+        sys.exit(f"{new} is taken. Choose another name.")
+    if git("status", "--porcelain"):
+        sys.exit("There are changes that are not committed. Commit or stash them, so that you can undo this by git.")
+    for name in filter(None, git("ls-files", "-z").split("\0")):
+        rename(name, new)
+    print(f"Renamed to {new}. Look at it with `git status`, then: make clean, make setup, make format, make check.")
+
+
+def git(*arguments: str) -> str:
+    """Return what git prints; exit with its error if it fails."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"git {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def rename(name: str, new: str) -> None:
+    """Rename one file and what it contains, or remove it if it is one of OURS. A folder goes with its last file."""
+    file = ROOT / name
+    if name in OURS:
+        file.unlink()
+    elif name not in KEPT:
+        content = file.read_bytes().decode()
+        if name in MENTIONS:
+            content = "".join(line for line in content.splitlines(True) if not any(Path(o).name in line for o in OURS))
+        file.write_bytes(renamed(content, new).encode())
+        target = ROOT / renamed(name, new)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+    folder = file.parent
+    while not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
+
+
+def renamed(text: str, new: str) -> str:
+    """Return the text with the new name in place of the old one, each in the same case."""
+    for old, put in (OLD, new), (OLD.capitalize(), new.capitalize()), (OLD.upper(), new.upper()):
+        text = text.replace(old, put)
+    return text
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
