@@ -1,7 +1,7 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long test-faults test-clients smoke check openapi format bench lock clean
+.PHONY: help setup serve test test-core test-long test-faults test-clients smoke check openapi recording format bench lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -82,6 +82,9 @@ smoke: $(VENV)/dev.installed ## build the wheel, install it in an empty environm
 
 openapi: $(VENV)/runtime.installed ## write the API's document to openapi.json
 	@$(BIN)/handover openapi > openapi.json
+
+recording: $(VENV)/dev.installed ## draw the terminal of the README, docs/recording.svg, from a run of its commands
+	@PYTHONPATH=. $(BIN)/python scripts/record.py
 
 format: $(VENV)/dev.installed ## format the code, and mend what the linter can
 	@$(BIN)/ruff check --fix-only

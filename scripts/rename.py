@@ -17,14 +17,15 @@ KEPT = {"LICENSE"}
 """The licence requires that its copyright notice stays."""
 OURS = "scripts/rename.py", "tests/docs/test_rename.py", "docs/your-own-service.md"
 """Files that only make sense before."""
-MENTIONS = "docs/README.md", "tests/docs/test_pages.py", "pyproject.toml"
+NEXT = "Look at it with `git diff`; then: make clean, make setup, make format, make recording, make check."
+MENTIONS = "docs/README.md", "tests/docs/test_pages.py"
 """Files of which the lines that name one of OURS are removed."""
 
 
 def main(arguments: list[str]) -> None:
     """Rename everything, or exit with one line that says what is wrong, without a change."""
-    if len(arguments) != 1 or not re.fullmatch(r"[a-z][a-z0-9]+", arguments[0]):
-        sys.exit("Usage: python scripts/rename.py NAME, where NAME is small letters and digits, such as `lending`.")
+    if len(arguments) != 1 or not re.fullmatch(r"[a-z][a-z0-9]{1,11}", arguments[0]):
+        sys.exit("Usage: python scripts/rename.py NAME, where NAME is 2 to 12 small letters and digits.")
     new = arguments[0]
     if new == OLD or new in sys.stdlib_module_names:
         sys.exit(f"{new} is taken. Choose another name.")
@@ -32,7 +33,7 @@ def main(arguments: list[str]) -> None:
         sys.exit("There are changes that are not committed. Commit or stash them, so that you can undo this by git.")
     for name in filter(None, git("ls-files", "-z").split("\0")):
         rename(name, new)
-    print(f"Renamed to {new}. Look at it with `git status`, then: make clean, make setup, make format, make check.")
+    print(f"Renamed to {new}. {NEXT}")
 
 
 def git(*arguments: str) -> str:

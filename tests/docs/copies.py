@@ -41,8 +41,8 @@ def copy_of_the_checkout(folder: Path) -> Path:
         shutil.copy2(ROOT / name, folder / name)
     tools = folder / ".venv" / "bin"
     tools.mkdir(parents=True)
-    for name, start in TOOLS.items():
-        script = tools / name
+    for tool, start in TOOLS.items():
+        script = tools / tool
         script.write_text(f'#!/bin/sh\nPYTHONPATH="{folder / "src"}" exec "{sys.executable}" {start} "$@"\n')
         script.chmod(0o755)
     return folder

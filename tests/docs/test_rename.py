@@ -34,7 +34,9 @@ def python(lending: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install_wheels(tmp_path_factory.mktemp("wheel"), lending)
 
 
-@pytest.mark.parametrize("name", ["", "Lending", "our-service", "1st", "handover", "json", "two names"])
+@pytest.mark.parametrize(
+    "name", ["", "Lending", "our-service", "1st", "handover", "json", "two names", "averylongname"]
+)
 def test_another_kind_of_name_is_refused(clone: Path, name: str) -> None:
     said = run(f"python3 scripts/rename.py {name} 2>&1", clone, exit_code=1)
     assert "small letters and digits" in said or "is taken" in said
