@@ -1,6 +1,7 @@
 """What the documents say is so: their commands are run, and their tables compared."""
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from interfaces.testing.clock_and_ids import SetClock
 from tests.docs.blocks import comparable, snippets
 from tests.package.test_outside_adapter import CERTIFY
 from tests.support import capability_table
+from tests.support.commands import COMMANDS
 from tests.support.served import environment, served
 
 ROOT = Path(__file__).parent.parent
@@ -63,6 +65,27 @@ def test_every_command_is_in_the_readme() -> None:
     assert commands
     for command in [*commands, "migrate"]:
         assert f"`handover {command}" in README.read_text()
+
+
+def test_every_command_is_on_the_page_of_the_command_line() -> None:
+    text = (ROOT / "docs/command-line.md").read_text()
+    assert set(re.findall(r"`handover ([a-z ]+)`", text)) == COMMANDS.keys()
+
+
+async def test_the_commands_on_that_page(tmp_path: Path) -> None:
+    script = "\n".join(snippets("sh", (ROOT / "docs/command-line.md").read_text()))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    shell = await asyncio.create_subprocess_exec(
+        *("bash", "-euo", "pipefail", "-c", script),
+        cwd=tmp_path,
+        env=environment({}) | {"PATH": path, "HOME": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(120):
+        out, err = await shell.communicate()
+    assert shell.returncode == 0, err.decode()
+    assert "\nada@example.org\n" in out.decode()
 
 
 def test_the_tables_of_figures_are_those_that_were_measured() -> None:

@@ -27,6 +27,7 @@ from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_cr
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
 SIGN_UPS_IN_PRODUCTION = 15
 PREFIX = "HANDOVER_"
+Source = Literal["environment", ".env", "default", "generated file", "generated at start"]
 SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|secret|key|token|properties)[^=&]*)=[^&]*", re.IGNORECASE)
 
 
@@ -225,15 +226,43 @@ class Settings(BaseSettings):
     def masked_values(self) -> dict[str, Any]:
         """Return the value of every setting by the name of its variable, such as `HANDOVER_PORT`, with secrets masked.
 
-        HANDOVER_PERSISTENCE and HANDOVER_MIGRATE_ON_START have the values that take effect if they are not set. The
-        values are of JSON's types.
+        Settings that depend on others have the values that take effect if they are not set. The values are of JSON's
+        types. None is no value, or for HANDOVER_ISOLATION that of the engine.
         """
         resolved = {
             "database_url": self.masked_url,
             "persistence": self.adapter,
+            "secret_key": "**********" if self.secret_key or not self.in_production else None,
+            "sign_ups_per_address": self.sign_up_limit,
             "migrate_on_start": self.migrates_on_start,
+            "log_format": "json" if self.logs_json else "console",
         }
-        return {f"HANDOVER_{name.upper()}": value for name, value in (self.model_dump(mode="json") | resolved).items()}
+        return {f"{PREFIX}{name.upper()}": value for name, value in (self.model_dump(mode="json") | resolved).items()}
+
+    def sources(self) -> dict[str, Source]:
+        """Return where the value of each setting came from, by the name of its variable.
+
+        The environment and the file `.env` are read again. A secret key that is not set is one that secret() generates,
+        in production none.
+        """
+        environment = EnvSettingsSource(type(self)).env_vars
+        file = DotEnvSettingsSource(type(self)).env_vars
+        generated: Source = "generated file" if self.sqlite_file else "generated at start"
+
+        def source(name: str) -> Source:
+            """Return where the value of one setting came from; `name` is the one of its variable."""
+            if name.lower() in environment:
+                return "environment"
+            if name.lower() in file:
+                return ".env"
+            return generated if name == f"{PREFIX}SECRET_KEY" and not self.in_production else "default"
+
+        return {name: source(name) for name in (f"{PREFIX}{field.upper()}" for field in type(self).model_fields)}
+
+    @property
+    def logs_json(self) -> bool:
+        """Whether the log is JSON: the setting `log_format`; if that is None, only in production."""
+        return self.in_production if self.log_format is None else self.log_format == "json"
 
     @property
     def migrates_on_start(self) -> bool:

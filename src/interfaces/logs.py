@@ -1,6 +1,7 @@
 """Logging: one format for our own lines and those of libraries, either for a terminal or as JSON."""
 
 import logging
+import os
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -21,11 +22,12 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
     """
     stream = to or sys.stderr
     level = getattr(logging, settings.log_level.upper())
-    as_json = (settings.log_format or ("json" if settings.in_production else "console")) == "json"
+    as_json = settings.logs_json
+    in_colors = stream.isatty() and not os.environ.get("NO_COLOR")  # no-color.org
     renderer: Processor = structlog.processors.JSONRenderer(serializer=_json)
     if not as_json:
         plain = structlog.dev.plain_traceback
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=plain)
+        renderer = structlog.dev.ConsoleRenderer(colors=in_colors, exception_formatter=plain)
     common: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -34,7 +36,7 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
     ]
     structlog.configure(
         processors=[*common, renderer],
-        wrapper_class=_logger_class(level, in_one_step=as_json or not stream.isatty(), as_json=as_json),
+        wrapper_class=_logger_class(level, in_one_step=as_json or not in_colors, as_json=as_json),
         logger_factory=structlog.WriteLoggerFactory(stream),
     )
     handler = logging.StreamHandler(stream)

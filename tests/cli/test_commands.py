@@ -1,8 +1,11 @@
-"""The command line but for serving: help, usage, settings, the OpenAPI document, migrations."""
+"""The command line but for serving: help, the version, settings, the OpenAPI document, migrations."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,32 +14,49 @@ from typer.testing import CliRunner, Result
 from infrastructure.settings import Settings
 from interfaces.certification.database import NewDatabase
 from interfaces.cli.commands import app
+from tests.support.commands import COMMANDS, GROUPS
 from tests.support.served import Run, environment, handover
-
-COMMANDS = ["serve", "settings", "openapi", "migrate up", "migrate down", "migrate status", "purge", "copy", "doctor"]
-COMMANDS += [f"users {word}" for word in ("create", "list", "activate", "deactivate")]
 
 
 def invoke(*words: str, **settings: str) -> Result:
-    """In this process, since what is looked at is said before anything is done."""
-    return CliRunner(env=environment(settings)).invoke(app, words, prog_name="handover")
+    """In this process, since what is looked at is said before anything is done, in a terminal of 80 columns."""
+    given = environment(settings) | {"COLUMNS": "80"}
+    return CliRunner(env=given).invoke(app, words, prog_name="handover")
+
+
+def example_of(command: str) -> str:
+    """The command line that its help shows, which can be copied as one line."""
+    result = invoke(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    [example] = re.findall(r"^  Example: (.+)$", result.stdout, re.MULTILINE)
+    return str(example)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_an_example(command: str) -> None:
-    result = invoke(*command.split(), "--help")
-    assert result.exit_code == 0
-    assert f"handover {command}" in result.stdout.partition("Example:")[2]
+def test_help_shows_an_example_that_the_command_takes(command: str) -> None:
+    _, name, after = re.split(rf"\b(handover {command}\b)", example_of(command))
+    words = shlex.split(re.split(r"[|<>]", after)[0])
+    COMMANDS[command].make_context(name, words)  # which raises an error of usage
 
 
-def test_help_names_all_commands_and_exit_codes() -> None:
-    result = invoke("--help")
-    assert result.exit_code == 0
-    assert all(f"\n  {command.split()[0]} " in result.stdout for command in COMMANDS)
-    assert "Exit codes: 0 " in result.stdout
+@pytest.mark.parametrize("group", GROUPS)
+def test_help_of_a_group_names_its_commands_in_whole_sentences(group: str) -> None:
+    assert f"handover {group}".strip() in example_of(group)
+    shown = invoke(*group.split(), "--help").stdout
+    inside = {command.removeprefix(group).split()[0] for command in COMMANDS if command.startswith(group)}
+    lines = dict(re.findall(r"^  ([a-z]+) +([A-Z].*)$", shown.partition("Commands:")[2], re.MULTILINE))
+    assert lines.keys() == inside
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines.values())
+    assert group or "Exit codes: 0 " in shown
 
 
-@pytest.mark.parametrize("words", ["shout", "serve --loud", "migrate sideways", "openapi now"])
+def test_the_version_is_that_of_the_package() -> None:
+    result = invoke("--version", PORT="eighty")
+    assert (result.exit_code, result.output) == (0, f"handover {version('handover')}\n")
+
+
+@pytest.mark.parametrize("words", ["shout", "migrate sideways", "openapi now"])
 def test_wrong_usage_exits_with_2(words: str) -> None:
     result = invoke(*words.split())
     assert result.exit_code == 2
@@ -48,18 +68,37 @@ def test_the_installed_script_is_the_same_command(tmp_path: Path) -> None:
     run = subprocess.run(
         [script, "settings", "--json"], cwd=tmp_path, env=environment({"PORT": "1234"}), capture_output=True, check=True
     )
-    assert json.loads(run.stdout)["HANDOVER_PORT"] == 1234
+    assert json.loads(run.stdout)["HANDOVER_PORT"] == {"value": 1234, "source": "environment"}
 
 
 async def test_settings_come_from_the_environment_and_then_the_file(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("HANDOVER_PORT=1111\nHANDOVER_WORKERS=3\nHANDOVER_HOST=\n")
-    run = await handover("settings", "--json", folder=tmp_path, PORT="2222")
-    shown = json.loads(run.out)
-    assert (shown["HANDOVER_PORT"], shown["HANDOVER_WORKERS"], shown["HANDOVER_HOST"]) == (2222, 3, "127.0.0.1")
-    assert shown["HANDOVER_PERSISTENCE"] == "sqlalchemy"
+    (tmp_path / ".env").write_text("HANDOVER_PORT=1111\nhandover_workers=3\nHANDOVER_HOST=\n")
+    run = await handover("settings", "--json", folder=tmp_path, PORT="2222", LOG_LEVEL="")
+    shown = {name: (entry["value"], entry["source"]) for name, entry in json.loads(run.out).items()}
     assert list(shown) == [f"HANDOVER_{name.upper()}" for name in Settings.model_fields]
+    assert shown["HANDOVER_PORT"] == (2222, "environment")
+    assert shown["HANDOVER_WORKERS"] == (3, ".env")
+    assert shown["HANDOVER_HOST"] == ("127.0.0.1", "default")
+    assert shown["HANDOVER_LOG_LEVEL"] == ("info", "default")
+    assert shown["HANDOVER_LOG_FORMAT"] == ("console", "default")
+    assert shown["HANDOVER_PERSISTENCE"] == ("sqlalchemy", "default")
+    assert shown["HANDOVER_SECRET_KEY"] == ("**********", "generated file")
     plain = (await handover("settings", folder=tmp_path, PORT="2222")).out
     assert [line.split()[0] for line in plain.splitlines()] == list(shown)
+    assert re.search(r"^HANDOVER_PORT +environment +2222$", plain, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"DATABASE_URL": "memory://"}, ["**********", "generated at start"]),
+        ({"ENVIRONMENT": "production"}, [None, "default"]),
+        ({"SECRET_KEY": "x", "ENVIRONMENT": "production"}, ["**********", "environment"]),
+    ],
+)
+def test_where_the_secret_key_comes_from(settings: dict[str, str], shown: list[str]) -> None:
+    result = invoke("settings", "--json", **settings)
+    assert list(json.loads(result.stdout)["HANDOVER_SECRET_KEY"].values()) == shown
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ async def test_a_list_of_all(url: str, tmp_path: Path, database: Database) -> No
             await uow.users.add(a_user(username=f"user-{number}"))
         await uow.commit()
     run = await handover("users", "list", "--json", folder=tmp_path, DATABASE_URL=url)
-    shown = [json.loads(line) for line in run.out.splitlines()]
+    shown = json.loads(run.out)
     assert [user["username"] for user in shown] == [f"user-{number}" for number in range(101)]
     assert shown[0].keys() == {"id", "username", "email", "is_active", "created_at"}
     assert shown[0]["created_at"] == "2026-11-22T12:00:00.123Z"

@@ -1,7 +1,7 @@
 """The command `handover certify`, which checks that an adapter keeps what Handover promises."""
 
 import asyncio
-import json
+import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from infrastructure.container import Misconfigured, load_settings
-from interfaces.cli.interruption import interruptible
+from interfaces.cli.terminal.interruption import interruptible
+from interfaces.cli.terminal.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from interfaces.certification import certify as certifying
@@ -23,14 +21,17 @@ def certify(
     url: Annotated[str, typer.Option(help="An empty database for the tests, which clear it.")],
     adapter: Annotated[str, typer.Option(help="Its adapter; by default that of the URL.")] = "",
     only: Annotated[str, typer.Option(help="Run only the tests whose names match, as pytest's -k.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Run the contract tests on any installed adapter, and report which promises it keeps.
+    """Run the contract tests on an installed adapter.
 
-    A database that is not empty is refused. What the tests write is deleted. Exit code 1 if a promise is broken.
+    Report which promises it keeps; exit with 1 if one is broken. A database that is not empty is refused. What the
+    tests write is deleted.
     """
+    from infrastructure.container import Misconfigured, load_settings
+
     try:
-        from interfaces.certification import certify as certifying  # noqa: PLC0415 - needs an extra
+        from interfaces.certification import certify as certifying
     except ModuleNotFoundError as error:
         raise Misconfigured(f"this command needs the package {error.name}: pip install 'handover[certify]'") from None
     settings = load_settings(database_url=url, persistence=adapter)
@@ -39,7 +40,7 @@ def certify(
     with interruptible("nothing is certified, and the database may not be empty"), _progress() as progress:
         certificate = certifying.certify(settings, capabilities, progress, only)
     if as_json:
-        print(json.dumps(certificate.as_json(), indent=2))
+        print_json(certificate.as_json())
     else:
         _print(certificate, monotonic() - began, only)
     if not certificate.is_granted:
@@ -49,12 +50,15 @@ def certify(
 @contextmanager
 def _progress() -> "Iterator[certifying.Progress]":
     """Yield a progress callback: it shows a bar if stderr is a terminal, else prints a line per promise to stderr."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield Lines()
         return
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed  {task.description}")
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=None, failed=0)
         yield lambda promise, ended, total, failed: bar.update(
             task, description=promise, completed=ended, total=total, failed=failed

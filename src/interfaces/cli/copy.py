@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,10 +11,13 @@ from application.errors import Unavailable
 from application.store import Store
 from application.use_cases.copy_store import CopyStore
 from domain.user import User
-from infrastructure.container import Misconfigured, Settings, load_settings, open_store
-from interfaces.cli.interruption import interruptible
-from interfaces.cli.progress import progress
 from interfaces.cli.store import check_durable
+from interfaces.cli.terminal.interruption import interruptible
+from interfaces.cli.terminal.output import AsJson, print_json
+from interfaces.cli.terminal.progress import progress
+
+if TYPE_CHECKING:
+    from infrastructure.container import Settings
 
 
 def copy(
@@ -22,23 +25,30 @@ def copy(
     target_url: Annotated[str, typer.Argument(help="The URL of an empty store, or of an unfinished copy.")],
     source_adapter: Annotated[str, typer.Option(help="The source's adapter; by default that of its URL.")] = "",
     target_adapter: Annotated[str, typer.Option(help="The target's adapter; by default that of its URL.")] = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Copy a whole store to another one, on any engine, and verify the copy; an interrupted copy is continued.
+    """Copy a whole store to another one, and verify the copy.
 
-    Stop the servers of the source first: if it changes meanwhile, that is noticed at the end, and the command fails.
+    The two may have different engines. An interrupted copy is continued by the same command. Stop the servers of the
+    source first: if it changes meanwhile, that is noticed at the end, and the command fails.
     """
+    from infrastructure.container import Misconfigured, load_settings
+
     source = load_settings(database_url=source_url, persistence=source_adapter)
     target = load_settings(database_url=target_url, persistence=target_adapter)
     if source.location == target.location:
         raise Misconfigured(f"the source and the target are the same store, {source.masked_url}: name another target")
     with interruptible("repeat the command to continue the copy"):
         counts = asyncio.run(_copy(source, target))
+    if as_json:
+        print_json({"copied": counts, "verified": True})
+        return
     for name, count in counts.items():
         print(f"{name + ':':18} {count:>10,}")
     print("Copied and verified.")
 
 
-async def _copy(source: Settings, target: Settings) -> dict[str, int]:
+async def _copy(source: "Settings", target: "Settings") -> dict[str, int]:
     """Copy the source to the target and verify the copy; return the number of records of each kind.
 
     The target is migrated first if it has no schema or no users. Raise Unavailable if a store cannot be used, if the
@@ -64,11 +74,13 @@ async def _copy(source: Settings, target: Settings) -> dict[str, int]:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Store]:
+async def _opened(settings: "Settings") -> AsyncIterator[Store]:
     """Yield a store that is open inside the block.
 
     Raise Misconfigured if its data do not outlive the command, Unavailable if it cannot be used.
     """
+    from infrastructure.container import open_store
+
     store = open_store(settings)
     check_durable(settings, store)
     await store.open()

@@ -1,31 +1,30 @@
 """The command `handover doctor`, which checks a store while servers use it."""
 
 import asyncio
-import json
 import sys
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
 from application.errors import Unavailable
 from application.store import Store
 from application.use_cases.check_store import CheckStore, Diagnosis
-from interfaces.cli.interruption import interruptible
-from interfaces.cli.progress import progress
 from interfaces.cli.store import open_container
+from interfaces.cli.terminal.interruption import interruptible
+from interfaces.cli.terminal.output import AsJson, print_json
+from interfaces.cli.terminal.progress import progress
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Check that the store keeps all rules, and that its engine's settings are safe; exit with 1 if not.
+def doctor(as_json: AsJson = False) -> None:
+    """Check the store's rules and its engine's settings.
 
-    Nothing is changed, and servers may go on. Records with problems are checked a second time; only the problems that
-    are still there are listed.
+    Exit with 1 if a rule is broken or a setting is not safe. Nothing is changed, and servers may go on. Records with
+    problems are checked a second time; only the problems that are still there are listed.
     """
     with interruptible("the store has not been checked"):
         diagnosis = asyncio.run(_check())
     if as_json:
-        print(json.dumps(_as_json(diagnosis), indent=2))
+        print_json(_as_json(diagnosis))
     else:
         _print(diagnosis)
     if diagnosis.count:

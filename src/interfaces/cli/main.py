@@ -1,33 +1,77 @@
 """The entry point of the command `handover`."""
 
+import errno
+import os
 import signal
 import sys
+from typing import NoReturn
 
 
 def run() -> None:
-    """Run the command line.
+    """Run the command line, and end the process.
 
     Misconfigured, Unavailable, OutcomeUnknown, Interrupted and DomainError are printed to stderr in one line, with exit
-    code 1. Variables that look like settings and are none are named on stderr before. Ctrl+C ends the process at once,
-    without a traceback or cleanup, except in `serve` and in commands that take minutes (see interruption.py).
+    code 1. Ctrl+C ends the process at once, without a traceback or cleanup, except in `serve` and in commands that
+    clean up first (see interruption.py). Wherever it is pressed, the process then ends by SIGINT, so that a loop of a
+    shell ends, too. If the reader of a pipe has ended, the process ends by SIGPIPE, as other commands do.
     """
     # Python would print a traceback on Ctrl+C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _open_closed_streams()
 
-    from application.errors import OutcomeUnknown, Unavailable  # noqa: PLC0415 - slow imports come after that line
-    from domain.errors import DomainError  # noqa: PLC0415
-    from infrastructure.container import Misconfigured, unknown_variables  # noqa: PLC0415
-    from interfaces.cli.commands import app  # noqa: PLC0415
-    from interfaces.cli.interruption import Interrupted  # noqa: PLC0415
+    from interfaces.cli.commands import app
+    from interfaces.cli.terminal.interruption import Interrupted
 
-    for fault in unknown_variables():
-        print(f"handover: {fault}", file=sys.stderr)
     try:
-        app(prog_name="handover")
-    except (Misconfigured, Unavailable, OutcomeUnknown, Interrupted, DomainError) as error:
+        try:
+            app(prog_name="handover")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _end_by(signal.SIGPIPE)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Typer has replaced it by exit code 1
+            _end_by(signal.SIGPIPE)
+        raise
+    except Interrupted as error:
+        print(f"handover: {error}", file=sys.stderr)
+        _end_by(signal.SIGINT)
+    except _refusals() as error:
         field = getattr(error, "field", None)
         print(f"handover: {field}: {error}" if field else f"handover: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try to write the rest at its end, and complain
+        print("handover: not all of the output could be written: no space left on the device", file=sys.stderr)
+        sys.exit(1)
+
+
+def _open_closed_streams() -> None:
+    """Open /dev/null in place of each of stdin, stdout and stderr that is closed, as after `handover serve <&-`.
+
+    Python has None there, which cannot be read or written.
+    """
+    for name, mode in ("stdin", "r"), ("stdout", "w"), ("stderr", "w"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - until the process ends
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return the errors that are printed in one line. Called only if an error was raised, as the import is slow."""
+    from application.errors import OutcomeUnknown, Unavailable
+    from domain.errors import DomainError
+    from infrastructure.container import Misconfigured
+
+    return Misconfigured, Unavailable, OutcomeUnknown, DomainError
+
+
+def _end_by(number: signal.Signals) -> NoReturn:
+    """End this process by this signal, without further output. Shells report 128 + the number of the signal."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise AssertionError("unreachable")
 
 
 if __name__ == "__main__":

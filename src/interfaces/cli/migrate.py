@@ -1,46 +1,47 @@
 """The commands `handover migrate ...`, for the schema of the store."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from dataclasses import asdict
 
 import typer
 
 from application.store import Schema, Store
-from infrastructure.container import load_settings, open_store
+from interfaces.cli.terminal.output import AsJson, print_json
 
 app = typer.Typer(
-    help="Bring the store's schema to the revision that this version of Handover needs.", no_args_is_help=True
+    help="Change or show the revision of the store's schema.",
+    epilog="Example: handover migrate up",
+    no_args_is_help=True,
 )
 
 
 @app.command(epilog="Example: handover migrate up")
-def up() -> None:
-    """Migrate the schema to the newest revision, unless it has that already; print the revision."""
-    print(_describe(_with_store(lambda store: store.upgrade())))
+def up(as_json: AsJson = False) -> None:
+    """Migrate the schema to the newest revision, and print it.
+
+    Nothing happens if the schema has that revision already.
+    """
+    _print(_with_store(lambda store: store.upgrade()), as_json)
 
 
 @app.command(epilog="Example: handover migrate down")
-def down() -> None:
-    """Undo the newest revision, with the data that only it can hold, and print which revision is left.
+def down(as_json: AsJson = False) -> None:
+    """Undo the newest revision, with the data that only it can hold.
 
-    Nothing happens if there is no revision to undo.
+    Print which revision is left. Nothing happens if there is no revision to undo.
     """
-    print(_describe(_with_store(lambda store: store.downgrade())))
+    _print(_with_store(lambda store: store.downgrade()), as_json)
 
 
 @app.command(epilog="Example: handover migrate status --json")
-def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Show the revision that the store has and the one that is needed; exit with 1 if they differ."""
+def status(as_json: AsJson = False) -> None:
+    """Show the store's revision; exit with 1 if another is needed."""
 
     async def change_nothing(_: Store) -> None: ...
 
     schema = _with_store(change_nothing)
-    if as_json:
-        print(json.dumps({"found": schema.found, "needed": schema.needed, "is_current": schema.is_current}))
-    else:
-        print(_describe(schema))
+    _print(schema, as_json)
     raise typer.Exit(not schema.is_current)
 
 
@@ -49,6 +50,8 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
 
     Raise Misconfigured if a setting is wrong, Unavailable if the store cannot be used, and what `change` raises.
     """
+
+    from infrastructure.container import load_settings, open_store
 
     async def change_and_look() -> Schema:
         """Open the store, change it, and return the state of its schema; close the store in any case."""
@@ -63,8 +66,11 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
     return asyncio.run(change_and_look())
 
 
-def _describe(schema: Schema) -> str:
-    """Return a sentence that says whether the schema is current, with its revision, or the one needed if not."""
-    if schema.is_current:
-        return f"The schema is current: {schema.found or 'there is nothing to migrate'}"
-    return f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed"
+def _print(schema: Schema, as_json: bool) -> None:
+    """Print whether the schema is current, with its revision and the one needed, in a sentence or as JSON."""
+    if as_json:
+        print_json({**asdict(schema), "is_current": schema.is_current})
+    elif schema.is_current:
+        print(f"The schema is current: {schema.found or 'there is nothing to migrate'}")
+    else:
+        print(f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed")

@@ -2,30 +2,27 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from application.store import Store
-from infrastructure.container import (
-    Container,
-    Misconfigured,
-    Settings,
-    build_container,
-    load_settings,
-    use_cases_and_ports,
-)
-from interfaces.logs import configure_logs
+
+if TYPE_CHECKING:
+    from infrastructure.container import Container, Settings
 
 UseCasesAndPorts = Mapping[type, Any]
 
 
 @asynccontextmanager
-async def open_container() -> AsyncIterator[tuple[Container, UseCasesAndPorts]]:
+async def open_container() -> "AsyncIterator[tuple[Container, UseCasesAndPorts]]":
     """Yield a container whose store is open inside the block, and its use cases and ports by class.
 
     Read the settings and configure the logs first. Raise Misconfigured if a setting is wrong, or for a store in memory,
     which would be empty and lost at the end of the command; raise Unavailable if the store cannot be used. The schema
     is not checked.
     """
+    from infrastructure.container import build_container, load_settings, use_cases_and_ports
+    from interfaces.logs import configure_logs
+
     settings = load_settings()
     configure_logs(settings)
     container = build_container(settings)
@@ -38,7 +35,9 @@ async def open_container() -> AsyncIterator[tuple[Container, UseCasesAndPorts]]:
         await store.close()
 
 
-def check_durable(settings: Settings, store: Store) -> None:
+def check_durable(settings: "Settings", store: Store) -> None:
     """Raise Misconfigured if the data of this store do not outlive the command."""
+    from infrastructure.container import Misconfigured
+
     if not store.capabilities.durable:
         raise Misconfigured(f"{settings.masked_url} ends with this command: name a store that lasts")

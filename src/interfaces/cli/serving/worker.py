@@ -41,7 +41,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it
     threading.Thread(target=stop_with_parent, args=[int(sys.argv[3])], daemon=True).start()
 
-    from interfaces.cli.serving.server import serve  # noqa: PLC0415 - slow to import, and the parent may be killed meanwhile
+    from interfaces.cli.serving.server import serve  # slow to import, and the parent may be killed meanwhile
 
     def report_started() -> None:
         """Tell the parent that this worker serves."""

@@ -1,4 +1,4 @@
-"""Ctrl+C during commands that take minutes."""
+"""Ctrl+C during commands that take minutes or ask for something."""
 
 import signal
 from collections.abc import Iterator

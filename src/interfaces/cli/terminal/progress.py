@@ -1,13 +1,16 @@
 """Progress of commands that read a whole store: bars on a terminal, plain lines in a pipe."""
 
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from application.streaming import Record, label
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 def progress() -> "AbstractContextManager[Bars | Lines]":
@@ -15,8 +18,7 @@ def progress() -> "AbstractContextManager[Bars | Lines]":
 
     It shows bars if stderr is a terminal; otherwise it prints lines to stderr.
     """
-    console = Console(stderr=True)
-    return Bars(console) if console.is_terminal else nullcontext(Lines())
+    return Bars() if sys.stderr.isatty() else nullcontext(Lines())
 
 
 class Lines:
@@ -33,19 +35,22 @@ class Lines:
 
 
 class Bars:
-    """A progress callback that shows a bar per phase and kind of records, with the rate and the time left.
+    """A progress callback that shows a bar per phase and kind of records on stderr, with the rate and the time left.
 
     The bars are shown inside a `with` block.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            console=console,
+            console=Console(stderr=True),
         )
         self.tasks: dict[str, TaskID] = {}
 
