@@ -7,7 +7,7 @@ import pytest
 
 from application.store import Store
 from interfaces.certification.database import Database, NewDatabase
-from tests.support import engines
+from tests.support import browser, engines
 from tests.support.engines import RunningEngines
 
 pytest_plugins = ["interfaces.testing.plugin"]
@@ -17,10 +17,13 @@ def pytest_configure() -> None:
     engines.refuse_unknown()
 
 
-def pytest_report_header() -> str:
+def pytest_report_header() -> list[str]:
     names = engines.selected()
     missing = [name for name in engines.ENGINES if name not in names]
-    return f"engines: {', '.join(names)}" + (f" (NARROWED: without {', '.join(missing)})" if missing else "")
+    return [
+        f"engines: {', '.join(names)}" + (f" (NARROWED: without {', '.join(missing)})" if missing else ""),
+        f"browser: {browser.CHROMIUM or browser.MISSING}",
+    ]
 
 
 ABOVE_THE_STORE = [Path(__file__).parent / folder for folder in ("cli", "http", "security")]

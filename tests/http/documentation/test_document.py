@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,21 @@ async def test_the_document_names_every_operation_and_what_it_answers(http: Asyn
     assert "item-not-owned" in transfer["responses"]["403"]["content"]["application/problem+json"]["examples"]
     assert "x-problems" not in str(content)
     assert "HTTPValidationError" not in str(content)
+
+
+async def test_no_line_of_a_description_becomes_a_list_by_mistake(http: AsyncClient) -> None:
+    """Descriptions are Markdown: a line that begins with `412.`, by its line break, would be an item of a list."""
+
+    def descriptions(content: Any) -> Iterator[str]:
+        if isinstance(content, dict):
+            yield from (value for key, value in content.items() if key == "description" and isinstance(value, str))
+        if isinstance(content, dict | list):
+            for inner in content.values() if isinstance(content, dict) else content:
+                yield from descriptions(inner)
+
+    found = [*descriptions(await document(http))]
+    assert len(found) > 100
+    assert [text for text in found if re.search(r"^\s*(\d+[.)]|[-+*#>]) ", text, re.MULTILINE)] == []
 
 
 async def test_signing_in_from_the_docs_page(http: AsyncClient) -> None:

@@ -4,15 +4,13 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
+from interfaces.http.openapi.examples import ITEM_ID, TIME
 from interfaces.http.responses.problems import PROBLEMS
 
 T = TypeVar("T")
 
-EXAMPLE_ID = "019a9d4c-5f2e-7c11-9a51-3d4f0e6b7a21"
-Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid", "examples": [EXAMPLE_ID]})]
-Timestamp = Annotated[
-    str, WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-11-22T09:30:00.123Z"]})
-]
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid", "examples": [ITEM_ID]})]
+Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "examples": [TIME]})]
 
 PROBLEMS_KEY = "x-problems"
 """The key of a response under which problem_responses() leaves slugs for build_document()."""

@@ -7,13 +7,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from interfaces.http.openapi.annotations import EXAMPLE_ID, PROBLEMS_KEY
+from interfaces.http.openapi.annotations import PROBLEMS_KEY
+from interfaces.http.openapi.examples import PARAMETERS, add_examples
 from interfaces.http.responses.problems import MEDIA_TYPE, PROBLEMS
 from interfaces.http.routing.dependencies import required_classes
 from interfaces.http.validation.body import FORM
 
 CONVENTIONS = """\
 JSON in and out, UTF-8; unknown fields are refused. Times are RFC 3339 in UTC with milliseconds, ids are UUIDs.
+
+**Trying it out.** Sign up with both examples of `POST /users`. On the docs page, sign in under *Authorize* as `ada`,
+with the password of the example. The other examples can be sent as they stand, with ids copied from earlier answers.
 
 **Signing in.** `POST /auth/token` exchanges name and password for an access token. All operations that are not public
 need it: `Authorization: Bearer …`.
@@ -27,8 +31,8 @@ of what was sent, then what is stored.
 also in the header `Link`. Following cursors neither repeats nor misses rows that exist all the time. A cursor is valid
 for the same filters and order only. Counting stops at 10,000; `total_exact` is then false.
 
-**Versions.** The `ETag` of an object is its version. With `If-Match`, a change applies to that version or fails with
-412. With `If-None-Match`, an object that the client already has is not sent again (304).
+**Versions.** The `ETag` of an object is its version. With `If-Match`, a change applies to that version or is refused
+(412). With `If-None-Match`, an object that the client already has is not sent again (304).
 
 **Retrying.** A POST with an `Idempotency-Key` takes effect once, however often it is sent, and gets the same response
 each time; `Idempotency-Replayed: true` marks the repetition. After 503 a change may have been made: repeat the request
@@ -95,6 +99,7 @@ def build_document(app: FastAPI) -> dict[str, Any]:
                 _drop_null(parameter["schema"])
             _complete_form(operation, schema["components"]["schemas"])
             _add_problems(path, method, operation, uses_store=operation["operationId"] not in uses_no_store)
+            add_examples(operation)
     _add_links(schema["paths"])
     return schema
 
@@ -168,10 +173,7 @@ def _add_problems(path: str, method: str, operation: dict[str, Any], *, uses_sto
 
 def _example_of(path: str) -> str:
     """Return the path template with an example in place of each parameter, for instance `/tasks/by-status/pending`."""
-    return re.sub(r"\{(\w+)\}", lambda parameter: _EXAMPLES.get(parameter[1], EXAMPLE_ID), path)
-
-
-_EXAMPLES = {"slug": "version-mismatch", "status": "pending"}
+    return re.sub(r"\{(\w+)\}", lambda parameter: str(PARAMETERS[parameter[1]]), path)
 
 
 def _implied_problems(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:

@@ -22,6 +22,9 @@ log = structlog.get_logger()
 REFRESH_TOKEN_LENGTH = 200
 
 
+NoEffect = Annotated[str | None, Field(examples=[""])]  # the docs page would send `string`
+
+
 class SignInIn(InputModel):
     """The password form of OAuth2 (RFC 6749, section 4.3).
 
@@ -45,9 +48,9 @@ class SignInIn(InputModel):
         AfterValidator(domain_rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
     ]
     grant_type: Literal["password"] | None = None
-    scope: str | None = None
-    client_id: str | None = None
-    client_secret: str | None = None
+    scope: NoEffect = None
+    client_id: NoEffect = None
+    client_secret: NoEffect = None
 
 
 class RefreshIn(InputModel):

@@ -72,9 +72,7 @@ QueryPrice = Annotated[
 QueryTime = Annotated[
     datetime,
     BeforeValidator(_query_time),
-    WithJsonSchema(
-        {"type": "string", "format": "date-time", "pattern": _TIME, "examples": ["2026-11-22T09:30:00.123Z"]}
-    ),
+    WithJsonSchema({"type": "string", "format": "date-time", "pattern": _TIME, "examples": ["2026-11-22T00:00:00Z"]}),
 ]
 Description = Annotated[
     str,

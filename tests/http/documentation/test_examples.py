@@ -1,0 +1,150 @@
+"""The examples of the OpenAPI document, sent as they stand, are answered as the document shows."""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import jsonschema_rs
+import pytest
+from dependency_injector import providers
+from httpx2 import AsyncClient, Response
+
+from infrastructure.container import build_container, open_store
+from interfaces.certification.parity.document import IN_MEMORY, document, operations
+from interfaces.http.openapi import examples
+from interfaces.testing.clock_and_ids import CountingIds, SetClock
+from interfaces.testing.fakes import FakePasswords
+from tests.http.support.client import app_of, client_of
+
+SIGNED_UP = ["create_user ada", "create_user grace", "sign_in"]
+EVERYTHING = [*SIGNED_UP, "create_item", "create_task"]
+BEFORE = {
+    "create_user": [],
+    "create_item": SIGNED_UP,
+    "create_task": SIGNED_UP,
+    "list_transfers": [*EVERYTHING, "transfer_item"],
+    "delete_account": [*EVERYTHING, "transfer_item"],  # it is refused to those who own items
+}
+"""The examples that are sent before that of an operation, so that it finds what it is about; else EVERYTHING."""
+IDS = {
+    "create_user ada": examples.ADA_ID,
+    "create_user grace": examples.GRACE_ID,
+    "create_item": examples.ITEM_ID,
+    "create_task": examples.TASK_ID,
+    "transfer_item": examples.TRANSFER_ID,
+}
+TOKENS = {"sign_in": examples.FIRST_TOKEN, "refresh_session": examples.SECOND_TOKEN}
+PLACES = {
+    operation["operationId"]: (path, method, operation)
+    for path, all_ in document()["paths"].items()
+    for method, operation in all_.items()
+}
+
+
+class Reader:
+    """A reader of the document, who sends its examples to a server that is new and empty."""
+
+    def __init__(self, http: AsyncClient) -> None:
+        self.http = http
+        self.headers: dict[str, str] = {}
+
+    async def send(self, step: str) -> Response:
+        """Send the first example of an operation, or the one that is named after it."""
+        name, _, title = step.partition(" ")
+        path, method, operation = PLACES[name]
+        request: dict[str, Any] = {"params": {}, "headers": dict(self.headers)}
+        for parameter in operation.get("parameters", []):
+            if (example := example_of(parameter)) is None:
+                continue
+            match parameter["in"]:
+                case "path":
+                    path = path.replace(f"{{{parameter['name']}}}", example)
+                case "query":
+                    request["params"][parameter["name"]] = example
+                case "header":
+                    request["headers"][parameter["name"]] = example
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            titles = content["examples"]
+            kind = "json" if media_type == "application/json" else "data"
+            request[kind] = titles[title or next(iter(titles))]["value"]
+        response = await self.http.request(method, path, **request)
+        if name == "sign_in":
+            self.headers = {"Authorization": f"Bearer {response.json()['access_token']}"}
+        return response
+
+
+def example_of(parameter: dict[str, Any]) -> Any:
+    return parameter.get("example", next(iter(parameter["schema"].get("examples", [])), None))
+
+
+def fits(value: object, schema: dict[str, Any]) -> bool:
+    """Whether it is valid by a schema of the document."""
+    whole = {**schema, "components": document()["components"]}
+    return bool(jsonschema_rs.validator_for(whole, validate_formats=True).is_valid(value))
+
+
+@pytest.fixture
+async def reader(request: pytest.FixtureRequest) -> AsyncIterator[Reader]:
+    """A server gives out the ids and tokens of the examples, since it could not give them out by chance."""
+    step = ""
+    counting = CountingIds()
+    container = build_container(IN_MEMORY)
+    container.store.override(providers.Object(open_store(IN_MEMORY)))
+    container.now.override(providers.Object(SetClock(datetime.fromisoformat(examples.TIME))))
+    container.ids.override(providers.Object(lambda: UUID(IDS[step]) if step in IDS else counting()))
+    container.new_token.override(providers.Object(lambda: TOKENS[step]))
+    container.passwords.override(providers.Object(FakePasswords()))
+
+    class Here(Reader):
+        async def send(self, next_step: str) -> Response:
+            nonlocal step
+            step = next_step
+            return await super().send(next_step)
+
+    async with client_of(app_of(container)) as http:
+        yield Here(http)
+
+
+@pytest.mark.parametrize("name", operations())
+async def test_an_example_as_it_stands(name: str, reader: Reader) -> None:
+    before = BEFORE.get(name, EVERYTHING)
+    for step in before:
+        assert (await reader.send(step)).is_success
+    response = await reader.send("create_user ada" if name == "create_user" else name)
+    declared = operations()[name]["responses"].get(str(response.status_code))
+    assert declared is not None
+    assert response.is_success, response.text
+    if response.content:
+        media_type = next(iter(declared["content"]))
+        assert response.headers["content-type"].startswith(media_type)
+        shown = declared["content"][media_type]["example"]
+        if media_type == "text/plain":
+            assert shown in response.text
+        else:
+            answered = response.json()
+            assert fits(answered, declared["content"][media_type]["schema"])
+            if "access_token" in shown:  # which is different each time
+                shown = {**shown, "access_token": answered["access_token"]}
+            assert answered == shown
+
+
+@pytest.mark.parametrize("name", operations())
+def test_everything_that_an_operation_takes_and_answers_has_an_example_that_is_valid(name: str) -> None:
+    operation = operations()[name]
+    for parameter in operation.get("parameters", []):
+        if parameter["name"] != "cursor" and "default" not in parameter["schema"]:
+            assert example_of(parameter) is not None, parameter["name"]
+            assert fits(example_of(parameter), parameter["schema"])
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        assert content["examples"]
+        assert all(fits(example["value"], content["schema"]) for example in content["examples"].values())
+    for status, response in operation["responses"].items():
+        for content in response.get("content", {}).values():
+            if int(status) < 300 and content is next(iter(response["content"].values())):
+                assert fits(content["example"], content["schema"])
+
+
+def test_no_example_is_of_an_operation_that_is_gone() -> None:
+    assert {*examples.BODIES, *examples.ANSWERS} <= operations().keys()
+    assert {*BEFORE, *TOKENS} <= operations().keys()
