@@ -287,6 +287,21 @@ class Begin(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUsage:
+    """How busy a pool of connections or threads is now, and how often and how long callers have had to wait so far."""
+
+    size: int
+    """How many connections, threads or, if these are limited instead, units of work may be in use at once."""
+    in_use: int
+    waiting: int
+    """How many callers are waiting now."""
+    waits: int
+    """How many callers have had to wait since the pool was made. Those that got a connection at once do not count."""
+    seconds_waited: float
+    """How long these waits have taken in total. One that goes on is counted when it ends."""
+
+
 class PasswordHasher(Protocol):
     """Hashes passwords. Takes about 20 ms per call, outside the event loop; never call it inside a unit of work."""
 
@@ -303,6 +318,10 @@ class PasswordHasher(Protocol):
 
         If `password_hash` is None, return False after the time that verifying a real one takes.
         """
+        ...
+
+    def usage(self) -> PoolUsage:
+        """Return how many calls run now, of how many that may run at once, and how many wait and have waited."""
         ...
 
 

@@ -3,12 +3,13 @@
 lock_one_by_one() is for adapters whose engine cannot lock several records in one round trip.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from application.ports import Begin, UnitOfWork
+from application.ports import Begin, PoolUsage, UnitOfWork
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.streaming import StoreStream
 from domain.errors import NotFound
@@ -73,12 +74,19 @@ class Store(Protocol):
     @property
     def stream(self) -> StoreStream: ...
 
-    async def purge(self, at: datetime, limit: int) -> int:
+    def pools(self) -> Mapping[str, PoolUsage]:
+        """Return how busy the connection pools are, by a short name for each; empty if the store has none.
+
+        Operators see the names and numbers in `/metrics`. The call must be cheap, and asks the store nothing.
+        """
+        ...
+
+    async def purge(self, at: datetime, limit: int) -> Counter[str]:
         """Remove records that have expired by the time `at`, up to `limit` of each kind.
 
-        Return how many were removed; 0 means that none is left but those that a unit of work has locked.
-        The kinds are idempotency keys, sessions, session tokens and log-in attempts. A session is removed after its
-        tokens. Each call is short, so that no unit of work waits for long.
+        Return how many of each kind were removed; a total of 0 means that none is left but those that a unit of work
+        has locked. The kinds are `keys` (idempotency keys), `sessions`, `tokens` (of sessions) and `attempts` (to log
+        in). A session is removed after its tokens. Each call is short, so that no unit of work waits for long.
         """
         ...
 

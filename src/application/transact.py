@@ -14,6 +14,7 @@ from application.errors import Busy, KeyInFlight, NoSpace, OutcomeUnknown, Reque
 from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, current_request
 from application.locks import KeyedLock
 from application.ports import Begin, Clock, UnitOfWork
+from application.reruns import note_rerun
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], Awaitable[T]]
@@ -103,8 +104,8 @@ class Transact:
                     await _commit(uow)
                     self.writes.out_of_space = False
                     return result
-            except retried:
-                continue
+            except retried as error:
+                note_rerun(error)
             except NoSpace:
                 self.writes.out_of_space = True
                 raise

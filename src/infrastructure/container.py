@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from application.ports import Tokens
+from application.ports import PasswordHasher, Tokens
 from application.readers import ItemReader, TaskReader, TransferReader, UserReader
 from application.store import Store
 from application.transact import Transact
@@ -139,6 +139,7 @@ class Container(containers.DeclarativeContainer):
             TaskReader: store.provided.tasks,
             Store: store,
             Tokens: tokens,
+            PasswordHasher: passwords,
         }
     )
     """What interfaces may ask for, by its class."""

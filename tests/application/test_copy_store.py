@@ -195,7 +195,7 @@ async def test_the_marker_is_not_a_key_that_anybody_can_use() -> None:
     store = MemoryStore()
     marker = StoredKey(id=MARKER, fingerprint=b"", expires_at=copy_store.EPOCH, answer=b"")
     await store.stream.write([marker])
-    assert await store.purge(copy_store.EPOCH + timedelta(milliseconds=1), limit=10) == 1
+    assert (await store.purge(copy_store.EPOCH + timedelta(milliseconds=1), limit=10)).total() == 1
 
 
 async def test_the_leases_of_purges_are_no_part_of_a_store(source: MemoryStore) -> None:

@@ -15,6 +15,8 @@ from tests.support.installed import install
 from tests.support.served import handover
 
 FORGETFUL = """
+from collections import Counter
+
 from application.store import Store
 from infrastructure.persistence import memory
 from infrastructure.persistence.memory.tables import Tables
@@ -23,7 +25,7 @@ from infrastructure.settings import Settings
 
 class Forgetful(memory.MemoryStore):
     async def purge(self, at, limit):
-        return 0
+        return Counter()
 
 
 def open_store(settings: Settings) -> Store:

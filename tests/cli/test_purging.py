@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sqlite3
 import time
+from collections import Counter
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from infrastructure.clock_and_ids import utc_now
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.certification.database import Database
 from interfaces.cli.serving.purging import purge_repeatedly
+from interfaces.http.metrics import Metrics
 from interfaces.testing.builders import NOON, a_key
 from tests.support import engines
 from tests.support.served import served
@@ -44,7 +46,7 @@ async def test_a_server_purges_by_itself(workers: str, database: Database, tmp_p
         async with asyncio.timeout(60):
             while "purged" not in server.said:  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.05)
-        assert (await client.get("/metrics")).text.count("purged_records_total 3.0") == 1
+        assert (await client.get("/metrics")).text.count('handover_purged_records_total{kind="keys"} 3.0') == 1
         assert await server.stop() == 0
         assert server.said.count("purged") == 1
         assert "purge failed" not in server.said
@@ -102,23 +104,26 @@ class FailingStore(MemoryStore):
         super().__init__()
         self.errors = [*errors]
 
-    async def purge(self, at: datetime, limit: int) -> int:
+    async def purge(self, at: datetime, limit: int) -> Counter[str]:
         if self.errors:
             raise self.errors.pop(0)
         return await super().purge(at, limit)
 
 
 async def test_a_failed_purge_is_logged_and_the_next_one_tries_again() -> None:
-    store, counted = FailingStore(Unavailable("the store is down"), LookupError("a bug")), asyncio.Queue[int]()
+    store, metrics = FailingStore(Unavailable("the store is down"), LookupError("a bug")), Metrics()
     await store.stream.write(expired_keys(3))
     purge = PurgeInTurn(
         Transact(store.begin, utc_now), PurgeExpired(store, utc_now), utc_now, timedelta(milliseconds=10)
     )
     with structlog.testing.capture_logs() as logged:
-        task = asyncio.create_task(purge_repeatedly(purge, counted.put_nowait))
+        task = asyncio.create_task(purge_repeatedly(purge, metrics))
         async with asyncio.timeout(30):
-            assert await counted.get() == 3
+            while metrics.registry.get_sample_value("handover_purge_seconds_count") != 1:  # noqa: ASYNC110 - nothing tells us
+                await asyncio.sleep(0.001)
         task.cancel()
+    assert metrics.registry.get_sample_value("handover_purge_failures_total") == 2
+    assert metrics.registry.get_sample_value("handover_purged_records_total", {"kind": "keys"}) == 3
     assert logged == [
         {"event": "purge failed", "log_level": "warning", "reason": "the store is down"},
         {"event": "purge failed", "log_level": "error", "exc_info": True},

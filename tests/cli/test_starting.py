@@ -127,7 +127,9 @@ async def test_a_worker_that_ends_with_an_order_unread_has_not_started(
     worker.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(worker))
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as inherited:
-        supervisor = Supervisor(1, listener, lambda: None, inherited=inherited.fileno())
+        supervisor = Supervisor(
+            1, listener, on_started=lambda: None, on_ended=lambda _: None, inherited=inherited.fileno()
+        )
         running = asyncio.create_task(supervisor.run_worker())
         await asyncio.sleep(0)
         assert supervisor.controls

@@ -1,5 +1,6 @@
 """In-memory stores that are right but for one fault each, which the comparison must find."""
 
+from collections import Counter
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -196,8 +197,8 @@ def keys_live_a_moment_longer(uow: Any) -> None:
 def purging_takes_living_keys_too(store: Any) -> None:
     purge = store.purge
 
-    async def purge_keys(at: datetime, limit: int) -> int:
-        removed: int = await purge(at, limit)
+    async def purge_keys(at: datetime, limit: int) -> Counter[str]:
+        removed: Counter[str] = await purge(at, limit)
         store.tables.keys.clear()
         return removed
 

@@ -160,7 +160,7 @@ async def test_a_key_that_is_claimed_again_while_it_is_purged_stays(
     now = NOON + timedelta(hours=1)
     delete_many = AsyncCollection.delete_many
     monkeypatch.setattr(AsyncCollection, "delete_many", claim_and_delete)
-    assert await store.purge(now, limit=10) == 0
+    assert (await store.purge(now, limit=10)).total() == 0
     assert await claim(now) == str(now).encode()
 
 

@@ -1,6 +1,7 @@
 """Removing what has expired, at an operator's command or in the background of the servers."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,7 +24,7 @@ LEASE = KeyId(UserId(UUID(int=1)), "handover purge", "")
 
 @dataclass(frozen=True, slots=True)
 class PurgeExpired:
-    """Remove the records that have expired, and return how many were removed.
+    """Remove the records that have expired, and return how many of each kind were removed (see Store.purge).
 
     - Idempotency keys, sessions with their tokens, and log-in attempts expire.
     - They are removed in small batches, each in a transaction of its own, with a pause after each.
@@ -33,13 +34,13 @@ class PurgeExpired:
     store: Store
     now: Clock
 
-    async def __call__(self, *, until: datetime | None = None) -> int:
-        """Return how many records were removed.
+    async def __call__(self, *, until: datetime | None = None) -> Counter[str]:
+        """Return how many records of each kind were removed.
 
         After the first batch, none begins at or after the time `until`; None means that all are done.
         """
-        at, total = self.now(), 0
-        while removed := await self.store.purge(at, BATCH):
+        at, total = self.now(), Counter[str]()
+        while (removed := await self.store.purge(at, BATCH)).total():
             total += removed
             await asyncio.sleep(PAUSE)
             if until and self.now() >= until:
@@ -65,13 +66,16 @@ class PurgeInTurn:
     now: Clock
     interval: timedelta
 
-    async def __call__(self) -> int:
-        """Take the lease, purge, and return how many records were removed; 0 if another worker has the lease."""
+    async def __call__(self) -> Counter[str] | None:
+        """Take the lease, purge, and return how many records of each kind were removed.
+
+        Return None if another worker has the lease.
+        """
         until = self.now() + self.interval / 2
         try:
             await self.transact(self._take_lease)
         except Replay:
-            return 0
+            return None
         return await self.purge(until=until)
 
     async def _take_lease(self, uow: UnitOfWork) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import ParamSpec, TypeVar
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 from application.errors import Busy
+from application.ports import PoolUsage
 from infrastructure.cpu import CORES
 
 P = ParamSpec("P")
@@ -43,7 +45,7 @@ class Argon2Passwords:
     """
 
     def __init__(self, *, cores: int = CORES, workers: int = 1, waiting_per_core: int = MAX_WAITING_PER_CORE) -> None:
-        self._idle = max(1, cores // workers)
+        self._size = self._idle = max(1, cores // workers)
         """The number of threads that do nothing. If there are any, nobody waits."""
         self._max_waiting = self._idle * waiting_per_core
         self._hashing: deque[asyncio.Future[None]] = deque()
@@ -53,6 +55,7 @@ class Argon2Passwords:
         self._hasher = Argon2Hasher(PASSES, MEMORY_KIB, LANES, DIGEST_LENGTH, SALT_LENGTH)
         self._threads = ThreadPoolExecutor(self._idle, thread_name_prefix="passwords")
         self._dummy_hash = _dummy_hash()
+        self._waits, self._seconds_waited = 0, 0.0
 
     async def hash(self, password: str) -> str:
         """Return a newly salted Argon2id hash of the password; raise Busy if too many calls are waiting."""
@@ -71,6 +74,11 @@ class Argon2Passwords:
     def needs_rehash(self, password_hash: str) -> bool:
         """Return whether the hash was made with other parameters than new hashes are."""
         return self._hasher.check_needs_rehash(password_hash)
+
+    def usage(self) -> PoolUsage:
+        """Return how many threads are busy, and how many calls of both queues wait and have waited for one."""
+        waiting = len(self._hashing) + len(self._verifying)
+        return PoolUsage(self._size, self._size - self._idle, waiting, self._waits, self._seconds_waited)
 
     async def _run_in_thread(
         self, queue: deque[asyncio.Future[None]], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -93,7 +101,7 @@ class Argon2Passwords:
             return
         if len(queue) >= self._max_waiting:
             raise Busy("too many passwords are being checked at once")
-        turn = asyncio.get_running_loop().create_future()
+        turn, began = asyncio.get_running_loop().create_future(), time.monotonic()
         queue.append(turn)
         try:
             await turn
@@ -103,6 +111,9 @@ class Argon2Passwords:
             elif not turn.cancelled():
                 self._pass_on_thread()  # which it has got in the same moment
             raise
+        finally:
+            self._waits += 1
+            self._seconds_waited += time.monotonic() - began
 
     def _pass_on_thread(self) -> None:
         """Give the thread that has become idle to the next call that waits, from the two queues by turns."""

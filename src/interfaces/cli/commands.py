@@ -71,8 +71,8 @@ def purge(as_json: AsJson = False) -> None:
     async def remove() -> int:
         """Purge the configured store; return how many records were removed."""
         async with open_container() as (_, use_cases):
-            removed: int = await use_cases[PurgeExpired]()
-            return removed
+            purge: PurgeExpired = use_cases[PurgeExpired]
+            return (await purge()).total()
 
     removed = asyncio.run(remove())
     if as_json:

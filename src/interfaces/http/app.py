@@ -10,13 +10,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from infrastructure.container import Container, Settings, use_cases_and_ports
 from interfaces.http import error_handling
+from interfaces.http.metrics import Metrics
 from interfaces.http.middleware.cors import CorsMiddleware
 from interfaces.http.middleware.deadline import DeadlineMiddleware
 from interfaces.http.middleware.request_log import RequestLogMiddleware
 from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
 from interfaces.http.openapi.document import CONVENTIONS, build_document
 from interfaces.http.routes import documentation, health, items, metrics, sessions, tasks, transfers, users
-from interfaces.http.routes.metrics import Metrics
 from interfaces.http.routing.auth import authenticated_user
 from interfaces.http.routing.route import Route, add_routes
 from interfaces.logs import configure_logs
@@ -48,7 +48,8 @@ def create_app(container: Container) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.draining = False  # set by the server when it is about to stop
-    app.state.metrics = Metrics(settings)
+    app.state.settings = settings
+    app.state.metrics = Metrics()
     _add_middleware(app, settings)
     for kind in (*error_handling.KINDS, StarletteHTTPException, RequestValidationError):
         app.add_exception_handler(kind, error_handling.answer_error)

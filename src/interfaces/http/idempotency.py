@@ -17,6 +17,7 @@ from application.idempotency import IdempotentRequest, Replay, idempotent
 from application.ports import KeyId
 from domain.errors import Invalid
 from domain.user import UserId
+from interfaces.http.metrics import Metrics
 from interfaces.http.responses.answers import Answer
 from interfaces.http.routing.auth import require_caller
 
@@ -60,6 +61,8 @@ class Idempotency:
             try:
                 await use_case_call
             except Replay as replay:
+                metrics: Metrics = self.request.app.state.metrics
+                metrics.replays.labels(self.request.scope["route"].path_format).inc()
                 return Answer.decode(replay.answer).response(replayed=True)
         assert idempotent_request.answer is not None  # noqa: S101 - the answer was stored in the committed transaction
         return Answer.decode(idempotent_request.answer).response()

@@ -7,7 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from application.errors import Busy
-from application.ports import AccessToken
+from application.ports import AccessToken, PoolUsage
 from domain.errors import Unauthenticated
 from domain.user import UserId
 
@@ -51,6 +51,10 @@ class FakePasswords:
     def needs_rehash(self, password_hash: str) -> bool:
         """Return whether the hash begins with `old `."""
         return password_hash.startswith("old ")
+
+    def usage(self) -> PoolUsage:
+        """Return a usage of zeros, because no call takes any time."""
+        return PoolUsage(size=1, in_use=0, waiting=0, waits=0, seconds_waited=0.0)
 
 
 class FakeTokens:

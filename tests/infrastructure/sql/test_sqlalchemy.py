@@ -37,8 +37,8 @@ async def test_purging_does_not_wait_for_what_others_are_at(store: Store) -> Non
     await insert(store.begin, user, used, unused)
     async with asyncio.timeout(60), store.begin() as uow:
         await uow.sessions.get_for_update(used.id)
-        assert await store.purge(NOON, limit=10) == 2  # the session and its token
-    assert await store.purge(NOON, limit=10) == 2
+        assert (await store.purge(NOON, limit=10)).total() == 2  # the session and its token
+    assert (await store.purge(NOON, limit=10)).total() == 2
 
 
 async def test_attempts_that_have_grown_meanwhile_are_not_overwritten(store: Store) -> None:
@@ -56,7 +56,7 @@ async def test_attempts_that_have_grown_meanwhile_are_not_overwritten(store: Sto
 async def test_subjects_that_nothing_is_stored_of_are_forgotten_with_their_unit(store: Store) -> None:
     async with store.begin() as uow:
         await uow.attempts.get_for_update(b"nobody", b"anybody")
-    assert await store.purge(NOON + timedelta(days=1), limit=10) == 0
+    assert (await store.purge(NOON + timedelta(days=1), limit=10)).total() == 0
 
 
 async def test_tasks_and_sessions_go_with_their_user(store: Store) -> None:

@@ -1,6 +1,7 @@
 """An adapter for Handover that keeps all data in LMDB. The ports describe what each method does."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import islice
@@ -9,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from application.ports import PoolUsage
 from application.store import Capabilities, Schema, Store
 from application.streaming import Identity, R, Record, SessionToken, StoredKey, identity
 from domain.item import Transfer
@@ -18,7 +20,12 @@ from handover_lmdb.repositories import ItemReader, LmdbUnitOfWork, TaskReader, T
 from infrastructure.settings import Settings
 
 SCHEMA_KEY, REVISION = b"schema", "1"
-EXPIRING: tuple[type[Any], ...] = (SessionToken, Session, StoredKey, LoginAttempts)
+EXPIRING: dict[str, type[Any]] = {
+    "tokens": SessionToken,
+    "sessions": Session,
+    "keys": StoredKey,
+    "attempts": LoginAttempts,
+}
 
 
 class LmdbStream(UsesDatabase):
@@ -62,14 +69,17 @@ class LmdbStore:
         async with self.database.write() as records:
             yield LmdbUnitOfWork(records)
 
-    async def purge(self, at: datetime, limit: int) -> int:
-        removed = 0
+    def pools(self) -> Mapping[str, PoolUsage]:
+        return {}
+
+    async def purge(self, at: datetime, limit: int) -> Counter[str]:
+        removed = Counter[str]()
         async with self.database.write() as records:
-            for kind in EXPIRING:
-                if removed < limit:  # a session goes after all of its tokens
+            for name, kind in EXPIRING.items():
+                if removed.total() < limit:  # a session goes after all of its tokens
                     for expired in [identity(one) for one in records.scan(kind) if one.expires_at <= at][:limit]:
                         records.delete(kind, expired)
-                        removed += 1
+                        removed[name] += 1
             records.transaction.commit()
         return removed
 

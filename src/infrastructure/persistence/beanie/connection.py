@@ -43,7 +43,7 @@ class Connection:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limiter = CapacityLimiter(settings.pool_size, settings.pool_timeout)
+        self.limiter = CapacityLimiter(settings.pool_size, settings.pool_timeout)
         self._client: AsyncMongoClient[dict[str, Any]] | None = None
         self._collections: dict[type[Document], Collection] = {}
 
@@ -75,12 +75,12 @@ class Connection:
         """
         try:
             async with asyncio.timeout(self._settings.request_deadline):
-                await self._limiter.acquire()
+                await self.limiter.acquire()
                 try:
                     with translate_errors():
                         yield
                 finally:
-                    self._limiter.release()
+                    self.limiter.release()
         except TimeoutError:
             raise Unavailable("MongoDB does not answer") from None
 

@@ -1,7 +1,8 @@
 """The store on MongoDB."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
 
 from application.locks import KeyedLock
+from application.ports import PoolUsage
 from application.store import Capabilities, Schema
 from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.lock_queue import LockQueue
@@ -116,8 +118,15 @@ class BeanieStore:
         aborting.add_done_callback(self._aborting.discard)
         await asyncio.wait({aborting}, timeout=SECONDS_TO_ABORT)
 
-    async def purge(self, at: datetime, limit: int) -> int:
-        """Remove up to `limit` documents of each kind that have expired at `at`; return how many were removed in all.
+    def pools(self) -> Mapping[str, PoolUsage]:
+        """Return how many reads and how many units of work (`transactions`) run and wait. Each has a limit of its own.
+
+        The driver has one pool for both, which is as large as each limit.
+        """
+        return {"reads": self._connection.limiter.usage(), "transactions": self._limiter.usage()}
+
+    async def purge(self, at: datetime, limit: int) -> Counter[str]:
+        """Remove up to `limit` documents of each kind that have expired at `at`; return how many of each were removed.
 
         The kinds are tokens, sessions, idempotency keys and log-in attempts. Sessions are removed only if fewer than
         `limit` expired tokens were left, so that a token that is found has a session. This is not one transaction.
@@ -130,7 +139,8 @@ class BeanieStore:
         with translate_errors():
             tokens = await remove_expired(TokenDocument)
             sessions = await remove_expired(SessionDocument) if tokens < limit else 0
-            return tokens + sessions + await remove_expired(KeyDocument) + await remove_expired(AttemptsDocument)
+            keys, attempts = await remove_expired(KeyDocument), await remove_expired(AttemptsDocument)
+        return Counter(tokens=tokens, sessions=sessions, keys=keys, attempts=attempts)
 
     async def _remove_expired(self, kind: type[Document], at: datetime, limit: int) -> int:
         """Remove up to `limit` documents of this kind that have expired at `at`; return how many were removed.

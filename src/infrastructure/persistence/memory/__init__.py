@@ -5,10 +5,12 @@ been replaced meanwhile, and then applies all changes at once, or else raises Tr
 another one.
 """
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from application.ports import PoolUsage
 from application.store import Capabilities, Schema
 from infrastructure.persistence.memory.readers import (
     MemoryItemReader,
@@ -50,8 +52,12 @@ class MemoryStore:
         finally:
             uow.keys.release()
 
-    async def purge(self, at: datetime, limit: int) -> int:
-        """Remove up to `limit` records of each kind that have expired at `at`; return how many were removed in all.
+    def pools(self) -> Mapping[str, PoolUsage]:
+        """Return an empty dictionary, because the store has no connections."""
+        return {}
+
+    async def purge(self, at: datetime, limit: int) -> Counter[str]:
+        """Remove up to `limit` records of each kind that have expired at `at`; return how many of each were removed.
 
         The kinds are session tokens, sessions, idempotency keys and log-in attempts. Sessions are removed only if fewer
         than `limit` tokens of expired sessions were left.
@@ -66,7 +72,7 @@ class MemoryStore:
         delete_rows(tables.sessions, sessions)
         delete_rows(tables.keys, keys)
         delete_rows(tables.attempts, idle)
-        return len(tokens) + len(sessions) + len(keys) + len(idle)
+        return Counter(tokens=len(tokens), sessions=len(sessions), keys=len(keys), attempts=len(idle))
 
     async def unsafe_settings(self) -> dict[str, str]:
         """Return an empty dictionary, because the store has no settings."""

@@ -1,9 +1,12 @@
 """What the stores of both SQL adapters have in common: their database, its schema, and the removal of expired rows."""
 
+from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import literal, select
 
+from application.ports import PoolUsage
 from application.store import Capabilities, Schema
 from infrastructure.persistence.sqlalchemy import schema
 from infrastructure.persistence.sqlalchemy.engines import postgresql, sqlite
@@ -28,8 +31,15 @@ class DatabaseOperations:
         self.capabilities = SQLITE if settings.scheme == "sqlite" else POSTGRESQL
         self.database = (sqlite.open_sqlite if settings.scheme == "sqlite" else postgresql.open_postgresql)(settings)
 
-    async def purge(self, at: datetime, limit: int) -> int:
-        """Remove up to `limit` rows of each table that have expired at the time `at`; return how many in total.
+    def pools(self) -> Mapping[str, PoolUsage]:
+        """Return how busy the pools are: `reads` and `transactions` on SQLite, and `connections` on PostgreSQL."""
+        readers, writers = self.database.readers.limiter, self.database.writers.limiter
+        if readers is writers:
+            return {"connections": readers.usage()}
+        return {"reads": readers.usage(), "transactions": writers.usage()}
+
+    async def purge(self, at: datetime, limit: int) -> Counter[str]:
+        """Remove up to `limit` rows of each table that have expired at the time `at`; return how many of each kind.
 
         Each table is committed by itself. Sessions are removed only if fewer than `limit` of their tokens were left.
         """

@@ -4,6 +4,7 @@ Each statement removes up to `limit` rows that have expired at the time `at`, an
 that another transaction has locked are skipped (PostgreSQL).
 """
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -36,8 +37,8 @@ TOKENS = _removal(session_tokens, select(session_tokens.c.token_hash).join(sessi
 SESSIONS, KEYS, ATTEMPTS = map(_removal_of, (sessions, idempotency_keys, login_attempts))
 
 
-async def purge(database: Database, at: datetime, limit: int) -> int:
-    """Remove up to `limit` expired rows of each table; return how many were removed in total.
+async def purge(database: Database, at: datetime, limit: int) -> Counter[str]:
+    """Remove up to `limit` expired rows of each table; return how many of each kind were removed (see Store.purge).
 
     Removing a session would also remove its tokens, however many it has. So tokens of expired sessions are removed
     first, and sessions only if fewer than `limit` tokens were found. Each table has a transaction of its own. Rows that
@@ -48,6 +49,6 @@ async def purge(database: Database, at: datetime, limit: int) -> int:
         """Execute one of the DELETE statements; return how many rows it has removed."""
         return len(await database.change(removal, {"at": at, "limit": limit}))
 
-    removed_tokens = await remove(TOKENS)
-    removed_sessions = await remove(SESSIONS) if removed_tokens < limit else 0
-    return removed_tokens + removed_sessions + await remove(KEYS) + await remove(ATTEMPTS)
+    tokens = await remove(TOKENS)
+    sessions = await remove(SESSIONS) if tokens < limit else 0
+    return Counter(tokens=tokens, sessions=sessions, keys=await remove(KEYS), attempts=await remove(ATTEMPTS))

@@ -20,11 +20,14 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
+from application.ports import PasswordHasher, PoolUsage
+from application.store import Store
 from application.use_cases.purge import PurgeInTurn
 from infrastructure.container import Settings, build_container, load_settings
 from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.cli.serving.purging import purge_repeatedly
 from interfaces.http.app import create_app
+from interfaces.http.metrics import Metrics
 
 STOPPED, FAILED_TO_START = 0, 3
 DRAIN, STOP = b"d", b"s"
@@ -112,6 +115,8 @@ class Server(uvicorn.Server):
             )
         )
         self.app = app
+        self.metrics: Metrics = app.state.metrics
+        self.ticked_at: float | None = None
         self.drain_seconds = settings.drain_seconds
         self.purges = settings.purge_interval > 0
         self.purging: asyncio.Task[None] | None = None
@@ -166,7 +171,9 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().add_reader(self.control, self.follow_order, self.control)
         if self.purges:
             purge = self.app.state.use_cases_and_ports[PurgeInTurn]
-            self.purging = asyncio.create_task(purge_repeatedly(purge, self.app.state.metrics.purged.inc))
+            self.purging = asyncio.create_task(purge_repeatedly(purge, self.metrics))
+        self.metrics.record_start()
+        self.metrics.record_pools(self.pools())
         gc.collect()
         gc.freeze()  # these objects are permanent; looking through them would delay requests
         self.on_started()
@@ -186,18 +193,32 @@ class Server(uvicorn.Server):
         else:  # the parent has ended; the thread in worker.py notices it, too, and ends this process
             asyncio.get_running_loop().remove_reader(control)
 
+    def pools(self) -> dict[str, PoolUsage]:
+        """Return how busy the store's connection pools and the password hasher are, by name."""
+        use_cases_and_ports = self.app.state.use_cases_and_ports
+        store: Store = use_cases_and_ports[Store]
+        passwords: PasswordHasher = use_cases_and_ports[PasswordHasher]
+        return {**store.pools(), "passwords": passwords.usage()}
+
     async def on_tick(self, counter: int) -> bool:
         """Close connections whose heads are late, once a second; return whether it is time to close the port.
 
-        uvicorn calls this TICKS_PER_SECOND times a second. The first call after drain() cancels the purge.
+        uvicorn calls this TICKS_PER_SECOND times a second. Each call records by how much it is late, and, once a
+        second, how busy the pools are. The first call after drain() cancels the purge.
         """
+        began = time.monotonic()
+        if self.ticked_at is not None:
+            self.metrics.lag.observe(max(0.0, began - self.ticked_at - 1 / TICKS_PER_SECOND))
         if self.app.state.draining and self.purging and not self.purging.cancelling():
             self.purging.cancel()
         if counter % TICKS_PER_SECOND == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
                 cast(BoundedProtocol, connection).close_if_head_is_late(now)
-        return time.monotonic() >= self.closes_at or await super().on_tick(counter)
+            self.metrics.record_pools(self.pools())
+        stops = time.monotonic() >= self.closes_at or await super().on_tick(counter)
+        self.ticked_at = time.monotonic()
+        return stops
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, let running requests end, then close the store.

@@ -12,7 +12,7 @@ from infrastructure.container import Misconfigured, Settings, load_settings, ope
 from interfaces.cli.serving.metrics_folder import shared_metrics_folder
 from interfaces.cli.serving.server import STOPPED, serve
 from interfaces.cli.serving.supervisor import Supervisor
-from interfaces.http.routes.metrics import SHARED_FOLDER
+from interfaces.http.metrics import SHARED_FOLDER, remove_gauges
 
 BACKLOG = 2048
 """How many new connections the kernel keeps until a worker accepts them."""
@@ -35,7 +35,14 @@ def start() -> None:
         else:
             with shared_metrics_folder() as (folder, lock):
                 os.environ[SHARED_FOLDER] = str(folder)  # prometheus_client reads it when it is imported
-                code = asyncio.run(Supervisor(settings.workers, listener, announce, inherited=lock).run())
+                supervisor = Supervisor(
+                    settings.workers,
+                    listener,
+                    on_started=announce,
+                    on_ended=lambda worker: remove_gauges(folder, worker),
+                    inherited=lock,
+                )
+                code = asyncio.run(supervisor.run())
     if code != STOPPED:
         raise Unavailable("the server did not start; what is above says why")
 

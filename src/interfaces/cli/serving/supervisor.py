@@ -21,12 +21,24 @@ class Supervisor:
     at SIGINT they stop without delay.
     """
 
-    def __init__(self, count: int, listener: socket.socket, on_started: Callable[[], None], *, inherited: int) -> None:
-        """`on_started` is called when all workers serve. `inherited` is a file descriptor that workers keep open."""
+    def __init__(
+        self,
+        count: int,
+        listener: socket.socket,
+        *,
+        on_started: Callable[[], None],
+        on_ended: Callable[[int], None],
+        inherited: int,
+    ) -> None:
+        """`on_started` is called when all workers serve, `on_ended` with the process id of each worker that has ended.
+
+        `inherited` is a file descriptor that workers keep open.
+        """
         self.count = count
         self.listener = listener
         self.inherited = inherited
         self.on_started = on_started
+        self.on_ended = on_ended
         self.started_workers = 0
         self.exit_code: int | None = None
         self.controls: set[socket.socket] = set()
@@ -92,5 +104,6 @@ class Supervisor:
             if has_started and self.started_workers == self.count:
                 self.on_started()
             await worker.wait()
+            self.on_ended(worker.pid)
             self.controls.remove(ours)
         return has_started

@@ -1,19 +1,21 @@
 """The outermost middleware: request id, common headers, HEAD, the Host check, metrics, and one log line per request."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from application.reruns import collect_reruns
 from interfaces.http.middleware.headers import common_headers, get_request_id, has_valid_host, without_origin
 from interfaces.http.responses.problems import problem_response
 from interfaces.logs import log_request
 
-Observe = Callable[[str, str | None, int, float], None]
-"""Called after each request with its method, the route's path template or None, the status, and the seconds it took."""
+Observe = Callable[[str, str | None, int, float, Sequence[str]], None]
+"""Called after each request with its method, the route's path template or None, the status, the seconds it took, and
+the reason of each rerun of a unit of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class RequestLogMiddleware:
 
         # Never unbound: each request runs in a task, and so in a context, of its own.
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        reruns = collect_reruns()
         try:
             if has_valid_host(scope):
                 await self.app(scope, receive, send_adjusted)
@@ -67,5 +70,5 @@ class RequestLogMiddleware:
                 await response(scope, receive, send_adjusted)
         finally:
             route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
-            self.observe(method, route, status, seconds)
+            self.observe(method, route, status, seconds, reruns)
             log_request(request_id, method, route, status, round(seconds * 1000, 1))

@@ -13,6 +13,7 @@ from domain.item import ItemId, Transfer
 from domain.user import UserId
 from interfaces.http.conditional import IfMatch
 from interfaces.http.idempotency import WithIdempotency
+from interfaces.http.metrics import Metrics
 from interfaces.http.openapi.annotations import (
     ETAG,
     NEXT_PAGE,
@@ -23,7 +24,7 @@ from interfaces.http.openapi.annotations import (
     response_headers,
 )
 from interfaces.http.paging.listing import ListFormat, Paging
-from interfaces.http.responses.answers import format_timestamp
+from interfaces.http.responses.answers import REPLAYED_HEADER, format_timestamp
 from interfaces.http.routes.items import ItemOut, item_answer
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
@@ -87,6 +88,7 @@ router = new_router("items")
 )
 async def transfer_item(
     *,
+    request: Request,
     item_id: UUID,
     body: TransferIn,
     expected: IfMatch,
@@ -100,7 +102,11 @@ async def transfer_item(
     that in `If-Match`, the answer is 412 and nothing is changed.
     """
     transferring = transfer(ItemId(item_id), by=idempotency.caller, to=UserId(body.to_user_id), expected=expected)
-    return await idempotency.run(transferring, answer=item_answer, body=body)
+    response = await idempotency.run(transferring, answer=item_answer, body=body)
+    if REPLAYED_HEADER not in response.headers:
+        metrics: Metrics = request.app.state.metrics
+        metrics.transfers.inc()
+    return response
 
 
 @router.get(
