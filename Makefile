@@ -1,7 +1,7 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long test-faults test-clients smoke check openapi recording format bench lock clean
+.PHONY: help setup serve test test-core test-long test-faults test-clients smoke check check-alerts openapi recording format bench lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -73,6 +73,11 @@ check: $(VENV)/dev.installed ## format, lint, types, import rules and the fast t
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(MAKE) --no-print-directory test-core
+
+check-alerts: ## check the alert rules and run their unit tests (needs promtool, which comes with Prometheus)
+	@command -v promtool > /dev/null || { echo "make check-alerts needs promtool on the PATH: it comes with Prometheus." >&2; exit 1; }
+	@cd deploy/observability && promtool check rules alerts.yml && promtool check config --syntax-only prometheus.yml && \
+		promtool test rules alerts.test.yml
 
 test-core: $(VENV)/dev.installed ## run the fast tests, those of the rules and use cases
 	@ENGINES=memory $(BIN)/pytest tests/domain tests/application

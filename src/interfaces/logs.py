@@ -49,13 +49,17 @@ def configure_logs(settings: Settings, to: TextIO | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
 
 
-def log_request(request_id: str, method: str, route: str | None, status: int, ms: float) -> None:
-    """Log that a request was answered. `route` is the path template, None if no route matched."""
+def log_request(request_id: str, method: str, route: str | None, status: int, ms: float, **more: str | int) -> None:
+    """Log that a request was answered. `route` is the path template, None if no route matched.
+
+    `more` are fields that only some requests have: `user_id` of the caller, `reruns` of units of work, and `trace_id`.
+    """
+    fields = {"method": method, "route": route, "status": status, "ms": ms, **more}
     logger = structlog.get_logger().bind()
     if hasattr(logger, "request"):
-        logger.request(request_id, method, route, status, ms)
+        logger.request(request_id, fields)
     else:  # configure_logs() has not been called
-        logger.info("request", method=method, route=route, status=status, ms=ms)
+        logger.info("request", **fields)
 
 
 def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[structlog.typing.FilteringBoundLogger]:
@@ -69,18 +73,18 @@ def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[struc
     class Logger(base):  # type: ignore[valid-type, misc]
         """structlog's logger for the lowest level, with a method for the lines of log_request()."""
 
-        def request(self, request_id: str, method: str, route: str | None, status: int, ms: float) -> None:
+        def request(self, request_id: str, fields: dict[str, Any]) -> None:
             """Log at level info that a request was answered, with these fields (see log_request())."""
             if not in_one_step:
-                self.info("request", method=method, route=route, status=status, ms=ms)
+                self.info("request", **fields)
             elif level <= logging.INFO:
                 at = datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
                 if as_json:
-                    fields = {"method": method, "route": route, "status": status, "ms": ms, "event": "request"}
-                    line = to_json({**fields, "request_id": request_id, "level": "info", "timestamp": at}).decode()
+                    common = {"event": "request", "request_id": request_id, "level": "info", "timestamp": at}
+                    line = to_json({**fields, **common}).decode()
                 else:
-                    fields = {"method": method, "ms": ms, "request_id": request_id, "route": route, "status": status}
-                    line = f"{at} [info     ] {'request':30} " + " ".join(f"{k}={v}" for k, v in fields.items())
+                    fields["request_id"] = request_id
+                    line = f"{at} [info     ] {'request':30} " + " ".join(f"{k}={fields[k]}" for k in sorted(fields))
                 self._logger.msg(line)
 
     return Logger

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from application import transact as boundary
-from application.errors import Busy, KeyReused, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from application.errors import Busy, KeyInFlight, KeyReused, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, idempotent
 from application.ports import Begin, KeyId, UnitOfWork
+from application.reruns import collect_reruns
 from application.store import Store
 from application.transact import Transact
 from domain.errors import Conflict, NotFound
@@ -120,6 +121,15 @@ async def test_conflicts_are_tried_again(transact: Transact, store: Store) -> No
     await transact(work)
     assert work.runs == 4
     assert await exists(store, work.user)
+
+
+async def test_the_reasons_of_reruns_can_be_collected(begin: Begin, clock: SetClock) -> None:
+    trouble = failing(TryAgain("a conflict"), KeyInFlight("in use"), OutcomeUnknown("the connection was lost"))
+    before, reasons = collect_reruns(), collect_reruns()
+    with idempotent(once(a_key())):
+        await asyncio.create_task(Transact(committing(begin, before=trouble), clock)(SignUp()))
+    assert reasons == ["conflict", "key-in-flight", "outcome-unknown"]
+    assert before == []
 
 
 async def test_conflicts_at_commit_are_tried_again(begin: Begin, clock: SetClock, store: Store) -> None:

@@ -45,6 +45,18 @@ async def test_the_write_that_looks_for_disk_space_succeeds_and_is_purged(
     assert await store.purge(clock(), limit=10) == Counter(keys=1)
 
 
+async def test_a_pool_says_what_is_in_use(store: Store, begin: Begin) -> None:
+    def in_use() -> int:
+        return sum(pool.in_use for pool in store.pools().values())
+
+    assert in_use() == 0
+    async with begin() as uow:
+        await uow.users.hold(a_user().id)
+        assert in_use() == (1 if store.pools() else 0)
+    assert in_use() == 0
+    assert all(pool.size > 0 == pool.waiting for pool in store.pools().values())
+
+
 async def test_unsafe_settings_are_lines_by_name(store: Store) -> None:
     for name, problem in (await store.unsafe_settings()).items():
         assert name

@@ -64,8 +64,13 @@ async def test_a_full_queue_is_busy_and_empties() -> None:
     await asyncio.sleep(0)
     with pytest.raises(Busy):
         await passwords.hash(PASSWORD)
+    usage = passwords.usage()
+    assert (usage.size, usage.in_use, usage.waiting, usage.waits, usage.seconds_waited) == (1, 1, 2, 0, 0.0)
     await asyncio.gather(*hashing)
     assert await passwords.hash(PASSWORD)
+    usage = passwords.usage()
+    assert (usage.waiting, usage.waits) == (0, 2)
+    assert usage.seconds_waited > 0
 
 
 async def test_hashing_and_verifying_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,16 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    Summary,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from application.ports import PoolUsage
@@ -15,7 +24,14 @@ SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable that names the folder in which several workers share their metrics (prometheus_client)."""
 
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+FAILURES = 429, 500, 503
+"""The statuses that operators watch: too many attempts, an unexpected error, and unavailable."""
+EXPIRING = "attempts", "keys", "sessions", "tokens"
+"""The kinds of records that Store.purge() names."""
 LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # several workers have no such series; one would double all
 
 
 class Metrics:
@@ -36,6 +52,9 @@ class Metrics:
             ["method", "route"],
             buckets=REQUEST_BUCKETS,
             registry=registry,
+        )
+        self.failures = Counter(
+            "handover_failures", "Requests that were answered with 429, 500 or 503.", ["status"], registry=registry
         )
         self.transfers = Counter(
             "handover_transfers", "Items that were handed over, without replays.", registry=registry
@@ -72,8 +91,10 @@ class Metrics:
         self.worker_starts = Counter("handover_worker_starts", "Processes that began to serve.", registry=registry)
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: dict[str, PoolUsage] = {}
-        for reason in REASONS.values():
-            self.reruns.labels(reason)  # so that it is 0, and not missing, before the first one
+        # So that these are 0 before the first one: Prometheus sees no increase in a series that begins with 1.
+        for counter, labels in (self.failures, FAILURES), (self.reruns, REASONS.values()), (self.purged, EXPIRING):
+            for label in labels:
+                counter.labels(label)
         if SHARED_FOLDER not in os.environ:
             ProcessCollector(registry=registry)
 
@@ -94,6 +115,8 @@ class Metrics:
         number, time = self._series[series]
         number.inc()
         time.observe(seconds)
+        if status in FAILURES:
+            self.failures.labels(status).inc()
         for reason in reruns:
             self.reruns.labels(reason).inc()
 

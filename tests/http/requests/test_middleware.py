@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 import structlog
+from dependency_injector import providers
 from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from starlette.types import Message
 
 from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from application.transact import Transact
 from infrastructure.container import Settings
+from interfaces.certification.database import Database
 from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.error_handling import NotReady
 from interfaces.http.middleware import deadline
@@ -24,7 +27,10 @@ from interfaces.http.middleware.request_log import RequestLogMiddleware
 from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
 from interfaces.http.routing.auth import PUBLIC
 from interfaces.logs import configure_logs, log_request
-from tests.http.support.client import Person, refresh, sign_in
+from interfaces.testing.builders import new_id
+from interfaces.testing.clock_and_ids import SetClock
+from tests.application.test_transact import committing, failing
+from tests.http.support.client import Person, app_of, client_of, container_on, refresh, sign_in
 
 SECRET = "xSUBMITTEDx"
 PLACE = "PostgreSQL at 10.0.0.7:5432"
@@ -153,10 +159,13 @@ async def test_half_an_answer_is_cut_off_and_logged(logged: io.StringIO) -> None
 
 @pytest.mark.parametrize("logged", ["json", "console"], indirect=True)
 @pytest.mark.parametrize("route", ["/items/{item_id}", None])
-def test_the_line_of_a_request_is_written_as_structlog_would_write_it(route: str | None, logged: io.StringIO) -> None:
+@pytest.mark.parametrize("more", [{}, {"user_id": str(new_id()), "reruns": 2}])
+def test_the_line_of_a_request_is_written_as_structlog_would_write_it(
+    route: str | None, more: dict[str, str | int], logged: io.StringIO
+) -> None:
     with structlog.contextvars.bound_contextvars(request_id="an-id"):
-        log_request("an-id", "GET", route, 200, 1.5)
-        structlog.get_logger().info("request", method="GET", route=route, status=200, ms=1.5)
+        log_request("an-id", "GET", route, 200, 1.5, **more)
+        structlog.get_logger().info("request", method="GET", route=route, status=200, ms=1.5, **more)
     ours, by_structlog = (re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "", line) for line in logged.getvalue().splitlines())
     assert ours == by_structlog
 
@@ -175,9 +184,30 @@ async def test_one_line_per_request(http: AsyncClient, ada: Person, logged: io.S
         "method": "GET",
         "route": "/items/{item_id}",
         "status": 200,
+        "user_id": ada.id,
     }
     assert (unknown["route"], unknown["status"]) == (None, 404)
+    assert "user_id" not in unknown
     assert SECRET not in logged.getvalue()
+
+
+async def test_reruns_are_in_the_line_and_in_the_metrics(
+    database: Database, clock: SetClock, ada: Person, logged: io.StringIO
+) -> None:
+    trouble = failing(TryAgain("a conflict"), KeyInFlight("another process has it"), TryAgain("a conflict"))
+    container = container_on(database.settings, database.store, clock)
+    container.transact.override(providers.Object(Transact(committing(database.store.begin, before=trouble), clock)))
+    token = container.tokens().issue(ada.user.id, clock()).token
+    async with client_of(app_of(container)) as http:
+        for price in (1, 2):
+            item = await http.post(
+                "/items", json={"name": "Lamp", "price": price}, headers={"Authorization": f"Bearer {token}"}
+            )
+            assert item.status_code == 201
+        metrics = (await http.get("/metrics")).text
+    assert [line.get("reruns") for line in lines(logged)] == [3, None, None]
+    assert 'handover_reruns_total{reason="conflict"} 2.0' in metrics
+    assert 'handover_reruns_total{reason="key-in-flight"} 1.0' in metrics
 
 
 async def test_what_accounts_do_is_logged_and_credentials_are_not(http: AsyncClient, logged: io.StringIO) -> None:

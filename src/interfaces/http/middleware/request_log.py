@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from application.reruns import collect_reruns
 from interfaces.http.middleware.headers import common_headers, get_request_id, has_valid_host, without_origin
 from interfaces.http.responses.problems import problem_response
+from interfaces.http.routing.auth import CALLER
 from interfaces.logs import log_request
 
 Observe = Callable[[str, str | None, int, float, Sequence[str]], None]
@@ -71,4 +72,9 @@ class RequestLogMiddleware:
         finally:
             route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
             self.observe(method, route, status, seconds, reruns)
-            log_request(request_id, method, route, status, round(seconds * 1000, 1))
+            more: dict[str, str | int] = {}
+            if CALLER in scope:
+                more["user_id"] = str(scope[CALLER])
+            if reruns:
+                more["reruns"] = len(reruns)
+            log_request(request_id, method, route, status, round(seconds * 1000, 1), **more)
