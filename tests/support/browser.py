@@ -31,7 +31,7 @@ SWITCHES = [
     "--disable-component-update",
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    "--window-size=1280,1400",
+    "--window-size=1000,800",
 ]
 CENTER = """
 const found = document.evaluate(%s, document, null, XPathResult.ORDERED_NODE_SNAPSHOT_TYPE);
@@ -95,7 +95,7 @@ class Browser:
         until = time.monotonic() + SECONDS
         while not (value := self.evaluate(script)):
             assert time.monotonic() < until, f"the page does not come to fulfil {script}"
-            time.sleep(0.05)
+            time.sleep(0.1)
         return value
 
     def open(self, url: str) -> None:

@@ -24,7 +24,8 @@ class DocsPage:
     def __init__(self, page: Browser) -> None:
         self.page = page
         self.steps = 0
-        self.opened: set[str] = set()
+        self.toggle = ""
+        """What closes the operation that is open, if there is one; a page with many open ones is slow."""
 
     def keep(self, name: str) -> None:
         self.steps += 1
@@ -49,12 +50,15 @@ class DocsPage:
         """
         tag, _, name = operation.partition(".")
         block = f"//div[@id='operations-{tag}-{name}']"
-        if operation in self.opened:
+        toggle = f"{block}//button[contains(@class, 'opblock-summary-control')]"
+        if toggle == self.toggle:
             self.page.click(f"{block}//button[contains(@class, 'btn-clear')]")
         else:
-            self.opened.add(operation)
-            self.page.click(f"{block}//button[contains(@class, 'opblock-summary-control')]")
+            if self.toggle:
+                self.page.click(self.toggle)
+            self.page.click(toggle)
             self.page.click(f"{block}//button[contains(@class, 'try-out__btn')]")
+            self.toggle = toggle
         for parameter, value in parameters.items():
             self.page.fill(f"{block}//tr[@data-param-name='{parameter}']//input", value)
         if change:
@@ -78,7 +82,6 @@ async def test_a_newcomer_hands_an_item_over(tmp_path: Path) -> None:
             assert ada["username"] == "ada"
             grace = docs.execute("users.create_user", lambda ada: ada | {"username": "grace", "email": "g@example.org"})
             docs.authorize("ada", "correct horse battery staple")
-            assert docs.execute("users.read_account") == ada
             item = docs.execute("items.create_item")
             assert (item["name"], item["owner"]["username"]) == ("Bicycle", "ada")
             handed = docs.execute("items.transfer_item", lambda _: {"to_user_id": grace["id"]}, item_id=item["id"])
@@ -86,7 +89,6 @@ async def test_a_newcomer_hands_an_item_over(tmp_path: Path) -> None:
             history = docs.execute("items.list_transfers", item_id=item["id"])
             [transfer] = history["items"]
             assert (transfer["from_user_id"], transfer["to_user_id"]) == (ada["id"], grace["id"])
-            assert docs.execute("signing_in.sign_in")["token_type"] == "bearer"
             assert page.errors() == []
             requested = [url for url in page.requested() if not url.startswith("data:")]
             assert len(requested) > 10
