@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,7 +15,6 @@ from application.errors import Busy, KeyInFlight, NoSpace, OutcomeUnknown, Reque
 from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, current_request
 from application.locks import KeyedLock
 from application.ports import Begin, Clock, UnitOfWork
-from application.reruns import note_rerun
 
 T = TypeVar("T")
 Work = Callable[[UnitOfWork], Awaitable[T]]
@@ -24,6 +24,25 @@ KEY_WAIT_SECONDS = 2.0
 """How long a request waits for an earlier request with the same idempotency key to end."""
 COMMIT_GRACE_SECONDS = 0.4
 """How long a cancelled request waits for its running commit to end."""
+
+RERUN_REASONS: dict[type[Exception], str] = {
+    KeyInFlight: "key-in-flight",
+    OutcomeUnknown: "outcome-unknown",
+    TryAgain: "conflict",
+}
+"""The reason by the error that ended the unit of work before. The first class that fits counts."""
+
+_reruns: ContextVar[list[str] | None] = ContextVar("reruns", default=None)
+
+
+def collect_reruns() -> list[str]:
+    """Return a new list, to which the reason is added each time that a unit of work is about to run again.
+
+    This concerns units of work that run in the current context, such as that of a request, until the next call in it.
+    """
+    reasons: list[str] = []
+    _reruns.set(reasons)
+    return reasons
 
 
 @dataclass(slots=True)
@@ -105,7 +124,7 @@ class Transact:
                     self.writes.out_of_space = False
                     return result
             except retried as error:
-                note_rerun(error)
+                _note_rerun(error)
             except NoSpace:
                 self.writes.out_of_space = True
                 raise
@@ -168,3 +187,10 @@ async def _commit(uow: UnitOfWork) -> None:
         if not committing.cancel() and not committing.cancelled():
             committing.exception()  # nobody else asks for it, and asyncio would log it
         raise
+
+
+def _note_rerun(error: Exception) -> None:
+    """Add the reason of a rerun to the list of collect_reruns(), if that was called: `error` ended the former run."""
+    reasons = _reruns.get()
+    if reasons is not None:
+        reasons.append(next(reason for kind, reason in RERUN_REASONS.items() if isinstance(error, kind)))

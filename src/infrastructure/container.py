@@ -27,6 +27,7 @@ from infrastructure.dependency_injector_core import containers, providers
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
 from infrastructure.settings import Misconfigured, Settings, load_settings, unknown_variables
+from infrastructure.tracing import Tracing, traced_begin
 
 __all__ = [
     "Container",
@@ -73,6 +74,7 @@ class Container(containers.DeclarativeContainer):
     ids = providers.Object(new_id)
     new_token = providers.Object(new_token)
 
+    tracing = providers.Singleton(Tracing)
     store = providers.Singleton(open_store, settings)
     passwords = providers.Singleton(Argon2Passwords, workers=settings.provided.workers)
     tokens = providers.Singleton(
@@ -81,9 +83,8 @@ class Container(containers.DeclarativeContainer):
         previous=settings.provided.secret_key_previous,
         minutes=settings.provided.access_token_minutes,
     )
-    transact = providers.Singleton(
-        Transact, begin=store.provided.begin, now=now, deadline=settings.provided.request_deadline
-    )
+    begin = providers.Singleton(traced_begin, store.provided.begin)
+    transact = providers.Singleton(Transact, begin=begin, now=now, deadline=settings.provided.request_deadline)
 
     verify_password = providers.Singleton(
         VerifyPassword,

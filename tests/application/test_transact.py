@@ -14,9 +14,8 @@ from application import transact as boundary
 from application.errors import Busy, KeyInFlight, KeyReused, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from application.idempotency import KEY_LIFETIME, IdempotentRequest, Replay, idempotent
 from application.ports import Begin, KeyId, UnitOfWork
-from application.reruns import collect_reruns
 from application.store import Store
-from application.transact import Transact
+from application.transact import Transact, collect_reruns
 from domain.errors import Conflict, NotFound
 from domain.user import User
 from interfaces.testing.builders import a_key, a_user, new_id

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -19,7 +20,10 @@ from interfaces.http.openapi.document import CONVENTIONS, build_document
 from interfaces.http.routes import documentation, health, items, metrics, sessions, tasks, transfers, users
 from interfaces.http.routing.auth import authenticated_user
 from interfaces.http.routing.route import Route, add_routes
+from interfaces.http.telemetry import telemetry_config
 from interfaces.logs import configure_logs
+
+log = structlog.get_logger()
 
 RESOURCES = items, transfers, users, tasks, sessions, health, metrics, documentation
 
@@ -46,6 +50,7 @@ def create_app(container: Container) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
+        telemetry=telemetry_config(),
     )
     app.state.draining = False  # set by the server when it is about to stop
     app.state.settings = settings
@@ -61,11 +66,16 @@ def create_app(container: Container) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
-    """Configure the logs, open the store and give the app its use cases; close the store when the app stops.
+    """Configure the logs, begin to trace, open the store, and give the app its use cases.
+
+    When the app stops, close the store, and send the spans that are left.
 
     Raise Unavailable if the store cannot be opened.
     """
     configure_logs(container.settings())
+    tracing = container.tracing()
+    if line := tracing.start():
+        log.warning(line)
     store = container.store()
     await store.open()
     try:
@@ -73,6 +83,7 @@ async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
         yield
     finally:
         await store.close()
+        await tracing.stop()
 
 
 def attach_container(app: FastAPI, container: Container) -> None:

@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from application.ports import PoolUsage
-from application.reruns import REASONS
+from application.transact import RERUN_REASONS
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -92,7 +92,11 @@ class Metrics:
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: dict[str, PoolUsage] = {}
         # So that these are 0 before the first one: Prometheus sees no increase in a series that begins with 1.
-        for counter, labels in (self.failures, FAILURES), (self.reruns, REASONS.values()), (self.purged, EXPIRING):
+        for counter, labels in (
+            (self.failures, FAILURES),
+            (self.reruns, RERUN_REASONS.values()),
+            (self.purged, EXPIRING),
+        ):
             for label in labels:
                 counter.labels(label)
         if SHARED_FOLDER not in os.environ:

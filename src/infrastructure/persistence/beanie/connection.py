@@ -18,7 +18,9 @@ from application.errors import Unavailable
 from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from infrastructure.persistence.beanie.errors import translate_errors
+from infrastructure.persistence.beanie.tracing import CommandSpans
 from infrastructure.settings import Settings
+from infrastructure.tracing import current_tracer
 
 Collection = AsyncCollection[dict[str, Any]]
 
@@ -119,6 +121,7 @@ class Connection:
             ):  # which the driver issues for unknown options
                 return AsyncMongoClient(
                     self._settings.database_url,
+                    event_listeners=[CommandSpans(tracer)] if (tracer := current_tracer()) else None,
                     appname="handover",
                     uuidRepresentation="standard",
                     tz_aware=True,

@@ -11,7 +11,9 @@ from application.store import Capabilities, Schema
 from infrastructure.persistence.sqlalchemy import schema
 from infrastructure.persistence.sqlalchemy.engines import postgresql, sqlite
 from infrastructure.persistence.sqlalchemy.purge import purge
+from infrastructure.persistence.sqlalchemy.traced_driver import TracedDriver
 from infrastructure.settings import Settings
+from infrastructure.tracing import current_tracer
 
 SQLITE = Capabilities(
     durable=True, processes="one-machine", writers="one", conflicts="wait", seconds_to_release_locks=0
@@ -30,6 +32,8 @@ class DatabaseOperations:
         self.settings = settings
         self.capabilities = SQLITE if settings.scheme == "sqlite" else POSTGRESQL
         self.database = (sqlite.open_sqlite if settings.scheme == "sqlite" else postgresql.open_postgresql)(settings)
+        if tracer := current_tracer():
+            self.database.driver = TracedDriver(self.database.driver, tracer, settings.scheme)
 
     def pools(self) -> Mapping[str, PoolUsage]:
         """Return how busy the pools are: `reads` and `transactions` on SQLite, and `connections` on PostgreSQL."""

@@ -25,6 +25,8 @@ from infrastructure.persistence.sqlalchemy.engines.errors import (
     UnexpectedDriverError,
     translate_errors,
 )
+from infrastructure.persistence.sqlmodel.tracing import trace_statements
+from infrastructure.tracing import current_tracer
 
 T = TypeVar("T")
 
@@ -88,6 +90,8 @@ class Sessions:
     def __init__(self, database: Database, isolation: str) -> None:
         self.database = database
         for engine in {database.readers.engine, database.writers.engine}:
+            if tracer := current_tracer():
+                trace_statements(engine.sync_engine, tracer, self.database.dialect.name)
             event.listen(engine.sync_engine, "handle_error", self._mark_and_translate)
             event.listen(engine.sync_engine, "checkout", self._refuse_closed)
         self.transactional = self._transactional(database.writers.engine, isolation)

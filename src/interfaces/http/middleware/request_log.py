@@ -8,10 +8,11 @@ from http import HTTPStatus
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from application.reruns import collect_reruns
+from application.transact import collect_reruns
 from interfaces.http.middleware.headers import common_headers, get_request_id, has_valid_host, without_origin
 from interfaces.http.responses.problems import problem_response
 from interfaces.http.routing.auth import CALLER
+from interfaces.http.telemetry import describe_span
 from interfaces.logs import log_request
 
 Observe = Callable[[str, str | None, int, float, Sequence[str]], None]
@@ -61,6 +62,10 @@ class RequestLogMiddleware:
 
         # Never unbound: each request runs in a task, and so in a context, of its own.
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        more: dict[str, str | int] = {}
+        if trace_id := describe_span(request_id, scope.get("query_string", b"")):
+            more["trace_id"] = trace_id
+            structlog.contextvars.bind_contextvars(trace_id=trace_id)
         reruns = collect_reruns()
         try:
             if has_valid_host(scope):
@@ -72,7 +77,6 @@ class RequestLogMiddleware:
         finally:
             route, seconds = getattr(scope.get("route"), "path_format", None), time.perf_counter() - began
             self.observe(method, route, status, seconds, reruns)
-            more: dict[str, str | int] = {}
             if CALLER in scope:
                 more["user_id"] = str(scope[CALLER])
             if reruns:

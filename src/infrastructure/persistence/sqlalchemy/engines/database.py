@@ -177,7 +177,7 @@ class Database:
     """
 
     def __init__(self, driver: Driver, *, readers: ConnectionPool, writers: ConnectionPool, pre_ping: bool) -> None:
-        self.driver = driver
+        self.driver: Driver = driver
         self.readers = readers
         self.writers = writers
         self.dialect = writers.engine.dialect
