@@ -280,6 +280,6 @@ async def test_a_server_sends_the_trace_of_a_transfer(tmp_path: Path, collector:
     assert trace_ids["/items"] != TRACE
     assert collector.services == {"handover"}
     assert SECRET not in repr(spans)
-    [documented] = re.findall(r"```trace\n(.*?)```", DOCUMENT, re.DOTALL)
+    [documented] = re.findall(r"```text\n(POST .*?)```", DOCUMENT, re.DOTALL)
     print("\n".join(drawn(spans)))  # to be seen with `pytest -s`, and copied into the document
     assert without_times(documented.splitlines()) == without_times(drawn(spans))
