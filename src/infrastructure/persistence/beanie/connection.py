@@ -121,7 +121,7 @@ class Connection:
             ):  # which the driver issues for unknown options
                 return AsyncMongoClient(
                     self._settings.database_url,
-                    event_listeners=[CommandSpans(tracer)] if (tracer := current_tracer()) else None,
+                    event_listeners=[CommandSpans(tracer)] if (tracer := current_tracer()) else [],
                     appname="handover",
                     uuidRepresentation="standard",
                     tz_aware=True,
