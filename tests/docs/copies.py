@@ -60,7 +60,7 @@ def run(command: str, folder: Path, *, exit_code: int = 0, **variables: str) -> 
         env=inherited | variables,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == exit_code, f"{command}\n{done.stdout}{done.stderr}"
