@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+from types import FrameType
 from typing import NoReturn
 
 
@@ -13,10 +14,14 @@ def run() -> None:
     Misconfigured, Unavailable, OutcomeUnknown, Interrupted and DomainError are printed to stderr in one line, with exit
     code 1. Ctrl+C ends the process at once, without a traceback or cleanup, except in `serve` and in commands that
     clean up first (see interruption.py). Wherever it is pressed, the process then ends by SIGINT, so that a loop of a
-    shell ends, too. If the reader of a pipe has ended, the process ends by SIGPIPE, as other commands do.
+    shell ends, too. If the reader of a pipe has ended, the process ends by SIGPIPE, as other commands do. SIGTERM ends
+    the process at once, except in `serve` once it serves.
     """
     # Python would print a traceback on Ctrl+C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if os.getpid() == 1:  # of a container: the kernel does nothing about signals that it does not handle itself
+        signal.signal(signal.SIGINT, _exit_at_once)
+        signal.signal(signal.SIGTERM, _exit_at_once)
     _open_closed_streams()
 
     from interfaces.cli.commands import app
@@ -71,7 +76,12 @@ def _end_by(number: signal.Signals) -> NoReturn:
     """End this process by this signal, without further output. Shells report 128 + the number of the signal."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
-    raise AssertionError("unreachable")
+    os._exit(128 + number)  # process 1, which does not end by signals
+
+
+def _exit_at_once(number: int, _: FrameType | None) -> None:
+    """End this process without cleanup, with the exit code that shells show for a process that a signal has ended."""
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

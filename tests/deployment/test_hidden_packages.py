@@ -1,0 +1,44 @@
+"""Other packages may be called like ours. The command then says which one hides ours, in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import handover
+from tests.support.wheels import variables
+
+
+def run(command: list[str], folder: Path, path: Path) -> subprocess.CompletedProcess[str]:
+    given = variables(PYTHONPATH=str(path))
+    return subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("name", handover.PACKAGES)
+def test_a_package_that_hides_ours_is_named_in_one_line(name: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / name).mkdir(parents=True)
+    (other / name / "__init__.py").write_text("raise SystemExit('it was imported')")
+    script = Path(sys.executable).with_name("handover")
+    for command in [str(script)], [sys.executable, "-m", "handover"]:
+        ended = run([*command, "settings"], tmp_path, other)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        ours = Path(handover.__file__).parent / name
+        assert ended.stderr == (
+            f"handover: the package {name} in {other / name} hides that of Handover in {ours}:"
+            " take it off PYTHONPATH, or install Handover in an environment of its own\n"
+        )
+
+
+def test_a_module_that_hides_ours_is_named_as_well(tmp_path: Path) -> None:
+    (tmp_path / "domain.py").write_text("")
+    ended = run([sys.executable, "-m", "handover", "settings"], tmp_path, tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert f"the package domain in {tmp_path}/domain.py hides" in ended.stderr
+
+
+def test_a_folder_without_init_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "domain").mkdir()
+    ended = run([sys.executable, "-m", "handover", "settings"], tmp_path, tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
