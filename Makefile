@@ -1,11 +1,13 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long test-faults test-clients smoke check check-alerts openapi recording format bench lock clean
+.PHONY: help setup serve test test-core test-long test-faults test-clients test-image smoke dist sbom audit check check-alerts openapi recording format bench lock clean
 .NOTPARALLEL:
 
 VENV := .venv
 BIN := $(VENV)/bin
+# The tools of a release, which have nothing in common with the rest.
+RELEASE := .venv-release
 # Each file whole on one of the processes, which start servers of their own, and in order of name: by number of tests,
 # the files with few tests, which take long, would be the last. There is one more process than cores, up to four, because
 # many tests wait for a process that they have started.
@@ -85,6 +87,23 @@ test-core: $(VENV)/dev.installed ## run the fast tests, those of the rules and u
 smoke: $(VENV)/dev.installed ## build the wheel, install it in an empty environment, and hand an item over
 	@$(BIN)/python tests/package/smoke.py
 
+dist: $(VENV)/dev.installed $(RELEASE)/installed ## build a wheel and a source distribution, and try both in empty environments, for minutes
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --directory dist
+	@$(RELEASE)/bin/twine check --strict dist/*
+	@$(BIN)/python tests/package/smoke.py dist/*
+
+sbom: $(RELEASE)/installed ## write what a server is made of to build/sbom.json (CycloneDX), from its lock file
+	@mkdir -p build
+	@$(RELEASE)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml --output-file build/sbom.json requirements.lock
+	@echo "build/sbom.json"
+
+audit: $(RELEASE)/installed ## ask for known vulnerabilities of all packages in the lock files (needs the network)
+	@$(BIN)/python tests/package/audit.py $(RELEASE)/bin/pip-audit
+
+test-image: $(VENV)/dev.installed ## build the image, run it read-only and hand an item over (needs docker or podman)
+	@$(BIN)/python tests/package/image.py
+
 openapi: $(VENV)/runtime.installed ## write the API's document to openapi.json
 	@$(BIN)/handover openapi > openapi.json
 
@@ -104,9 +123,10 @@ lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
 	@$(call compile,requirements-dev.lock) pyproject.toml --all-extras --group build --group dev --constraint requirements.lock
 	@$(call compile,requirements-clients.lock) --group pyproject.toml:clients
 	@$(call compile,requirements-bench.lock) --group pyproject.toml:bench --constraint requirements-dev.lock
+	@$(call compile,requirements-release.lock) --group pyproject.toml:release
 
 clean: ## remove the environment and all caches, but no data
-	@rm -rf .venv .venv-newest build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf .venv .venv-newest .venv-release build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv is told the interpreter, or it may download one; --no-emit-index-url, so that a lock file names no host.
@@ -132,6 +152,13 @@ $(VENV)/dev.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
 $(VENV)/bench.installed: requirements-bench.lock $(VENV)/dev.installed
 	@echo "Installing what measuring needs from $< with $(installer) ..."
 	@$(install) --require-hashes -r $<
+	@touch $@
+
+$(RELEASE)/installed: requirements-release.lock | $(BIN)/python
+	@echo "Installing the tools of a release from $< ..."
+	@rm -rf $(RELEASE)
+	@$(BIN)/python -m venv $(RELEASE)
+	@$(RELEASE)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(VENV)/runtime.installed: requirements.lock pyproject.toml | $(BIN)/python

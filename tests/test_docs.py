@@ -88,6 +88,15 @@ async def test_the_commands_on_that_page(tmp_path: Path) -> None:
     assert "\nada@example.org\n" in out.decode()
 
 
+def test_each_risk_of_the_owasp_top_10_names_its_test() -> None:
+    rows = re.findall(r"^\| (API\d+) .* \| (.+) \|$", (ROOT / "docs/security.md").read_text(), re.MULTILINE)
+    assert [risk for risk, _ in rows] == [f"API{number}" for number in range(1, 11)]
+    tests = re.findall(
+        r"^async def (test_api\w+)", (ROOT / "tests/security/test_owasp_api_top_10.py").read_text(), re.M
+    )
+    assert [named.strip("`") for _, named in rows if named.startswith("`")] == tests
+
+
 def test_the_tables_of_figures_are_those_that_were_measured() -> None:
     text = (ROOT / "docs/performance.md").read_text()
     missing = [

@@ -32,6 +32,16 @@ class Schema:
         """Whether the store has the needed revision."""
         return self.found == self.needed
 
+    @property
+    def is_newer(self) -> bool:
+        """Whether the store has a later revision than the needed one; revisions are numbers, such as `0002`.
+
+        Then a newer version of Handover has migrated the store. A server that runs can go on, because a migration only
+        adds what older servers do not use, until the release after it.
+        """
+        found, needed = self.found or "", self.needed or ""
+        return found.isdecimal() and needed.isdecimal() and int(found) > int(needed)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:

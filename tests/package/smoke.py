@@ -1,7 +1,10 @@
-"""Build the wheel, install it in an empty environment with no checkout near, serve from there and hand an item over.
+"""Install Handover in an empty environment with no checkout near, serve from there and hand an item over.
 
-Run by `make smoke`, with the interpreter of the environment of development; the empty one has the same Python. Needs
-the standard library alone, and hatchling to build.
+Without arguments, as `make smoke` runs it, this builds the wheel and installs it with its locked dependencies. With
+arguments, as `make dist` runs it, these are distributions: each is installed as a user would, with what the package
+index has today, and certifies its adapters, too. Needs the standard library alone, and hatchling to build the wheel.
+
+The empty environment has the same Python as the one that this runs in.
 """
 
 import json
@@ -36,13 +39,26 @@ def install_wheel(folder: Path) -> Path:
     """Build the wheel and install it with its locked dependencies; return the environment's folder of commands."""
     run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder, cwd=ROOT)
     [wheel] = folder.glob("*.whl")
-    venv.create(folder / "environment", with_pip=True)
-    commands = folder / "environment" / "bin"
-    pip: list[str | Path] = [commands / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    commands, pip = new_environment(folder)
     run(*pip, "install", "--require-hashes", "--requirement", ROOT / "requirements.lock", cwd=folder)
     run(*pip, "install", "--no-deps", wheel, cwd=folder)
     run(*pip, "check", cwd=folder)  # what the wheel says that it needs is there
     return commands
+
+
+def install_distribution(distribution: Path, folder: Path) -> Path:
+    """Install a wheel or a source distribution and what it needs; return the environment's folder of commands."""
+    commands, pip = new_environment(folder)
+    run(*pip, "install", f"{distribution}[certify,mongodb,sqlmodel]", cwd=folder)
+    run(*pip, "check", cwd=folder)
+    return commands
+
+
+def new_environment(folder: Path) -> tuple[Path, list[str | Path]]:
+    """Make an empty environment; return its folder of commands, and the beginning of a command line of its pip."""
+    venv.create(folder / "environment", with_pip=True)
+    commands = folder / "environment" / "bin"
+    return commands, [commands / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 
 def address_of(server: subprocess.Popen[bytes], log: Path) -> str:
@@ -78,24 +94,38 @@ def hand_over(url: str) -> None:
     assert (transfer["from_user_id"], transfer["to_user_id"]) == (ada, bob), transfer
 
 
-def main() -> None:
-    with TemporaryDirectory(prefix="handover-smoke-") as name:
-        folder = Path(name)
-        commands = install_wheel(folder)
-        log = folder / "log"
-        environment = {"PATH": os.environ["PATH"], "HANDOVER_PORT": "0"}
-        with log.open("wb") as file:
-            server = subprocess.Popen([commands / "handover", "serve"], cwd=folder, env=environment, stderr=file)
-        try:
-            hand_over(address_of(server, log))
-            server.send_signal(signal.SIGTERM)
-            code = server.wait(60)
-        finally:
-            server.kill()
-        if code:
-            sys.exit(f"handover serve ended with {code}:\n{log.read_text()}")
-    print(f"The wheel, installed alone on Python {sys.version.split()[0]}, served a transfer and stopped")
+def serve_and_stop(commands: Path, folder: Path) -> None:
+    """Serve, hand an item over, and stop; exit if the server does not end as it should."""
+    log = folder / "log"
+    environment = {"PATH": os.environ["PATH"], "HANDOVER_PORT": "0"}
+    with log.open("wb") as file:
+        server = subprocess.Popen([commands / "handover", "serve"], cwd=folder, env=environment, stderr=file)
+    try:
+        hand_over(address_of(server, log))
+        server.send_signal(signal.SIGTERM)
+        code = server.wait(60)
+    finally:
+        server.kill()
+    if code:
+        sys.exit(f"handover serve ended with {code}:\n{log.read_text()}")
+
+
+def main(distributions: list[str]) -> None:
+    python = sys.version.split()[0]
+    for name in distributions:
+        with TemporaryDirectory(prefix="handover-smoke-") as temporary:
+            folder = Path(temporary)
+            commands = install_distribution(Path(name).absolute(), folder)
+            serve_and_stop(commands, folder)
+            for url in "memory://", "sqlite:///empty.db":
+                run(commands / "handover", "certify", "--url", url, cwd=folder)
+        print(f"{Path(name).name}, installed alone on Python {python}, served a transfer and certified two adapters")
+    if not distributions:
+        with TemporaryDirectory(prefix="handover-smoke-") as temporary:
+            folder = Path(temporary)
+            serve_and_stop(install_wheel(folder), folder)
+        print(f"The wheel, installed alone on Python {python}, served a transfer and stopped")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -46,11 +46,11 @@ def _joined(text: str) -> list[str]:
 
 def copy_context(copied: list[str], to: Path) -> None:
     """Copy from the checkout what the Dockerfile copies, without what .dockerignore leaves out."""
-    (to / "tests").mkdir(parents=True)
     context = (ROOT / ".dockerignore").read_text().split()
     for name in copied:
         assert f"!{name.removeprefix('./')}" in context, f"{name} is not in the context that .dockerignore leaves"
         source, target = ROOT / name, to / name
+        target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:

@@ -55,13 +55,14 @@ async def ready(
 ) -> Response:
     """Say that requests can be served, or answer 503 with the reason.
 
-    The server is ready if it is not about to stop, the store answers, its schema is the one that this version needs,
-    and it has disk space for writes. If the last write failed because the disk was full, a write is tried to find out.
+    The server is ready if it is not about to stop, the store answers, its schema is the one that this version needs or
+    a newer one, and it has disk space for writes. If the last write failed because the disk was full, a write is tried
+    to find out.
     """
     if request.app.state.draining:
         raise NotReady("the server is about to stop")
     schema = await store.schema()
-    if not schema.is_current:
+    if not schema.is_current and not schema.is_newer:
         raise NotReady(
             f"the store's schema is {schema.found or 'missing'} and not {schema.needed}: run handover migrate up"
         )
