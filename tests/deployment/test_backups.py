@@ -175,7 +175,7 @@ async def test_sqlite(tmp_path: Path) -> None:
 
 async def test_postgresql(tmp_path: Path) -> None:
     dump, restore, base_backup = snippets("PostgreSQL")
-    with servers.postgres() as server:
+    with servers.postgres("fsync=on") as server:  # which `handover doctor` wants
         programs = servers.Postgres(()).programs()
         address = server.url.rpartition("/")[0]
 
