@@ -10,7 +10,7 @@ COPY requirements.lock ./
 RUN python3 -m pip --python /opt/handover/bin/python install --no-cache-dir --disable-pip-version-check \
       --require-hashes --only-binary :all: --requirement requirements.lock
 COPY pyproject.toml LICENSE ./
-COPY docs/package.md ./docs/
+COPY deploy/package.md ./deploy/
 COPY migrations ./migrations
 COPY tests/contracts ./tests/contracts
 COPY src ./src

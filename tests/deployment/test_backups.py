@@ -18,6 +18,7 @@ import pytest
 from httpx2 import AsyncClient, Response
 from pymongo import AsyncMongoClient
 
+from tests.docs.blocks import snippets
 from tests.support import servers
 from tests.support.served import Served, environment, served
 
@@ -27,10 +28,10 @@ PASSWORD = "correct horse battery"
 SECONDS = 120
 
 
-def snippets(heading: str) -> list[str]:
+def commands(heading: str) -> list[str]:
     """Return the commands of a section of the guide, one text per code block."""
     section = re.split(r"^#+ ", GUIDE.partition(f"\n### {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
-    found = re.findall(r"^```sh\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+    found = snippets("sh", section)
     assert found, heading
     return found
 
@@ -163,7 +164,7 @@ async def check(folder: Path, url: str, answers: Answers, names: set[str]) -> No
 
 
 async def test_sqlite(tmp_path: Path) -> None:
-    backup, restore = snippets("SQLite")
+    backup, restore = commands("SQLite")
     async with in_use(tmp_path, "sqlite:///handover.db") as (answers, names):
         await at_least(names, 5)
         before = set(names)
@@ -174,7 +175,7 @@ async def test_sqlite(tmp_path: Path) -> None:
 
 
 async def test_postgresql(tmp_path: Path) -> None:
-    dump, restore, base_backup = snippets("PostgreSQL")
+    dump, restore, base_backup = commands("PostgreSQL")
     with servers.postgres("fsync=on") as server:  # which `handover doctor` wants
         programs = servers.Postgres(()).programs()
         address = server.url.rpartition("/")[0]
@@ -210,7 +211,7 @@ async def test_postgresql(tmp_path: Path) -> None:
 
 
 async def test_mongodb(tmp_path: Path) -> None:
-    copy, restore = snippets("MongoDB, and every other engine")
+    copy, restore = commands("MongoDB, and every other engine")
     with servers.mongodb() as server:
         address, _, options = server.url.partition("?")
         address = address.rstrip("/")
@@ -229,4 +230,4 @@ async def test_mongodb(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("leftover", ["handover.db-wal", "handover.db-shm"])
 def test_the_guide_removes_what_would_damage_a_restored_file(leftover: str) -> None:
-    assert leftover in snippets("SQLite")[1]
+    assert leftover in commands("SQLite")[1]

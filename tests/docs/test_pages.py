@@ -28,6 +28,7 @@ EXECUTED = {
     "docs/adding-an-adapter.md": "tests/test_docs.py::test_the_story_of_an_adapter_is_that_of_the_example",
     "docs/architecture.md": "tests/test_docs.py::test_the_statements_of_a_transfer",
     "docs/command-line.md": "tests/test_docs.py::test_the_commands_on_that_page",
+    "docs/deployment.md": "tests/deployment/test_backups.py::test_postgresql",
     "docs/settings.md": "tests/docs/test_pages.py::test_the_example_of_settings_is_accepted",
     "docs/tutorial.md": "tests/docs/test_tutorial.py::test_every_step_works",
     "docs/unit-tests.md": "tests/test_docs.py::test_the_unit_tests_of_a_use_case_of_somebody_else",
