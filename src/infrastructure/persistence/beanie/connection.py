@@ -2,10 +2,9 @@
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from beanie import Document, init_beanie
@@ -17,12 +16,14 @@ from pymongo.errors import PyMongoError, ServerSelectionTimeoutError
 from application.errors import Unavailable
 from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.beanie.documents import DOCUMENTS
+from infrastructure.persistence.beanie.driver_calls import result_of, start_call
 from infrastructure.persistence.beanie.errors import translate_errors
 from infrastructure.persistence.beanie.tracing import CommandSpans
 from infrastructure.settings import Settings
 from infrastructure.tracing import current_tracer
 
 Collection = AsyncCollection[dict[str, Any]]
+T = TypeVar("T")
 
 DATABASE = "handover"
 """The database to use if the URL names none."""
@@ -67,22 +68,27 @@ class Connection:
             raise Unavailable("the store is not open")
         return self._collections[kind]
 
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[None]:
-        """Limit the reads that run at once to `pool_size`, and translate driver errors of the block.
+    async def read(self, query: Callable[[], Awaitable[T]]) -> T:
+        """Return what `query` returns, which reads outside a transaction; translate driver errors.
 
-        Wait until a place is free; raise Busy if that takes longer than `pool_timeout` seconds. Raise Unavailable if
-        waiting and the block together take longer than `request_deadline` seconds, since the driver's own time limits
-        apply to single steps, of which a read may take several.
+        At most `pool_size` reads run at once: wait until a place is free, and raise Busy if that takes longer than
+        `pool_timeout` seconds. Raise Unavailable if waiting and the query together take longer than `request_deadline`
+        seconds, since the driver's own time limits apply to single steps, of which a read may take several. The query
+        then goes on, as it does if this is cancelled, and keeps its place until it ends.
         """
+
+        async def run() -> T:
+            """Run the query, then give its place back."""
+            try:
+                with translate_errors():
+                    return await query()
+            finally:
+                self.limiter.release()
+
         try:
             async with asyncio.timeout(self._settings.request_deadline):
                 await self.limiter.acquire()
-                try:
-                    with translate_errors():
-                        yield
-                finally:
-                    self.limiter.release()
+                return await result_of(start_call(run()))
         except TimeoutError:
             raise Unavailable("MongoDB does not answer") from None
 

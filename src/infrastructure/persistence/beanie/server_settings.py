@@ -42,8 +42,12 @@ async def _ask(connection: Connection, command: dict[str, Any]) -> dict[str, Any
 
     Raise Busy or Unavailable if the server cannot be asked.
     """
-    async with connection.reading():
+
+    async def ask() -> dict[str, Any]:
+        """Send the command; return an empty answer if it is refused."""
         try:
             return await connection.client.admin.command(command)
         except OperationFailure:
             return {}
+
+    return await connection.read(ask)

@@ -3,12 +3,10 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from beanie import Document
-from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 from pymongo.write_concern import WriteConcern
@@ -21,6 +19,7 @@ from infrastructure.lock_queue import LockQueue
 from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.connection import Connection
 from infrastructure.persistence.beanie.documents import AttemptsDocument, KeyDocument, SessionDocument, TokenDocument
+from infrastructure.persistence.beanie.driver_calls import DriverTransaction, result_of, start_call
 from infrastructure.persistence.beanie.errors import translate_errors
 from infrastructure.persistence.beanie.reading.readers import (
     BeanieItemReader,
@@ -64,8 +63,8 @@ class BeanieStore:
         """Wait for a place, then begin a unit of work; abort it at the end of the block unless it was committed.
 
         Raise Busy if no place becomes free within `pool_timeout` seconds, and Unavailable if the store is not open or
-        no primary answers. At the end of the block, the unit's locks in this process are released, too. `optimistic` is
-        ignored.
+        no primary answers. At the end of the block, the unit's locks in this process are released, too. Its place is
+        free when its transaction has ended, which may be later. `optimistic` is ignored.
 
         As many units of work may run at once as there are connections. A transaction holds no connection between its
         statements, so more could begin; but they would take connections from those that are ahead of them, and then
@@ -73,16 +72,20 @@ class BeanieStore:
         """
         await self._limiter.acquire()
         queue = LockQueue(self._locks)
+        transaction = None
         try:
-            async with self._transaction() as session:
-                yield BeanieUnitOfWork(self._connection, session, queue)
+            async with self._transaction() as transaction:
+                yield BeanieUnitOfWork(self._connection, transaction, queue)
         finally:
             queue.release()
-            self._limiter.release()
+            if transaction and transaction.ending:
+                transaction.ending.add_done_callback(lambda _: self._limiter.release())
+            else:
+                self._limiter.release()
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[AsyncClientSession]:
-        """Yield a session with a started transaction; abort it at the end of the block unless it was committed.
+    async def _transaction(self) -> AsyncIterator[DriverTransaction]:
+        """Yield a started transaction; abort it at the end of the block unless it was committed.
 
         Starting it sends nothing to the server. If no primary is known, wait for one first, and raise Unavailable if
         none answers in time, or if the store is not open.
@@ -90,30 +93,25 @@ class BeanieStore:
         client = self._connection.client
         if not client.topology_description.has_writable_server():
             with translate_errors():  # waits for a primary or fails; starting a transaction sends nothing
-                await client.admin.command("ping")
+                await result_of(start_call(client.admin.command("ping")))
         session = client.start_session(causal_consistency=False)
+        transaction = DriverTransaction(session)
         try:
             await session.start_transaction(SNAPSHOT, MAJORITY, ReadPreference.PRIMARY)
-            yield session
+            yield transaction
         finally:
-            if session.in_transaction:
-                await self._abort(session)
+            if transaction.is_open:
+                await self._abort(transaction)
             else:
-                await session.end_session()
+                await transaction.end()
 
-    async def _abort(self, session: AsyncClientSession) -> None:
-        """Abort the transaction and end the session, in the background; wait for that only for SECONDS_TO_ABORT.
+    async def _abort(self, transaction: DriverTransaction) -> None:
+        """Abort the transaction and end its session, in the background; wait for that only for SECONDS_TO_ABORT.
 
         Driver errors are ignored. A server that does not answer does not answer an abort either, and a cancelled
         request has no time left.
         """
-
-        async def end_session() -> None:
-            """End the session, which aborts its transaction; ignore driver errors."""
-            with suppress(PyMongoError):
-                await session.end_session()
-
-        aborting = asyncio.ensure_future(end_session())
+        transaction.ending = aborting = start_call(transaction.end())
         self._aborting.add(aborting)
         aborting.add_done_callback(self._aborting.discard)
         await asyncio.wait({aborting}, timeout=SECONDS_TO_ABORT)
@@ -174,8 +172,7 @@ class BeanieStore:
 
     async def schema(self) -> Schema:
         """Ask the store for the revision of its schema, and return it with the needed one."""
-        async with self._connection.reading():
-            return await schema.read_schema(self._connection.database)
+        return await self._connection.read(lambda: schema.read_schema(self._connection.database))
 
     async def upgrade(self) -> None:
         """Migrate the schema to the needed revision; do nothing if it is there.

@@ -17,6 +17,7 @@ from domain.task import Task
 from domain.user import User, UserId
 from infrastructure.persistence.beanie import documents, rows
 from infrastructure.persistence.beanie.connection import Connection
+from infrastructure.persistence.beanie.driver_calls import DriverTransaction
 from infrastructure.persistence.beanie.errors import translate_errors
 
 
@@ -45,15 +46,15 @@ class BeanieStream:
     """Counts, reads and writes all records of the store as they are (port StoreStream)."""
 
     def __init__(
-        self, connection: Connection, transaction: Callable[[], AbstractAsyncContextManager[AsyncClientSession]]
+        self, connection: Connection, transaction: Callable[[], AbstractAsyncContextManager[DriverTransaction]]
     ) -> None:
         self._connection = connection
         self._transaction = transaction
 
     async def count(self, kind: type[Record]) -> int:
         """Return the number of documents of this kind."""
-        async with self._connection.reading():
-            return await self._connection.collection(MAPPINGS[kind].document).count_documents({})
+        records = self._connection.collection(MAPPINGS[kind].document)
+        return await self._connection.read(lambda: records.count_documents({}))
 
     async def read(self, kind: type[R], after: Identity | None, limit: int) -> list[R]:
         """Return up to `limit` records of this kind, sorted by their identity.
@@ -63,9 +64,8 @@ class BeanieStream:
         mapping = MAPPINGS[kind]
         position = rows.key_id(KeyId(UserId(after[0]), *after[1:])) if isinstance(after, tuple) else after
         query = {} if after is None else {"_id": {"$gt": position}}
-        async with self._connection.reading():
-            found = self._connection.collection(mapping.document).find(query, sort=[("_id", 1)], limit=limit)
-            return [mapping.record_from(row) for row in await found.to_list()]
+        found = self._connection.collection(mapping.document).find(query, sort=[("_id", 1)], limit=limit)
+        return [mapping.record_from(row) for row in await self._connection.read(found.to_list)]
 
     async def history(self, after: tuple[ItemId, int] | None, limit: int) -> list[Transfer]:
         """Return up to `limit` transfers, sorted by item id and number.
@@ -78,11 +78,10 @@ class BeanieStream:
         if after is not None:
             queries = [{"item_id": after[0], "number": {"$gt": after[1]}}, {"item_id": {"$gt": after[0]}}]
         found: list[rows.Row] = []
-        async with self._connection.reading():
-            for query in queries:
-                if len(found) < limit:
-                    page = transfers.find(query, sort=[("item_id", 1), ("number", 1)], limit=limit - len(found))
-                    found += await page.to_list()
+        for query in queries:
+            if len(found) < limit:
+                page = transfers.find(query, sort=[("item_id", 1), ("number", 1)], limit=limit - len(found))
+                found += await self._connection.read(page.to_list)
         return [rows.transfer_from(row) for row in found]
 
     async def write(self, records: Sequence[Record]) -> None:
@@ -97,7 +96,8 @@ class BeanieStream:
         mapping = MAPPINGS[type(records[0])]
         new = [mapping.document_of(record).model_dump(by_alias=True) for record in records]
         changes = [ReplaceOne({"_id": row["_id"]}, row, upsert=True) for row in new]
-        async with self._transaction() as session:
+        async with self._transaction() as transaction:
+            session = transaction.session
             with translate_errors():
                 if mapping.document is documents.ItemDocument:
                     await self._add_usernames(new, session)

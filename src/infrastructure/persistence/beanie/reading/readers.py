@@ -36,13 +36,12 @@ class BeanieUserReader:
 
     async def page(self, window: Window) -> Page[User]:
         """Return a page of all users, sorted by id."""
-        async with self._connection.reading():
-            return await find_page(self._connection.collection(UserDocument), ListQuery(), window, user_from)
+        users = self._connection.collection(UserDocument)
+        return await self._connection.read(lambda: find_page(users, ListQuery(), window, user_from))
 
     async def _find(self, **query: object) -> User | None:
         """Return the user whose stored fields have these values, or None."""
-        async with self._connection.reading():
-            row = await self._connection.collection(UserDocument).find_one(query)
+        row = await self._connection.read(lambda: self._connection.collection(UserDocument).find_one(query))
         return None if row is None else user_from(row)
 
 
@@ -54,8 +53,7 @@ class BeanieItemReader:
 
     async def get(self, item_id: ItemId) -> OwnedItem:
         """Return the item with its owner's username; raise NotFound if there is none."""
-        async with self._connection.reading():
-            row = await self._connection.collection(ItemDocument).find_one({"_id": item_id})
+        row = await self._connection.read(lambda: self._connection.collection(ItemDocument).find_one({"_id": item_id}))
         return owned_item_from(require(row, "item"))
 
     async def page(self, filter: ItemFilter, sort: Sort[ItemOrder], window: Window) -> Page[OwnedItem]:
@@ -71,8 +69,8 @@ class BeanieItemReader:
             sort_field={"id": "_id", "price": "cents"}.get(sort.by, sort.by),
             descending=sort.descending,
         )
-        async with self._connection.reading():
-            return await find_page(self._connection.collection(ItemDocument), query, window, owned_item_from)
+        items = self._connection.collection(ItemDocument)
+        return await self._connection.read(lambda: find_page(items, query, window, owned_item_from))
 
 
 class BeanieTransferReader:
@@ -106,9 +104,12 @@ class BeanieTransferReader:
                 }
             },
         ]
-        async with self._connection.reading():
-            found = await self._connection.collection(ItemDocument).aggregate(pipeline)
-            items = await found.to_list()
+
+        async def find() -> list[dict[str, Any]]:
+            """Return the item with its page, or nothing if there is no such item."""
+            return await (await self._connection.collection(ItemDocument).aggregate(pipeline)).to_list()
+
+        items = await self._connection.read(find)
         if not items:
             raise not_found("item")
         (item,) = items
@@ -127,8 +128,8 @@ class BeanieTaskReader:
 
     async def get(self, task_id: TaskId, owner_id: UserId) -> Task:
         """Return the owner's task; raise NotFound if there is none or it belongs to another user."""
-        async with self._connection.reading():
-            row = await self._connection.collection(TaskDocument).find_one({"_id": task_id, "owner_id": owner_id})
+        query = {"_id": task_id, "owner_id": owner_id}
+        row = await self._connection.read(lambda: self._connection.collection(TaskDocument).find_one(query))
         return task_from(require(row, "task"))
 
     async def page(self, filter: TaskFilter, sort: Sort[TaskOrder], window: Window) -> Page[Task]:
@@ -139,5 +140,5 @@ class BeanieTaskReader:
             sort_field="_id" if sort.by == "id" else sort.by,
             descending=sort.descending,
         )
-        async with self._connection.reading():
-            return await find_page(self._connection.collection(TaskDocument), query, window, task_from)
+        tasks = self._connection.collection(TaskDocument)
+        return await self._connection.read(lambda: find_page(tasks, query, window, task_from))

@@ -8,6 +8,7 @@ from pymongo.errors import DuplicateKeyError
 from application.errors import KeyInFlight, KeyReused
 from application.ports import KeyId
 from infrastructure.persistence.beanie.connection import Collection
+from infrastructure.persistence.beanie.driver_calls import result_of, start_call
 from infrastructure.persistence.beanie.errors import WriteConflict, translate_errors
 from infrastructure.persistence.beanie.rows import key_id
 from infrastructure.persistence.beanie.writing.transaction import TransactionCollection
@@ -53,7 +54,7 @@ class BeanieKeys:
         returned. The transaction cannot be used for this, because the DuplicateKeyError has ended it.
         """
         with translate_errors():
-            stored = await self._committed.find_one({"_id": id})
+            stored = await result_of(start_call(self._committed.find_one({"_id": id})))
         if stored is None or stored["expires_at"] <= at:
             raise KeyInFlight("the key's first use has not reached the majority yet")
         if stored["fingerprint"] != fingerprint:

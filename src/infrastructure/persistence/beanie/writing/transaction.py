@@ -11,10 +11,10 @@ from uuid import UUID
 
 from beanie import Document
 from pymongo import ReturnDocument
-from pymongo.asynchronous.client_session import AsyncClientSession
 
 from infrastructure.lock_queue import LockQueue
 from infrastructure.persistence.beanie.connection import Collection
+from infrastructure.persistence.beanie.driver_calls import DriverTransaction
 from infrastructure.persistence.beanie.errors import translate_errors
 
 
@@ -25,9 +25,10 @@ class TransactionCollection:
     cannot be forgotten. Driver errors are translated by translate_errors().
     """
 
-    def __init__(self, collection: Collection, session: AsyncClientSession, queue: LockQueue) -> None:
+    def __init__(self, collection: Collection, transaction: DriverTransaction, queue: LockQueue) -> None:
         self._raw = collection
-        self._session = session
+        self._transaction = transaction
+        self._session = transaction.session
         self._queue = queue
 
     @property
@@ -50,7 +51,7 @@ class TransactionCollection:
     async def find(self, **query: object) -> dict[str, Any] | None:
         """Return a document whose fields have these values, or None. It is not locked."""
         with translate_errors():
-            return await self._collection.find_one(query, session=self._session)
+            return await self._transaction.run(self._collection.find_one(query, session=self._session))
 
     async def lock(self, id: UUID) -> dict[str, Any] | None:
         """Lock the document with this id until the transaction ends and return it, or None if there is none.
@@ -60,8 +61,10 @@ class TransactionCollection:
         """
         await self.wait_for(id)
         with translate_errors():
-            return await self._collection.find_one_and_update(
-                {"_id": id}, {"$inc": {"locks": 1}}, session=self._session, return_document=ReturnDocument.AFTER
+            return await self._transaction.run(
+                self._collection.find_one_and_update(
+                    {"_id": id}, {"$inc": {"locks": 1}}, session=self._session, return_document=ReturnDocument.AFTER
+                )
             )
 
     async def find_with_others(
@@ -91,12 +94,14 @@ class TransactionCollection:
         """
         new = document.model_dump(by_alias=True, exclude={"id"})
         with translate_errors():
-            row = await self._collection.find_one_and_update(
-                {"_id": document.id},
-                {"$inc": {"locks": 1}, "$setOnInsert": new},
-                upsert=True,
-                session=self._session,
-                return_document=ReturnDocument.AFTER,
+            row = await self._transaction.run(
+                self._collection.find_one_and_update(
+                    {"_id": document.id},
+                    {"$inc": {"locks": 1}, "$setOnInsert": new},
+                    upsert=True,
+                    session=self._session,
+                    return_document=ReturnDocument.AFTER,
+                )
             )
         assert row is not None  # noqa: S101 - an upsert always returns a document
         return row
@@ -109,7 +114,9 @@ class TransactionCollection:
         another transaction that has not ended.
         """
         with translate_errors():
-            await self._collection.insert_one(document.model_dump(by_alias=True), session=self._session)
+            await self._transaction.run(
+                self._collection.insert_one(document.model_dump(by_alias=True), session=self._session)
+            )
 
     async def replace(self, document: Document, **query: object) -> bool:
         """Replace the stored document that has the id of `document` and whose fields have the values of `query`.
@@ -117,8 +124,10 @@ class TransactionCollection:
         Return whether there was one. Raise WriteConflict as lock() does, Conflict if a unique value is taken.
         """
         with translate_errors():
-            result = await self._collection.replace_one(
-                {"_id": document.id, **query}, document.model_dump(by_alias=True), session=self._session
+            result = await self._transaction.run(
+                self._collection.replace_one(
+                    {"_id": document.id, **query}, document.model_dump(by_alias=True), session=self._session
+                )
             )
         return result.matched_count == 1
 
@@ -129,13 +138,15 @@ class TransactionCollection:
         exists. Raise WriteConflict as lock() does.
         """
         with translate_errors():
-            result = await self._collection.update_one(query, {"$set": fields}, upsert=upsert, session=self._session)
+            result = await self._transaction.run(
+                self._collection.update_one(query, {"$set": fields}, upsert=upsert, session=self._session)
+            )
         return result.matched_count == 1
 
     async def update_all(self, query: dict[str, object], changes: dict[str, object]) -> None:
         """Apply update operators, such as `$inc`, to all documents that match. Raise WriteConflict as lock() does."""
         with translate_errors():
-            await self._collection.update_many(query, changes, session=self._session)
+            await self._transaction.run(self._collection.update_many(query, changes, session=self._session))
 
     async def remove(self, **query: object) -> bool:
         """Remove one document whose fields have these values; return whether there was one.
@@ -143,10 +154,10 @@ class TransactionCollection:
         Raise WriteConflict as lock() does.
         """
         with translate_errors():
-            result = await self._collection.delete_one(query, session=self._session)
+            result = await self._transaction.run(self._collection.delete_one(query, session=self._session))
         return result.deleted_count == 1
 
     async def remove_all(self, **query: object) -> None:
         """Remove all documents whose fields have these values."""
         with translate_errors():
-            await self._collection.delete_many(query, session=self._session)
+            await self._transaction.run(self._collection.delete_many(query, session=self._session))

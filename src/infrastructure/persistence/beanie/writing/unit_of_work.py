@@ -3,7 +3,6 @@
 import asyncio
 
 from beanie import Document
-from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 
 from application.errors import OutcomeUnknown
@@ -22,6 +21,7 @@ from infrastructure.persistence.beanie.documents import (
     TransferDocument,
     UserDocument,
 )
+from infrastructure.persistence.beanie.driver_calls import DriverTransaction
 from infrastructure.persistence.beanie.errors import translate_errors
 from infrastructure.persistence.beanie.writing.idempotency_keys import BeanieKeys
 from infrastructure.persistence.beanie.writing.repositories import (
@@ -36,14 +36,14 @@ from infrastructure.persistence.beanie.writing.transaction import TransactionCol
 
 
 class BeanieUnitOfWork:
-    """A unit of work in the transaction of `session`, with a repository per aggregate (port UnitOfWork)."""
+    """A unit of work in a transaction, with a repository per aggregate (port UnitOfWork)."""
 
-    def __init__(self, connection: Connection, session: AsyncClientSession, queue: LockQueue) -> None:
-        self._session = session
+    def __init__(self, connection: Connection, transaction: DriverTransaction, queue: LockQueue) -> None:
+        self._transaction = transaction
 
         def within(kind: type[Document]) -> TransactionCollection:
             """Return the collection of a document class, bound to this transaction."""
-            return TransactionCollection(connection.collection(kind), session, queue)
+            return TransactionCollection(connection.collection(kind), transaction, queue)
 
         self.users = BeanieUsers(within(UserDocument), within(ItemDocument))
         self.items = BeanieItems(within(ItemDocument), self.users)
@@ -72,7 +72,7 @@ class BeanieUnitOfWork:
         until = clock.time() + TIMEOUT_SECONDS
         while True:
             try:
-                await self._session.commit_transaction()
+                await self._transaction.run(self._transaction.session.commit_transaction())
             except PyMongoError as error:
                 if not error.has_error_label("UnknownTransactionCommitResult"):
                     with translate_errors():
