@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -226,6 +226,43 @@ async def test_who_is_cancelled_does_not_wait_for_a_hanging_server(server: serve
                 break
             except TryAgain:
                 await asyncio.sleep(0.1)
+
+
+async def test_calls_that_are_cut_short_leave_the_connections_usable(server: servers.Mongo) -> None:
+    """Each by two deadlines at the same time, as those of a request are."""
+
+    async def hold(store: BeanieStore, user: User) -> None:
+        async with store.begin() as uow:
+            await uow.users.hold(user.id)
+            await uow.commit()
+
+    async def cut_short(work: Coroutine[Any, Any, object]) -> None:
+        with suppress(TimeoutError, Busy):
+            async with asyncio.timeout(0.4), asyncio.timeout(0.4):
+                await work
+
+    async with opened(server.url, pool_size=4, pool_timeout=1) as store:
+        users = [a_user() for _ in range(6)]
+        await insert(store.begin, *users)
+        for _ in range(4):
+            async with hanging(server):
+                before = time.monotonic()
+                works = [work for user in users for work in (hold(store, user), store.users.get(user.id))]
+                await asyncio.gather(*map(cut_short, works))
+                assert time.monotonic() - before < 5  # the driver's own limits add up to more
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(store.users.get(user.id) for user in users))
+                for user in users:
+                    while await is_locked(hold(store, user)):
+                        await asyncio.sleep(0.1)
+
+
+async def is_locked(work: Coroutine[Any, Any, object]) -> bool:
+    try:
+        await work
+    except TryAgain:  # the abort of a transaction before has not arrived yet
+        return True
+    return False
 
 
 @asynccontextmanager
