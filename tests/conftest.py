@@ -26,7 +26,7 @@ def pytest_report_header() -> list[str]:
     ]
 
 
-ABOVE_THE_STORE = [Path(__file__).parent / folder for folder in ("cli", "http", "security")]
+ABOVE_THE_STORE = [Path(__file__).parent / folder for folder in ("cli", "faults", "http", "security")]
 """What these folders test does not depend on the adapter. On SQLite and PostgreSQL the default adapter is enough."""
 
 

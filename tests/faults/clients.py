@@ -1,23 +1,21 @@
 """Clients whose items change hands, and who remember what they were told: for tests of what faults do to that."""
 
 import asyncio
+import itertools
 import os
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
-from interfaces.certification.database import NewDatabase
-from tests.support.fault_proxy import FaultProxy, fault_proxy
+from tests.support.fault_proxy import FaultProxy
 
 FULL = os.environ.get("FAULTS") == "full"
-"""Whether all faults are tried, for minutes, as by `make test-faults`; otherwise some of them, for seconds."""
+"""Whether to cause as many faults as `make test-faults` does, which takes minutes, and not just a few."""
 PASSWORD = "correct horse battery"
 PAUSE = 0.02
-"""Seconds before a request is repeated: less than `Retry-After` says, so that tests take less time."""
+"""Seconds before a request is sent again: fewer than `Retry-After` says, so that tests take less time."""
 
 
 @dataclass(slots=True)
@@ -44,8 +42,7 @@ def checked(answer: httpx2.Response, status: int) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Client:
-    """Hands one item to and fro between two users. Each transfer has an idempotency key, and is repeated until it is
-    acknowledged."""
+    """Hands one item to and fro between two users. Each transfer has a key, and is sent until it is acknowledged."""
 
     users: list[User]
     item: str
@@ -67,13 +64,18 @@ class Client:
             await asyncio.sleep(PAUSE)
 
     async def ask(self, http: httpx2.AsyncClient, number: int) -> httpx2.Response | None:
-        """Send the request for a transfer once; return the answer, or None if the connection was lost."""
-        giver, taker = self.users[number % 2], self.users[1 - number % 2]
-        headers = giver.headers | {"Idempotency-Key": f"{self.item}-{number}"}
+        """Send the request for one of the transfers once; return the answer, or None if the connection was lost."""
+        path, body, headers = self.request(number)
         try:
-            return await http.post(f"/items/{self.item}/transfer", json={"to_user_id": taker.id}, headers=headers)
+            return await http.post(path, json=body, headers=headers)
         except httpx2.TransportError:
             return None
+
+    def request(self, number: int) -> tuple[str, dict[str, str], dict[str, str]]:
+        """Return the path, body and headers of the request for one of the transfers, which are numbered from 0."""
+        giver, taker = self.users[number % 2], self.users[1 - number % 2]
+        headers = giver.headers | {"Idempotency-Key": f"{self.item}-{number}"}
+        return f"/items/{self.item}/transfer", {"to_user_id": taker.id}, headers
 
     async def history(self, http: httpx2.AsyncClient) -> list[dict[str, Any]]:
         """Return all transfers of the item."""
@@ -86,15 +88,15 @@ class Client:
         return rows
 
     async def check(self, http: httpx2.AsyncClient) -> None:
-        """Each acknowledged transfer is in the history once and nothing else is, and each key repeats its answer."""
+        """Check that the history has exactly the acknowledged transfers, and that each key repeats its answer."""
         done = len(self.answers)
         rows = await self.history(http)
-        users = [self.users[number % 2].id for number in range(done + 1)]
-        assert [(row["from_user_id"], row["to_user_id"]) for row in rows] == [*zip(users, users[1:], strict=False)]
+        owners = [self.users[number % 2].id for number in range(done + 1)]
+        assert [(row["from_user_id"], row["to_user_id"]) for row in rows] == [*itertools.pairwise(owners)]
         assert [row["number"] for row in rows] == [*range(1, done + 1)]
         assert [row["version"] for row in rows] == [*range(2, done + 2)]
         item = checked(await http.get(f"/items/{self.item}", headers=self.users[0].headers), 200)
-        assert (item["owner_id"], item["version"]) == (users[-1], done + 1)
+        assert (item["owner_id"], item["version"]) == (owners[-1], done + 1)
 
         for number, first in enumerate(self.answers):
             again = await self.ask(http, number)
@@ -105,12 +107,14 @@ class Client:
 
 
 async def new_clients(http: httpx2.AsyncClient, count: int) -> list[Client]:
-    """Return clients with an item each, which are all of the same two users."""
+    """Return clients with an item each, all of the same two users."""
     users = [await sign_up(http), await sign_up(http)]
-    items = [await http.post("/items", json={"name": "item", "price": 1}, headers=users[0].headers) for _ in range(count)]
-    return [Client(users, checked(item, 201)["id"]) for item in items]
+    answers = [
+        await http.post("/items", json={"name": "item", "price": 1}, headers=users[0].headers) for _ in range(count)
+    ]
+    return [Client(users, checked(answer, 201)["id"]) for answer in answers]
 
 
 def through(proxy: FaultProxy, url: str) -> str:
-    """Return the URL of the database through the proxy; MongoDB's driver would otherwise ask for the server's own address."""
+    """Return the URL of a database through the proxy. MongoDB's driver would otherwise connect to the server itself."""
     return proxy.url(url) + ("&directConnection=true" if url.startswith("mongodb") else "")

@@ -1,5 +1,6 @@
 """Health checks for orchestrators: liveness and readiness."""
 
+import asyncio
 from typing import Annotated, Literal
 
 from fastapi import Depends, Request, Response
@@ -13,6 +14,9 @@ from interfaces.http.responses.answers import json_answer
 from interfaces.http.routing.auth import PUBLIC
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
+
+STORE_SECONDS = 2.0
+"""How long readiness waits for the store: less than a request's deadline, which would not say what is wrong."""
 
 router = new_router("health")
 
@@ -55,12 +59,24 @@ async def ready(
 ) -> Response:
     """Say that requests can be served, or answer 503 with the reason.
 
-    The server is ready if it is not about to stop, the store answers, its schema is the one that this version needs or
-    a newer one, and it has disk space for writes. If the last write failed because the disk was full, a write is tried
-    to find out.
+    The server is ready if it is not about to stop, the store answers within STORE_SECONDS, its schema is the one that
+    this version needs or a newer one, and it has disk space for writes. If the last write failed because the disk was
+    full, a write is tried to find out.
     """
     if request.app.state.draining:
         raise NotReady("the server is about to stop")
+    try:
+        async with asyncio.timeout(STORE_SECONDS) as limit:
+            await _check_store(store, check_writable)
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise NotReady(f"the store has not answered for {STORE_SECONDS:g} seconds") from None
+    return json_answer({"status": "ready"}).response()
+
+
+async def _check_store(store: Store, check_writable: CheckWritable) -> None:
+    """Raise NotReady, with the reason, if the store's schema is not current or it has no disk space for writes."""
     schema = await store.schema()
     if not schema.is_current and not schema.is_newer:
         raise NotReady(
@@ -68,4 +84,3 @@ async def ready(
         )
     if not await check_writable():
         raise NotReady("the store has no disk space left for writes: free some")
-    return json_answer({"status": "ready"}).response()
