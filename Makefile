@@ -63,8 +63,8 @@ test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED
 	@ENGINES="$(ENGINES)" SEED=$(SEED) EXAMPLES=100 $(BIN)/pytest --hypothesis-profile=long --hypothesis-seed=$(SEED) \
 		tests/contracts/comparison tests/http/resources/test_pages.py tests/http/documentation/test_fuzzing.py tests/cli/test_killed_parents.py
 
-test-faults: $(VENV)/dev.installed ## record what many clients see on every engine, also while a server is killed, for minutes; SEEDS="1 2 3"
-	@OPERATIONS=300 SEEDS="$(or $(SEEDS),1 2 3)" ENGINES="$(ENGINES)" $(BIN)/pytest tests/cli/test_histories.py
+test-faults: $(VENV)/dev.installed ## record what many clients see on every engine, and cause many faults of all kinds, for minutes; SEEDS="1 2 3"
+	@FAULTS=full OPERATIONS=300 SEEDS="$(or $(SEEDS),1 2 3)" ENGINES="$(ENGINES)" $(BIN)/pytest tests/cli/test_histories.py tests/faults
 
 test-clients: $(VENV)/runtime.installed ## generate clients from openapi.json, compile and use them (needs node and npm)
 	@$(BIN)/python tests/clients/run.py

@@ -1,5 +1,6 @@
 """Each test that asks for a store runs once per engine, on a store that is open, of the newest schema, and empty."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -34,7 +35,7 @@ ABOVE_THE_STORE = [Path(__file__).parent / folder for folder in ("cli", "faults"
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Leave the second SQL adapter out of the tests above the store, unless ENGINES names it."""
     test = metafunc.definition
-    chosen = any("engine" in str(mark.args[0]).split(",") for mark in test.iter_markers("parametrize"))
+    chosen = any("engine" in re.findall(r"\w+", str(mark.args[0])) for mark in test.iter_markers("parametrize"))
     if "engine" in metafunc.fixturenames and not chosen and {*ABOVE_THE_STORE} & {*test.path.parents}:
         test.add_marker(pytest.mark.parametrize("engine", engines.selected_above_the_store(), indirect=True))
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import httpx2
 
-from tests.support.fault_proxy import FaultProxy
-
 FULL = os.environ.get("FAULTS") == "full"
 """Whether to cause as many faults as `make test-faults` does, which takes minutes, and not just a few."""
 PASSWORD = "correct horse battery"
@@ -113,8 +111,3 @@ async def new_clients(http: httpx2.AsyncClient, count: int) -> list[Client]:
         await http.post("/items", json={"name": "item", "price": 1}, headers=users[0].headers) for _ in range(count)
     ]
     return [Client(users, checked(answer, 201)["id"]) for answer in answers]
-
-
-def through(proxy: FaultProxy, url: str) -> str:
-    """Return the URL of a database through the proxy. MongoDB's driver would otherwise connect to the server itself."""
-    return proxy.url(url) + ("&directConnection=true" if url.startswith("mongodb") else "")

@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from interfaces.certification.database import NewDatabase
-from tests.faults.clients import FULL, Client, checked, new_clients, sign_up, through
+from tests.faults.clients import FULL, Client, checked, new_clients, sign_up
+from tests.faults.store_connections import through
 from tests.support import engines
 from tests.support.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts
 from tests.support.fault_proxy import DroppedReplies, FaultProxy, fault_proxy
@@ -34,7 +35,7 @@ def on_engines(*cases: tuple[str, dict[str, str], int]) -> pytest.MarkDecorator:
     names = [f"{engine}-{'locking' if settings else 'default'}-{every}" for engine, settings, every in cases]
     selected = [(case, name) for case, name in zip(cases, names, strict=True) if case[0] in engines.selected()]
     return pytest.mark.parametrize(
-        "engine,settings,every", [case for case, _ in selected], ids=[name for _, name in selected]
+        ("engine", "settings", "every"), [case for case, _ in selected], ids=[name for _, name in selected]
     )
 
 
