@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import secrets
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +49,8 @@ class Client:
     """The answer to each transfer, in order."""
     repeated: int = 0
     """How many requests were sent again."""
+    slowest: float = 0.0
+    """The seconds that the slowest answer has taken."""
 
     async def transfer(self, http: httpx2.AsyncClient) -> None:
         """Do the next transfer; send it again after a lost connection, and after an answer with `Retry-After`."""
@@ -64,10 +67,13 @@ class Client:
     async def ask(self, http: httpx2.AsyncClient, number: int) -> httpx2.Response | None:
         """Send the request for one of the transfers once; return the answer, or None if the connection was lost."""
         path, body, headers = self.request(number)
+        started = time.monotonic()
         try:
             return await http.post(path, json=body, headers=headers)
         except httpx2.TransportError:
             return None
+        finally:
+            self.slowest = max(self.slowest, time.monotonic() - started)
 
     def request(self, number: int) -> tuple[str, dict[str, str], dict[str, str]]:
         """Return the path, body and headers of the request for one of the transfers, which are numbered from 0."""

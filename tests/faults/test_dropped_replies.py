@@ -5,7 +5,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,14 +18,14 @@ from tests.faults.clients import FULL, Client, checked, new_clients, sign_up
 from tests.faults.store_connections import through
 from tests.support import engines
 from tests.support.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts
-from tests.support.fault_proxy import DroppedReplies, FaultProxy, fault_proxy
+from tests.support.fault_proxy import DroppedReplies, Exchange, FaultProxy, fault_proxy
 from tests.support.served import Served, served
 
 CLIENTS = 4
 DROPPED = 200 if FULL else 10
 """At least so many replies are dropped in each test."""
 PATIENCE = 250.0
-COMMITS = {"postgresql": PostgresCommits, "mongodb": MongoCommits}
+COMMITS: dict[str, Callable[[], Exchange]] = {"postgresql": PostgresCommits, "mongodb": MongoCommits}
 LOCKING = {"ISOLATION": "SERIALIZABLE"}
 """With this setting no transaction is optimistic: each locks, and ends with COMMIT."""
 

@@ -145,7 +145,8 @@ async def test_a_store_that_goes_away_and_comes_back(
         stop.set()
         await asyncio.gather(*working)
         assert time.monotonic() - returned < SECONDS_TO_RECOVER + BUSY_MACHINE
-        assert back.slowest < SECONDS_TO_ANSWER + BUSY_MACHINE
+        slowest = max(back.slowest, *(client.slowest for client in clients))
+        assert slowest < SECONDS_TO_ANSWER + BUSY_MACHINE
 
         while await open_transactions(store.url):
             assert time.monotonic() - returned < SECONDS_TO_RECOVER + BUSY_MACHINE

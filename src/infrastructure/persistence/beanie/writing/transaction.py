@@ -22,7 +22,8 @@ class TransactionCollection:
     """A collection whose operations all belong to one transaction.
 
     The driver takes the session as an option, and an operation without it is not part of the transaction. Here it
-    cannot be forgotten. Driver errors are translated by translate_errors().
+    cannot be forgotten. Driver errors are translated by translate_errors(). If the caller is cancelled, the operation
+    goes on (see `driver_calls`), and the transaction can only be aborted.
     """
 
     def __init__(self, collection: Collection, transaction: DriverTransaction, queue: LockQueue) -> None:
@@ -77,11 +78,15 @@ class TransactionCollection:
         """
         await self.wait_for(id, *ids)
         joined = {"from": others._raw.name, "pipeline": [{"$match": {"_id": {"$in": [*ids]}}}], "as": "others"}
+        collection = self._collection
+
+        async def find() -> list[dict[str, Any]]:
+            """Return the document with the others, or nothing if there is no such document."""
+            pipeline: list[dict[str, Any]] = [{"$match": {"_id": id}}, {"$lookup": joined}]
+            return await (await collection.aggregate(pipeline, session=self._session)).to_list()
+
         with translate_errors():
-            found = await self._collection.aggregate(
-                [{"$match": {"_id": id}}, {"$lookup": joined}], session=self._session
-            )
-            return next(iter(await found.to_list()), None)
+            return next(iter(await self._transaction.run(find())), None)
 
     async def lock_all(self, ids: Iterable[UUID]) -> None:
         """Lock the documents with these ids until the transaction ends. Raise WriteConflict as lock() does."""
