@@ -12,6 +12,8 @@ import httpx2
 
 FULL = os.environ.get("FAULTS") == "full"
 """Whether to cause as many faults as `make test-faults` does, which takes minutes, and not just a few."""
+PATIENCE = 900.0 if FULL else 120.0
+"""Seconds after which a test is given up, far more than it takes."""
 PASSWORD = "correct horse battery"
 PAUSE = 0.02
 """Seconds before a request is sent again: fewer than `Retry-After` says, so that tests take less time."""

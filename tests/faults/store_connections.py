@@ -11,6 +11,8 @@ from pymongo import AsyncMongoClient
 from tests.faults.clients import Client, checked
 from tests.support.fault_proxy import FaultProxy
 
+SECONDS_TO_MEET = 30.0
+
 
 def through(proxy: FaultProxy, url: str) -> str:
     """Return the URL of a database through the proxy. MongoDB's driver would otherwise connect to the server itself."""
@@ -47,10 +49,13 @@ async def all_are_usable(proxy: FaultProxy, number: int, http: httpx2.AsyncClien
     async def meet(*requests: Awaitable[None]) -> None:
         proxy.requests.stop()
         sent = asyncio.gather(*requests)
-        while proxy.requests.stopped < number:  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0.001)
-        proxy.requests.go_on()
-        await sent
+        try:
+            async with asyncio.timeout(SECONDS_TO_MEET):
+                while proxy.requests.stopped < number:  # noqa: ASYNC110 - there is no event for it
+                    await asyncio.sleep(0.001)
+        finally:
+            proxy.requests.go_on()
+            await sent
 
     await meet(*(read(client) for client in clients[:number]))
     await meet(*(client.transfer(http) for client in clients[:number]))

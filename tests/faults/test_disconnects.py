@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from interfaces.certification.database import NewDatabase
-from tests.faults.clients import FULL, Client, new_clients
+from tests.faults.clients import FULL, PATIENCE, Client, new_clients
 from tests.faults.store_connections import all_are_usable, open_transactions, through
 from tests.support.fault_proxy import FaultProxy, fault_proxy, reset_connection
 from tests.support.served import Served, served
@@ -23,7 +23,6 @@ DISCONNECTS = 500 if FULL else 40
 POOL_SIZE = 4
 """So small that lost connections would soon be missed."""
 SEED = 1
-PATIENCE = 250.0
 
 
 @asynccontextmanager

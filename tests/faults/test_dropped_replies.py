@@ -14,7 +14,7 @@ import httpx2
 import pytest
 
 from interfaces.certification.database import NewDatabase
-from tests.faults.clients import FULL, Client, checked, new_clients, sign_up
+from tests.faults.clients import FULL, PATIENCE, Client, checked, new_clients, sign_up
 from tests.faults.store_connections import through
 from tests.support import engines
 from tests.support.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts
@@ -24,7 +24,6 @@ from tests.support.served import Served, served
 CLIENTS = 4
 DROPPED = 200 if FULL else 10
 """At least so many replies are dropped in each test."""
-PATIENCE = 250.0
 COMMITS: dict[str, Callable[[], Exchange]] = {"postgresql": PostgresCommits, "mongodb": MongoCommits}
 LOCKING = {"ISOLATION": "SERIALIZABLE"}
 """With this setting no transaction is optimistic: each locks, and ends with COMMIT."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.faults.clients import FULL, PASSWORD, Client, User, new_clients
+from tests.faults.clients import FULL, PASSWORD, PATIENCE, Client, User, new_clients
 from tests.faults.store_connections import all_are_usable, open_transactions, through
 from tests.support import engines, servers
 from tests.support.fault_proxy import FaultProxy, fault_proxy
@@ -31,7 +31,6 @@ SECONDS_TO_ANSWER = DEADLINE + 0.5
 SECONDS_TO_RECOVER = 10.0
 BUSY_MACHINE = 3.0
 """Seconds that a machine may need in addition if it is busy with other things."""
-PATIENCE = 120.0
 
 Store = servers.Postgres | servers.Mongo
 SERVERS: dict[str, Callable[[], AbstractContextManager[Store]]] = {
