@@ -1,0 +1,145 @@
+"""A use case that fails or is killed at any point has its whole effect or none.
+
+The points are those before and after each statement that it really sends, and, where it is killed, also the one at
+which the statement is sent and its answer not seen. By default only the transfer with an idempotency key is tried;
+FAULTS=full tries every use case that writes.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import pytest
+from pymongo import AsyncMongoClient
+
+from application.store import Store
+from application.use_cases.check_store import CheckStore
+from interfaces.certification.database import Database
+from interfaces.testing.clock_and_ids import SetClock
+from tests.faults import crashing
+from tests.faults.driver_calls import Observer, Point, fail, observable_drivers
+from tests.faults.writes import WRITES, State, fill, run, state_of, without_attempts
+from tests.support import engines
+from tests.support.engines import RunningEngines
+
+FULL = os.environ.get("FAULTS") == "full"
+STORES = [name for name, (engine, _) in crashing.STORES.items() if engine in engines.selected()]
+CALLS = [(name, with_key) for name, write in WRITES.items() for with_key in (False, True)[: 1 + write.takes_key]]
+TRIED = CALLS if FULL else [("transfer item", True)]
+
+
+@dataclass
+class World:
+    """A store whose drivers can be observed, and what empties its database."""
+
+    name: str
+    store: Store
+    database: Database
+
+    async def begin_anew(self) -> State:
+        if self.name == "memory":
+            self.store = crashing.STORES["memory"][1](self.database.settings)
+        else:
+            await self.end_transactions_of_killed_clients()
+            await self.database.empty()
+        await fill(self.store)
+        return await state_of(self.store)
+
+    async def end_transactions_of_killed_clients(self) -> None:
+        """MongoDB itself does so after the seconds of its transactionLifetimeLimitSeconds."""
+        if self.name == "mongodb":
+            client: AsyncMongoClient[object]
+            async with AsyncMongoClient(self.database.settings.database_url) as client:
+                await client.admin.command({"killAllSessions": []})
+
+    async def findings(self) -> list[str]:
+        """What `handover doctor` says about the records."""
+        diagnosis = await CheckStore(self.store, SetClock())()
+        return [str(finding) for finding in diagnosis.findings if finding.kind != "setting"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _observable() -> Iterator[None]:
+    with observable_drivers():
+        yield
+
+
+@pytest.fixture(params=STORES)
+async def world(request: pytest.FixtureRequest, running_engines: RunningEngines) -> AsyncIterator[World]:
+    _, database = await running_engines.get(crashing.STORES[request.param][0])
+    async with crashing.opened(request.param, database.settings.database_url) as store:
+        yield World(request.param, store, database)
+    await database.empty()
+
+
+@dataclass
+class Recorded:
+    """What is seen before and after a run without a fault, and the points that it passes."""
+
+    before: State
+    after: State
+    points: list[Point]
+
+
+async def record(write: str, with_key: bool, world: World) -> Recorded:
+    before = await world.begin_anew()
+    observer = Observer()
+    await crashing.observe(observer, write, with_key, world.store)
+    after = await state_of(world.store)
+    assert after != before
+    assert not await world.findings()
+    return Recorded(before, after, observer.passed)
+
+
+async def check_after_crash(point: Point, write: str, with_key: bool, world: World, recorded: Recorded) -> State:
+    """Return what is there after the crash; then the same request succeeds, and has taken effect once."""
+    state = await state_of(world.store)
+    assert not await world.findings(), point
+    if WRITES[write].commits == 1:
+        assert state in (recorded.before, recorded.after), f"half of it was stored {point}"
+    if with_key or without_attempts(state) == without_attempts(recorded.before):
+        await world.end_transactions_of_killed_clients()
+        await run(write, with_key, world.store)
+        assert without_attempts(await state_of(world.store)) == without_attempts(recorded.after), point
+        assert not await world.findings(), point
+    return state
+
+
+def check_order(states: list[State], write: str, recorded: Recorded) -> None:
+    """From point to point, what is there changes once for each transaction, and never back."""
+    changes = [state for state, before in zip(states, [recorded.before, *states], strict=False) if state != before]
+    commits = WRITES[write].commits
+    assert commits is None or len(changes) == commits
+    assert states[0] == recorded.before
+    assert states[-1] == recorded.after
+
+
+@pytest.mark.parametrize(("write", "with_key"), TRIED)
+async def test_an_exception_at_any_point_leaves_all_or_nothing(write: str, with_key: bool, world: World) -> None:
+    recorded = await record(write, with_key, world)
+    states = []
+    for point in recorded.points:
+        if point.moment == "sent":
+            continue  # the driver could not tell what an answer belongs to
+        await world.begin_anew()
+        observer = Observer(point, fail)
+        with pytest.raises(Exception):  # noqa: B017, PT011 - adapters may replace it by one of theirs
+            await crashing.observe(observer, write, with_key, world.store)
+        assert observer.has_crashed, point
+        states.append(await check_after_crash(point, write, with_key, world, recorded))
+    check_order(states, write, recorded)
+
+
+@pytest.mark.parametrize("world", [name for name in STORES if name != "memory"], indirect=True)
+@pytest.mark.parametrize(("write", "with_key"), TRIED)
+async def test_a_kill_at_any_point_leaves_all_or_nothing(write: str, with_key: bool, world: World) -> None:
+    recorded = await record(write, with_key, world)
+    states = []
+    for point in recorded.points:
+        await world.begin_anew()
+        ended = await crashing.kill_at(point, world.name, world.database.settings.database_url, write, with_key)
+        assert ended == -9, point
+        state = await check_after_crash(point, write, with_key, world, recorded)
+        if point.moment != "sent":
+            states.append(state)
+    check_order(states, write, recorded)
