@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from application.errors import Busy, OutcomeUnknown, TryAgain, Unavailable
+from domain.errors import DomainError
 from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.sqlalchemy.engines.database import Database
 from infrastructure.persistence.sqlalchemy.engines.errors import (
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 FAILED = "handover_failed"
 """The entry in a connection's `info` that says whether a statement of its transaction has failed."""
+UNCLEAR = "handover_unclear"
+"""The entry that says whether it did so with an error after which the state of the transaction is not known."""
 
 
 class Transaction:
@@ -60,6 +63,11 @@ class Transaction:
             except ConnectionLost:
                 raise OutcomeUnknown("the connection to the store was lost during the commit") from None
 
+    @property
+    def is_unclear(self) -> bool:
+        """Whether an error has left open what the state of the transaction is."""
+        return not (self.connection.closed or self.connection.invalidated) and bool(self.connection.info[UNCLEAR])
+
     async def abandon(self) -> None:
         """End the transaction, if it is not committed, by closing its connection, when there is no time to roll back.
 
@@ -73,8 +81,14 @@ class Transaction:
             await self.session.invalidate()
 
     async def end(self) -> None:
-        """Roll back if the transaction is not committed, and give the connection back; close it if that fails."""
+        """Roll back if the transaction is not committed, and give the connection back; close it if that fails.
+
+        It is also closed if the state of the transaction is not known. After an error of BEGIN or COMMIT, SQLAlchemy
+        rolls back nothing, and the transaction may still be open.
+        """
         try:
+            if self.is_unclear:
+                await self.connection.invalidate()
             await self.session.close()
         except (TryAgain, Unavailable, UnexpectedDriverError):
             await self.connection.invalidate()
@@ -137,7 +151,7 @@ class Sessions:
                 with translate_errors(self.database.driver.classify):
                     await session.begin()
                     connection = await session.connection()
-                connection.info[FAILED] = False
+                connection.info[FAILED] = connection.info[UNCLEAR] = False
             except BaseException:
                 await asyncio.shield(session.invalidate())  # the transaction may or may not have begun
                 raise
@@ -164,8 +178,17 @@ class Sessions:
         return engine
 
     def _begin(self, connection: Connection) -> None:
-        """Begin a transaction of SQLite, which locks the file against changes by others."""
-        connection.exec_driver_sql(self.database.driver.begin_statement)
+        """Begin a transaction of SQLite, which locks the file against changes by others.
+
+        After any error but TryAgain, which means that it has not begun, the connection is closed.
+        """
+        try:
+            connection.exec_driver_sql(self.database.driver.begin_statement)
+        except TryAgain:
+            raise
+        except BaseException:
+            connection.invalidate()
+            raise
 
     def _refuse_closed(self, connection: DBAPIConnection, *_: object) -> None:
         """Raise InvalidatePoolError if the connection that the pool is about to hand out has ended.
@@ -187,11 +210,13 @@ class Sessions:
         error = context.original_exception
         if not isinstance(error, Exception) or context.is_pre_ping:
             return None
+        meaning = self.database.driver.classify(error)
         if context.connection and not context.connection.invalidated:
             context.connection.info[FAILED] = True
+            context.connection.info[UNCLEAR] = not isinstance(meaning, DomainError | TryAgain)
         if context.is_disconnect:
             return ConnectionLost(f"{self.database.driver.location} ended the connection")
-        return self.database.driver.classify(error)
+        return meaning
 
 
 @asynccontextmanager
