@@ -19,6 +19,7 @@ import asyncpg
 import bson
 from pymongo.asynchronous.pool import AsyncConnection
 
+from infrastructure.persistence.memory import MemoryStore
 from infrastructure.persistence.memory import unit_of_work as memory
 
 T = TypeVar("T")
@@ -124,13 +125,23 @@ class _AsyncpgProtocol:
 
 
 class _SqliteCursor(sqlite3.Cursor):
+    reach: Callable[[Moment], None] | None = None
+
     def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
-        if (observer := _observer) is None or sql.startswith("PRAGMA"):
+        if _observer is None or sql.startswith("PRAGMA"):
             return super().execute(sql, *arguments)
-        reach = observer.begin(sql)
-        cursor = super().execute(sql, *arguments)
-        reach("after")
-        return cursor
+        self.reach = _observer.begin(sql)
+        super().execute(sql, *arguments)
+        if self.description is None:
+            self.reach("after")
+        return self
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows. A statement that returns any ends here, and not with execute()."""
+        rows = super().fetchall()
+        if self.reach and _observer and self.description is not None:
+            self.reach("after")
+        return rows
 
 
 class _SqliteConnection(sqlite3.Connection):
@@ -183,7 +194,7 @@ class _MongoMessages:
 def observable_drivers() -> Iterator[None]:
     """Let connections that are opened in this block be observed, and the in-memory store."""
     connect, initialize = sqlite3.connect, asyncpg.Connection.__init__
-    checkpoint, commit = memory.checkpoint, memory.MemoryUnitOfWork.commit
+    checkpoint, commit, purge = memory.checkpoint, memory.MemoryUnitOfWork.commit, MemoryStore.purge
 
     @wraps(initialize)
     def initialize_observed(connection: Any, protocol: Any, *arguments: Any, **options: Any) -> None:
@@ -201,6 +212,13 @@ def observable_drivers() -> Iterator[None]:
         if reach:
             reach("after")
 
+    async def purge_observed(store: Any, *arguments: Any) -> int:
+        reach = _observer.begin("purge") if _observer else None
+        removed = await purge(store, *arguments)
+        if reach:
+            reach("after")
+        return removed
+
     with (
         patch.object(sqlite3, "connect", partial(connect, factory=_SqliteConnection)),
         patch.object(asyncpg.Connection, "__init__", initialize_observed),
@@ -208,5 +226,6 @@ def observable_drivers() -> Iterator[None]:
         patch.object(AsyncConnection, "receive_message", lambda *given: _MongoMessages.receive_message(*given)),
         patch.object(memory, "checkpoint", checkpoint_observed),
         patch.object(memory.MemoryUnitOfWork, "commit", commit_observed),
+        patch.object(MemoryStore, "purge", purge_observed),
     ):
         yield
