@@ -97,7 +97,7 @@ def _faults_of_attempts(attempts: LoginAttempts, at: datetime) -> Iterator[str]:
     """
     times = (*attempts.failed, *attempts.pending)
     if any(time > at + ATTEMPT_WINDOW for time in times):  # clocks of servers may differ, but not by that much
-        yield "one of its attempts is in the future, and counts until then"
+        yield "one of its attempts is in the future: the clock of a server is or was wrong"
     yield from _unless_at_least(1 if times else 0, attempts.version)  # each attempt is a new version
 
 

@@ -104,6 +104,21 @@ class LoginAttempts:
         """The time from which on no attempt counts any more; in 1970 if there are no attempts."""
         return max((*self.failed, *self.pending), default=EPOCH) + ATTEMPT_WINDOW
 
+    def correct(self, at: datetime) -> bool:
+        """Replace times in the future by `at`; return whether there were any, which means a new version.
+
+        They are left by a clock that has been set back since, or by a server whose clock is ahead. Without this they
+        would count for longer than ATTEMPT_WINDOW. Pending attempts remain as they are if they are less than
+        ATTEMPT_TIMEOUT ahead, because they may still be settled; others become failed ones.
+        """
+        abandoned = tuple(time for time in self.pending if time > at + ATTEMPT_TIMEOUT)
+        if not abandoned and all(time <= at for time in self.failed):
+            return False
+        self.failed = tuple(min(time, at) for time in self.failed + abandoned)
+        self.pending = tuple(time for time in self.pending if time not in abandoned)
+        self.version += 1
+        return True
+
     def admit(self, at: datetime, limit: int) -> bool:
         """Add a pending attempt at this time and return True, or return False if it has to wait.
 

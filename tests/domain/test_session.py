@@ -78,3 +78,30 @@ def test_an_attempt_that_was_cut_off_has_failed() -> None:
     assert all(attempts.admit(NOON, limit=3) for _ in range(3))
     with pytest.raises(TooManyAttempts):
         attempts.admit(NOON + MINUTE, limit=3)
+
+
+def test_a_clock_that_was_set_back_locks_nobody_out_for_longer() -> None:
+    attempts = LoginAttempts(subject=b"ada")
+    failed(attempts, 3)
+    earlier = NOON - HOUR
+    assert attempts.correct(earlier)
+    assert not attempts.correct(earlier)
+    with pytest.raises(TooManyAttempts) as refusal:
+        attempts.admit(earlier, limit=3)
+    assert refusal.value.retry_after == 15 * MINUTE
+    assert attempts.admit(earlier + 15 * MINUTE, limit=3)
+
+
+def test_an_attempt_that_was_pending_when_the_clock_was_set_back_has_failed() -> None:
+    attempts = LoginAttempts(subject=b"ada")
+    assert all(attempts.admit(NOON, limit=3) for _ in range(2))
+    assert attempts.correct(NOON - HOUR)
+    assert (attempts.failed, attempts.pending) == ((NOON - HOUR,) * 2, ())
+
+
+def test_an_attempt_that_a_server_whose_clock_is_ahead_is_verifying_can_be_settled() -> None:
+    attempts = LoginAttempts(subject=b"ada")
+    assert attempts.admit(NOON + timedelta(seconds=5), limit=3)
+    assert not attempts.correct(NOON)
+    attempts.settle(NOON + timedelta(seconds=5), failed=False)
+    assert (attempts.failed, attempts.pending) == ((), ())

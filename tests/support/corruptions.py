@@ -377,7 +377,7 @@ async def a_token_that_has_expired_too_early(editor: Editor, world: World) -> No
 # Log-in attempts and idempotency keys
 
 
-@found_as("log-in attempt: one of its attempts is in the future, and counts until then")
+@found_as("log-in attempt: one of its attempts is in the future: the clock of a server is or was wrong")
 async def an_attempt_in_the_future(editor: Editor, world: World) -> None:
     await editor.write(replace(world.attempts, pending=(NOON + HOUR,)))
 

@@ -112,8 +112,15 @@ class VerifyPassword:
         """
 
         async def admit(uow: UnitOfWork) -> bool:
-            """Store a pending attempt at the time `at` if both subjects admit it; return whether they do."""
+            """Store a pending attempt at the time `at` if both subjects admit it; return whether they do.
+
+            Return False, to be called again, also if times in the future had to be corrected. That is committed by
+            itself, because a refusal undoes what its unit of work has stored.
+            """
             counters = await uow.attempts.get_for_update(account, address)
+            if corrected := [attempts for attempts in counters if attempts.correct(at)]:
+                await uow.attempts.save(*corrected)
+                return False
             limits = self.max_failures_per_account, self.max_failures_per_address
             admitted = [attempts.admit(at, limit) for attempts, limit in zip(counters, limits, strict=True)]
             if all(admitted):

@@ -59,6 +59,7 @@ class PurgeInTurn:
       next purge removes what is left.
     - If the clocks of two machines differ by more than half of the interval, two workers may purge at the same time.
       They still remove only what has expired.
+    - A lease that was taken by a clock which has been set back since does not stop the purges until it expires.
     """
 
     transact: Transact
@@ -74,17 +75,19 @@ class PurgeInTurn:
         until = self.now() + self.interval / 2
         try:
             await self.transact(self._take_lease)
-        except Replay:
-            return None
+        except Replay as lease:
+            if float(lease.answer or 0) <= until.timestamp():
+                return None
         return await self.purge(until=until)
 
     async def _take_lease(self, uow: UnitOfWork) -> None:
         """Claim the lease for one interval.
 
         Raise Replay if a worker has claimed it and it has not expired, and KeyInFlight, to be retried, if one is just
-        claiming it.
+        claiming it. Its answer is the time of the claim, in seconds since 1970; former versions stored an empty one.
         """
-        answer = await uow.keys.claim(LEASE, b"", at=self.now(), lifetime=self.interval, max_wait=0)
+        at = self.now()
+        answer = await uow.keys.claim(LEASE, b"", at=at, lifetime=self.interval, max_wait=0)
         if answer is not None:
             raise Replay(answer)
-        await uow.keys.save_answer(LEASE, b"")
+        await uow.keys.save_answer(LEASE, str(at.timestamp()).encode())

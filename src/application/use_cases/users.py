@@ -50,12 +50,17 @@ class CreateUser:
         """Count a sign-up from this address, in a unit of work of its own; raise TooManyAttempts."""
         subject = hash_subject(f"sign-ups {throttled_network(address)}")
 
-        async def count(uow: UnitOfWork) -> None:
+        async def count(uow: UnitOfWork) -> bool:
+            """Count the sign-up; return False if times in the future had to be corrected before, and nothing else."""
             [sign_ups] = await uow.attempts.get_for_update(subject)
-            sign_ups.count_sign_up(self.now(), limit)
+            is_corrected = sign_ups.correct(at := self.now())
+            if not is_corrected:
+                sign_ups.count_sign_up(at, limit)
             await uow.attempts.save(sign_ups)
+            return not is_corrected
 
-        await self.transact(count)
+        while not await self.transact(count):
+            pass
 
 
 @dataclass(frozen=True, slots=True)
