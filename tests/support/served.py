@@ -64,7 +64,7 @@ class Forked:
             "interfaces.cli.serving.worker",
             "infrastructure.persistence.beanie",
             "infrastructure.persistence.sqlalchemy",
-            "tests.faults.crashing",
+            "tests.faults.crash_points.processes",
         ]
     )
 

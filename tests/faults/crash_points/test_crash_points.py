@@ -16,14 +16,14 @@ from application.store import Store
 from application.use_cases.check_store import CheckStore
 from interfaces.certification.database import Database
 from interfaces.testing.clock_and_ids import SetClock
-from tests.faults import crashing
-from tests.faults.driver_calls import Observer, Point, fail, observable_drivers
-from tests.faults.writes import WRITES, State, fill, run, state_of, without_attempts
+from tests.faults.crash_points import processes
+from tests.faults.crash_points.driver_calls import Observer, Point, fail, observable_drivers
+from tests.faults.crash_points.writes import WRITES, State, fill, run, state_of, without_attempts
 from tests.support import engines
 from tests.support.engines import RunningEngines
 
 FULL = os.environ.get("FAULTS") == "full"
-STORES = [name for name, (engine, _) in crashing.STORES.items() if engine in engines.selected()]
+STORES = [name for name, (engine, _) in processes.STORES.items() if engine in engines.selected()]
 CALLS = [(name, with_key) for name, write in WRITES.items() for with_key in (False, True)[: 1 + write.takes_key]]
 TRIED = CALLS if FULL else [("transfer item", True)]
 
@@ -43,7 +43,7 @@ class World:
 
     async def begin_anew(self) -> None:
         if self.name == "memory":
-            self.store = self.outside = crashing.STORES["memory"][1](self.database.settings)
+            self.store = self.outside = processes.STORES["memory"][1](self.database.settings)
         else:
             await self.end_transactions_of_killed_clients()
             await self.database.empty()
@@ -74,11 +74,11 @@ def _observable() -> Iterator[None]:
 
 @pytest.fixture(params=STORES)
 async def world(request: pytest.FixtureRequest, running_engines: RunningEngines) -> AsyncIterator[World]:
-    _, database = await running_engines.get(crashing.STORES[request.param][0])
+    _, database = await running_engines.get(processes.STORES[request.param][0])
     url = database.settings.database_url
     async with (
-        crashing.opened(request.param, url) as store,
-        crashing.opened(request.param.removeprefix("sqlmodel-"), url) as outside,
+        processes.opened(request.param, url) as store,
+        processes.opened(request.param.removeprefix("sqlmodel-"), url) as outside,
     ):
         yield World(request.param, store, outside, database)
     await database.empty()
@@ -97,7 +97,7 @@ async def record(write: str, with_key: bool, world: World) -> Recorded:
     await world.begin_anew()
     before = await world.look()
     observer = Observer()
-    await crashing.observe(observer, write, with_key, world.store)
+    await processes.observe(observer, write, with_key, world.store)
     after = await world.look()
     assert after != before
     return Recorded(before, after, observer.passed)
@@ -110,7 +110,7 @@ async def check_after_crash(point: Point, write: str, with_key: bool, world: Wor
         assert state in (recorded.before, recorded.after), f"half of it was stored {point}"
     if with_key or without_attempts(state) == without_attempts(recorded.before):
         await world.end_transactions_of_killed_clients()
-        await run(write, with_key, world.store)
+        await run(write, with_key, world.store, ids_from=1_000 if state == recorded.after else 0)
         assert without_attempts(await world.look()) == without_attempts(recorded.after), point
     return state
 
@@ -134,7 +134,7 @@ async def test_an_exception_at_any_point_leaves_all_or_nothing(write: str, with_
         await world.begin_anew()
         observer = Observer(point, fail)
         with pytest.raises(Exception):  # noqa: B017, PT011 - adapters may replace it by one of theirs
-            await crashing.observe(observer, write, with_key, world.store)
+            await processes.observe(observer, write, with_key, world.store)
         assert observer.has_crashed, point
         states.append(await check_after_crash(point, write, with_key, world, recorded))
     check_order(states, write, recorded)
@@ -147,7 +147,7 @@ async def test_a_kill_at_any_point_leaves_all_or_nothing(write: str, with_key: b
     states = []
     for point in recorded.points:
         await world.begin_anew()
-        ended = await crashing.kill_at(point, world.name, world.database.settings.database_url, write, with_key)
+        ended = await processes.kill_at(point, world.name, world.database.settings.database_url, write, with_key)
         assert ended == -9, point
         state = await check_after_crash(point, write, with_key, world, recorded)
         if point.moment != "sent":

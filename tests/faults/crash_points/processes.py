@@ -8,8 +8,8 @@ from application.store import Store
 from infrastructure.persistence import sqlmodel
 from infrastructure.persistence.sqlalchemy.store import SqlStore, SqlUnitOfWork
 from interfaces.certification.database import OpenStore
-from tests.faults.driver_calls import Observer, Point, kill, observable_drivers, observing
-from tests.faults.writes import grace, run
+from tests.faults.crash_points.driver_calls import Observer, Point, kill, observable_drivers, observing
+from tests.faults.crash_points.writes import grace, run
 from tests.support import engines
 from tests.support.engines import settings_for
 from tests.support.served import Forked
