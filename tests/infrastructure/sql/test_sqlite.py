@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import resource
 import sqlite3
 import threading
 import time
@@ -234,3 +235,15 @@ async def test_the_file_stays_the_same_wherever_the_process_goes(
 def test_a_store_in_memory_is_not_this_one(name: str) -> None:
     with pytest.raises(Misconfigured, match="memory://"):
         SqlStore(Settings(database_url=f"sqlite:///{name}", _env_file=None))
+
+
+async def test_a_file_that_the_limit_of_open_files_keeps_closed_is_opened_later(store: SqlStore) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(Unavailable, match="the limit of open files is reached"):
+            await store.open()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await store.open()
+    await insert(store.begin, a_user())

@@ -1,5 +1,6 @@
 """What both SQL engines have in common when driver errors are turned into errors of the application."""
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,14 @@ from domain.user import email_taken, username_taken
 
 Classify = Callable[[Exception], Exception]
 """Returns the application's error for a driver's error, or the same error if it is not a database error."""
+
+
+TOO_MANY_FILES = "the limit of open files is reached: raise it (ulimit -n), or lower HANDOVER_POOL_SIZE"
+
+
+def is_too_many_files(error: BaseException | None) -> bool:
+    """Return whether the operating system has refused to open a file or socket because too many are open."""
+    return isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}
 
 
 class ConnectionLost(Unavailable):

@@ -17,11 +17,13 @@ from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.sqlalchemy.engines.asyncpg_connections import PostgresDialect, connector
 from infrastructure.persistence.sqlalchemy.engines.database import ConnectionPool, Database, SchemaChange
 from infrastructure.persistence.sqlalchemy.engines.errors import (
+    TOO_MANY_FILES,
     Classify,
     LockTimeout,
     SchemaMissing,
     UnexpectedDriverError,
     constraint_error,
+    is_too_many_files,
     translate_errors,
     unwrap_driver_error,
 )
@@ -207,6 +209,8 @@ class AsyncpgDriver:
             return TryAgain(f"{self.location} has changed its schema meanwhile")
         if isinstance(cause, asyncpg.IntegrityConstraintViolationError):
             return constraint_error(cause.constraint_name or "", cause.args[0])
+        if is_too_many_files(cause):
+            return Unavailable(f"{self.location} cannot be reached, because {TOO_MANY_FILES}")
         state = getattr(cause, "sqlstate", None) or ""
         by_type = ((kind, what) for type_, kind, what in BY_TYPE if isinstance(cause, type_))
         kind, what = BY_STATE.get(state) or BY_CLASS.get(state[:2]) or next(by_type, (None, ""))

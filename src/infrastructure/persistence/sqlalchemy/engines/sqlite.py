@@ -33,9 +33,11 @@ from infrastructure.persistence.sqlalchemy.engines.aiosqlite_connections import 
 )
 from infrastructure.persistence.sqlalchemy.engines.database import ConnectionPool, Database, SchemaChange
 from infrastructure.persistence.sqlalchemy.engines.errors import (
+    TOO_MANY_FILES,
     SchemaMissing,
     UnexpectedDriverError,
     constraint_error,
+    is_too_many_files,
     translate_errors,
     unwrap_driver_error,
 )
@@ -246,4 +248,9 @@ def why_not_opened(path: Path) -> str:
         return "is a folder: name a file in HANDOVER_DATABASE_URL"
     if not path.absolute().parent.is_dir():
         return "cannot be opened: create its folder, or name another file in HANDOVER_DATABASE_URL"
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        if is_too_many_files(error):
+            return f"cannot be opened, because {TOO_MANY_FILES}"
     return "cannot be opened: give this user the right to read and write it and its folder"
