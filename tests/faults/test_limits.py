@@ -2,7 +2,7 @@
 
 import resource
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -73,7 +73,7 @@ async def test_postgresql_has_no_connection_left(small_postgresql: str, tmp_path
         others = [await asyncpg.connect(small_postgresql)]
         ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
         await others[0].execute(f"{ended} AND backend_type = 'client backend'")
-        with pytest.raises(asyncpg.TooManyConnectionsError):
+        with suppress(asyncpg.TooManyConnectionsError):
             while True:
                 others.append(await asyncpg.connect(small_postgresql))
         await is_refused(client, server, "has no connection left")

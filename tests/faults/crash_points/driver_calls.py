@@ -8,11 +8,12 @@ import asyncio
 import os
 import signal
 import sqlite3
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from unittest.mock import patch
 
 import asyncpg
@@ -20,12 +21,13 @@ import bson
 from pymongo.asynchronous.pool import AsyncConnection
 
 from infrastructure.persistence.memory import MemoryStore
+from infrastructure.persistence.memory import tables as memory_tables
 from infrastructure.persistence.memory import unit_of_work as memory
 
 T = TypeVar("T")
 
 Moment = Literal["before", "sent", "after"]
-"""`before` a statement is sent, when it is `sent` and its answer was not seen yet, or `after` its answer has arrived."""
+"""Before a statement is sent, when it was sent and its answer was not seen, or after its answer has arrived."""
 
 
 class Crash(Exception):
@@ -127,7 +129,7 @@ class _AsyncpgProtocol:
 class _SqliteCursor(sqlite3.Cursor):
     reach: Callable[[Moment], None] | None = None
 
-    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
+    def execute(self, sql: str, *arguments: Any) -> Self:
         if _observer is None or sql.startswith("PRAGMA"):
             return super().execute(sql, *arguments)
         self.reach = _observer.begin(sql)
@@ -163,38 +165,34 @@ class _SqliteConnection(sqlite3.Connection):
 MONITORING = {"hello", "isMaster", "ismaster", "ping", "endSessions"}
 
 
-class _MongoMessages:
-    """pymongo's messages: a command and its answer."""
+send_to_mongodb, receive_from_mongodb = AsyncConnection.send_message, AsyncConnection.receive_message
 
-    send = AsyncConnection.send_message
-    receive = AsyncConnection.receive_message
 
-    @classmethod
-    async def send_message(cls, connection: AsyncConnection, message: bytes, *arguments: Any) -> None:
-        """Send a command. Its answer may be observed by the same observer."""
-        connection.__dict__.pop("reach", None)
-        command = next(iter(bson.decode(message[21 : 21 + int.from_bytes(message[21:25], "little")])))
-        if (observer := _observer) is None or command in MONITORING:
-            return await cls.send(connection, message, *arguments)
-        reach = observer.begin(command)
-        await cls.send(connection, message, *arguments)
-        reach("sent")
-        connection.__dict__["reach"] = reach
-        return None
+async def _send_observed(connection: AsyncConnection, message: bytes, *arguments: Any) -> None:
+    """Send a command of pymongo. The end of its answer is observed by _receive_observed()."""
+    connection.__dict__.pop("reach", None)
+    command = next(iter(bson.decode(message[21 : 21 + int.from_bytes(message[21:25], "little")])))
+    if _observer is None or command in MONITORING:
+        await send_to_mongodb(connection, message, *arguments)
+        return
+    reach = _observer.begin(command)
+    await send_to_mongodb(connection, message, *arguments)
+    reach("sent")
+    connection.__dict__["reach"] = reach
 
-    @classmethod
-    async def receive_message(cls, connection: AsyncConnection, *arguments: Any) -> Any:
-        answer = await cls.receive(connection, *arguments)
-        if (reach := connection.__dict__.pop("reach", None)) is not None:
-            reach("after")
-        return answer
+
+async def _receive_observed(connection: AsyncConnection, *arguments: Any) -> Any:
+    answer = await receive_from_mongodb(connection, *arguments)
+    if (reach := connection.__dict__.pop("reach", None)) is not None:
+        reach("after")
+    return answer
 
 
 @contextmanager
 def observable_drivers() -> Iterator[None]:
     """Let connections that are opened in this block be observed, and the in-memory store."""
     connect, initialize = sqlite3.connect, asyncpg.Connection.__init__
-    checkpoint, commit, purge = memory.checkpoint, memory.MemoryUnitOfWork.commit, MemoryStore.purge
+    checkpoint, commit, purge = memory_tables.checkpoint, memory.MemoryUnitOfWork.commit, MemoryStore.purge
 
     @wraps(initialize)
     def initialize_observed(connection: Any, protocol: Any, *arguments: Any, **options: Any) -> None:
@@ -212,7 +210,7 @@ def observable_drivers() -> Iterator[None]:
         if reach:
             reach("after")
 
-    async def purge_observed(store: Any, *arguments: Any) -> int:
+    async def purge_observed(store: Any, *arguments: Any) -> Counter[str]:
         reach = _observer.begin("purge") if _observer else None
         removed = await purge(store, *arguments)
         if reach:
@@ -222,8 +220,8 @@ def observable_drivers() -> Iterator[None]:
     with (
         patch.object(sqlite3, "connect", partial(connect, factory=_SqliteConnection)),
         patch.object(asyncpg.Connection, "__init__", initialize_observed),
-        patch.object(AsyncConnection, "send_message", lambda *given: _MongoMessages.send_message(*given)),
-        patch.object(AsyncConnection, "receive_message", lambda *given: _MongoMessages.receive_message(*given)),
+        patch.object(AsyncConnection, "send_message", _send_observed),
+        patch.object(AsyncConnection, "receive_message", _receive_observed),
         patch.object(memory, "checkpoint", checkpoint_observed),
         patch.object(memory.MemoryUnitOfWork, "commit", commit_observed),
         patch.object(MemoryStore, "purge", purge_observed),

@@ -8,6 +8,7 @@ FAULTS=full tries every use case that writes.
 import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from pymongo import AsyncMongoClient
@@ -53,7 +54,7 @@ class World:
     async def end_transactions_of_killed_clients(self) -> None:
         """MongoDB itself does so after the seconds of its transactionLifetimeLimitSeconds."""
         if self.name == "mongodb":
-            client: AsyncMongoClient[object]
+            client: AsyncMongoClient[dict[str, Any]]
             async with AsyncMongoClient(self.database.settings.database_url) as client:
                 await client.admin.command({"killAllSessions": []})
 

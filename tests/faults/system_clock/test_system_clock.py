@@ -173,9 +173,7 @@ async def test_a_day_forward_and_back(server: Served, http: httpx2.AsyncClient, 
     assert "Traceback" not in server.said
 
 
-async def test_the_purge_goes_on_after_a_day_back(
-    server: Served, http: httpx2.AsyncClient, clock: FakedClock
-) -> None:
+async def test_the_purge_goes_on_after_a_day_back(server: Served, http: httpx2.AsyncClient, clock: FakedClock) -> None:
     folder = server.log.parent
     clock.set("+1d")
     await sign_in(http, "nobody")
