@@ -109,10 +109,13 @@ class _Server:
                 raise self._not_started(f"not ready after {SECONDS_TO_START} s")
             time.sleep(0.01)
 
-    def kill(self) -> None:
-        """SIGKILL to all its processes."""
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """SIGKILL to all its processes, or another signal to the first one, which ends the others.
+
+        SIGQUIT is what `pg_ctl stop -m immediate` sends.
+        """
         self._refuse_unless(running=True)
-        self._end(signal.SIGKILL)
+        self._end(number)
 
     def pause(self) -> None:
         """It hangs: connections stay open and new ones are accepted, but nothing is answered."""
@@ -196,13 +199,18 @@ class Postgres(_Server):
             except PermissionError:
                 programs = self._copy(programs)
         data = self.folder / "data"
-        cluster = ["-U", "postgres", "-A", "trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-        if self._run(programs / "initdb", "-D", data, *cluster):
-            raise self._not_started("initdb failed")
+        command = self._creation(programs, data)
+        if self._run(*command):
+            raise self._not_started(f"{Path(command[0]).name} failed")
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         for setting in self._settings:
             self._command += ["-c", setting]
+
+    def _creation(self, programs: Path, data: Path) -> Sequence[str | Path]:
+        """The command that fills the folder with a database cluster."""
+        cluster = ["-U", "postgres", "-A", "trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
+        return [programs / "initdb", "-D", data, *cluster]
 
     def _run(self, *command: str | Path) -> int:
         with self._log.open("w") as log:
@@ -262,17 +270,21 @@ class Mongo(_Server):
             self.url += "?replicaSet=rs0"
 
     def _ready(self) -> bool:
+        state = self.command("hello")
+        if state.get("isreplicaset"):  # a member that does not know of any set yet
+            members = [{"_id": 0, "host": f"127.0.0.1:{self.port}"}]
+            self.command("replSetInitiate", {"_id": "rs0", "members": members})
+        return bool(state.get("isWritablePrimary"))
+
+    def command(self, name: str, argument: Any = 1) -> dict[str, Any]:
+        """Send a command to this server, whatever its part in the set; return an empty answer if that fails."""
         url = f"mongodb://127.0.0.1:{self.port}/?directConnection=true&serverSelectionTimeoutMS=1000"
         client: MongoClient[dict[str, Any]]
         with suppress(OSError, PyMongoError):
             socket.create_connection(("127.0.0.1", self.port), 1).close()  # the client would wait before a second try
             with MongoClient(url) as client:
-                state = client.admin.command("hello")
-                if state.get("isreplicaset"):  # a member that does not know of any set yet
-                    members = [{"_id": 0, "host": f"127.0.0.1:{self.port}"}]
-                    client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})
-                return bool(state["isWritablePrimary"])
-        return False
+                return client.admin.command(name, argument)
+        return {}
 
 
 def _packaged(package: str, path: str) -> str:
