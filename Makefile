@@ -1,7 +1,7 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long test-faults test-clients test-image smoke dist sbom audit check check-alerts openapi recording format bench lock clean
+.PHONY: help setup serve test test-core test-long test-faults test-cluster test-clients test-image smoke dist sbom audit check check-alerts openapi recording format bench lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -65,6 +65,9 @@ test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED
 
 test-faults: $(VENV)/dev.installed ## record what many clients see on every engine, and cause many faults of all kinds, for minutes; SEEDS="1 2 3"
 	@FAULTS=full OPERATIONS=300 SEEDS="$(or $(SEEDS),1 2 3)" ENGINES="$(ENGINES)" $(BIN)/pytest tests/cli/test_histories.py tests/faults
+
+test-cluster: $(VENV)/dev.installed ## run through PgBouncer, and on servers that Patroni replaces (needs Debian's patroni, etcd-server, haproxy, pgbouncer)
+	@$(BIN)/pytest tests/cluster/through_pgbouncer.py tests/cluster/through_patroni.py
 
 test-clients: $(VENV)/runtime.installed ## generate clients from openapi.json, compile and use them (needs node and npm)
 	@$(BIN)/python tests/clients/run.py

@@ -21,8 +21,8 @@ from tests.support.served import Served, served
 CLIENTS = 16
 OPERATIONS = int(os.environ.get("OPERATIONS") or 20)
 SEEDS = [int(seed) for seed in (os.environ.get("SEEDS") or "1").split()]
-SERVERS = {"memory": 1, "sqlite": 2, "postgresql": 1, "mongodb": 2}
-WORKERS = {"postgresql": "2"}
+SERVERS = {"memory": 1, "sqlite": 2, "postgresql": 1, "postgresql-serializable": 1, "mongodb": 2}
+WORKERS = {"postgresql": "2", "postgresql-serializable": "2"}
 SELECTED = engines.selected_above_the_store()
 
 on_each_engine = pytest.mark.parametrize("engine", SELECTED)
@@ -36,6 +36,7 @@ async def running(engine: str, new_database: NewDatabase, folder: Path, number: 
         database = await ends.enter_async_context(new_database())
         settings = {
             "DATABASE_URL": database.settings.database_url,
+            "ISOLATION": database.settings.isolation or "",
             "SECRET_KEY": secrets.token_hex(32),
             "LOG_LEVEL": "warning",
             "WORKERS": WORKERS.get(engine, "1"),

@@ -32,11 +32,11 @@ class Engine:
     running: Callable[[OpenStore], AbstractAsyncContextManager[NewDatabase]]
 
 
-def settings_for(url: str, adapter: str = "") -> "Settings":
+def settings_for(url: str, adapter: str = "", **others: Any) -> "Settings":
     """The adapter has to be named if the URL's scheme means another one."""
     from infrastructure.settings import Settings
 
-    return Settings(database_url=url, persistence=adapter, _env_file=None)
+    return Settings(database_url=url, persistence=adapter, _env_file=None, **others)
 
 
 # Adapters, by their own names and not by the container's, so that mypy sees whether each is a Store.
@@ -141,7 +141,9 @@ _SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <
 
 
 @asynccontextmanager
-async def postgresql(adapter: OpenStore, adapter_name: str = "") -> AsyncIterator[NewDatabase]:
+async def postgresql(
+    adapter: OpenStore, adapter_name: str = "", isolation: str | None = None
+) -> AsyncIterator[NewDatabase]:
     import asyncpg
 
     from tests.support import servers
@@ -157,7 +159,8 @@ async def postgresql(adapter: OpenStore, adapter_name: str = "") -> AsyncIterato
                 await inside.execute(f"WITH {', '.join(deletions)} SELECT")
 
             name = _new_name()
-            settings = settings_for(f"{server.url.rpartition('/')[0]}/{name}", adapter_name)
+            url = f"{server.url.rpartition('/')[0]}/{name}"
+            settings = settings_for(url, adapter_name, isolation=isolation)
             outside = await asyncpg.connect(server.url)
             await outside.execute(f"CREATE DATABASE {name} TEMPLATE template0")
             patience = {"lock_timeout": "5s"}  # with a unit of work that a test has left open
@@ -226,12 +229,28 @@ ENGINES = {
     "sqlmodel-sqlite": Engine(sqlmodel_adapter, partial(sqlite, adapter_name="sqlmodel")),
     "sqlmodel-postgresql": Engine(sqlmodel_adapter, partial(postgresql, adapter_name="sqlmodel")),
     "mongodb": Engine(beanie_adapter, mongodb),
+    "postgresql-serializable": Engine(sqlalchemy_adapter, partial(postgresql, isolation="SERIALIZABLE")),
 }
+ONLY_IF_NAMED = {"postgresql-serializable"}
+"""Engines that are tested only if ENGINES names them."""
+
+DIFFERENCES = {
+    ("postgresql-serializable", "test_changes_of_different_items_are_all_kept"): (
+        "SERIALIZABLE also finds conflicts where there are none: small tables are locked by pages, see "
+        "https://www.postgresql.org/docs/current/transaction-iso.html#XACT-SERIALIZABLE; the boundary runs one again"
+    )
+}
+"""Tests that fail on an engine, and why that is right."""
+
+
+def default() -> list[str]:
+    """The engines that are tested unless the variable ENGINES names others."""
+    return [name for name in ENGINES if name not in ONLY_IF_NAMED]
 
 
 def selected() -> list[str]:
-    """The engines that the variable ENGINES names, or else all."""
-    return os.environ.get("ENGINES", "").split() or list(ENGINES)
+    """The engines that the variable ENGINES names, or else those of default()."""
+    return os.environ.get("ENGINES", "").split() or default()
 
 
 def selected_above_the_store() -> list[str]:

@@ -50,7 +50,7 @@ def mongodb(*, standalone: bool = False) -> AbstractContextManager["Mongo"]:
     return Mongo(standalone).running()
 
 
-class _Server:
+class Server:
     name: ClassVar[str]
     program_variable: ClassVar[str]
     url_variable: ClassVar[str]
@@ -138,6 +138,16 @@ class _Server:
     def _log(self) -> Path:
         return self.folder / "log"
 
+    def _leave_root(self) -> None:
+        """Run it as `nobody`, to whom its folder is given, if the tests run as root, as which it refuses to run."""
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            self._give_away(self.folder)
+
+    def _give_away(self, path: Path) -> None:
+        os.chown(path, self._user["user"], self._user["group"], follow_symlinks=False)
+
     def _end(self, number: signal.Signals) -> None:
         guard.end(self.pid, number)
         self._guard.wait()
@@ -167,7 +177,7 @@ class _Server:
         return ServerNotStarted("\n  ".join([f"{self.name} did not start; the end of its log:", *errors[-3:]]))
 
 
-class Postgres(_Server):
+class Postgres(Server):
     name = "PostgreSQL"
     program_variable = "HANDOVER_PG_BIN"
     url_variable = "HANDOVER_TEST_POSTGRESQL_URL"
@@ -189,15 +199,7 @@ class Postgres(_Server):
         return folder
 
     def _create(self) -> None:
-        programs = self.programs()
-        if os.geteuid() == 0:  # which PostgreSQL refuses to run as
-            nobody = pwd.getpwnam("nobody")
-            self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            self._give_away(self.folder)
-            try:
-                self._run(programs / "postgres", "--version")
-            except PermissionError:
-                programs = self._copy(programs)
+        programs = self._usable_programs()
         data = self.folder / "data"
         command = self._creation(programs, data)
         if self._run(*command):
@@ -206,6 +208,16 @@ class Postgres(_Server):
         self._command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         for setting in self._settings:
             self._command += ["-c", setting]
+
+    def _usable_programs(self) -> Path:
+        """Arrange that it does not run as root; return the folder of programs, or of a copy that the user may read."""
+        programs = self.programs()
+        self._leave_root()
+        try:
+            self._run(programs / "postgres", "--version")
+        except PermissionError:
+            programs = self._copy(programs)
+        return programs
 
     def _creation(self, programs: Path, data: Path) -> Sequence[str | Path]:
         """The command that fills the folder with a database cluster."""
@@ -229,9 +241,6 @@ class Postgres(_Server):
             self._give_away(path)
         return copy / programs.name
 
-    def _give_away(self, path: Path) -> None:
-        os.chown(path, self._user["user"], self._user["group"], follow_symlinks=False)
-
     def _ready(self) -> bool:
         try:
             lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
@@ -241,7 +250,7 @@ class Postgres(_Server):
         return len(lines) > 7 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
 
 
-class Mongo(_Server):
+class Mongo(Server):
     name = "MongoDB"
     program_variable = "HANDOVER_MONGOD"
     url_variable = "HANDOVER_TEST_MONGODB_URL"
