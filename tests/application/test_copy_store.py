@@ -200,7 +200,7 @@ async def test_the_marker_is_not_a_key_that_anybody_can_use() -> None:
 
 async def test_the_leases_of_purges_are_no_part_of_a_store(source: MemoryStore) -> None:
     """A target on which a server has run is still empty, and servers of the source do not prevent a copy."""
-    lease = StoredKey(id=LEASE, fingerprint=b"", expires_at=NOON, answer=b"")
+    lease = StoredKey(id=LEASE, fingerprint=b"", expires_at=NOON, answer=b"taken")
     before, target = await everything(source), MemoryStore()
     await source.stream.write([lease])
     await target.stream.write([replace(lease, expires_at=NOON + timedelta(minutes=1))])

@@ -8,6 +8,7 @@ from application.ports import Begin
 from application.store import Store
 from application.streaming import SessionToken, StoredKey
 from application.transact import Transact
+from application.use_cases.check_store import CheckStore
 from application.use_cases.purge import BATCH, LEASE, PurgeExpired, PurgeInTurn
 from domain.session import LoginAttempts, Session
 from domain.user import User
@@ -149,3 +150,10 @@ async def test_a_lease_is_purged_like_any_key_when_it_has_expired(store: Store, 
     assert (key.id, key.expires_at) == (LEASE, clock() + HOUR)
     clock.time += HOUR
     assert await PurgeExpired(store, clock)() == Counter(keys=1)
+
+
+async def test_a_check_of_the_store_finds_nothing_wrong_with_a_lease(store: Store, clock: SetClock) -> None:
+    await worker(store, clock)()
+    assert await store.stream.count(StoredKey) == 1
+    findings = (await CheckStore(store, clock)()).findings
+    assert [finding for finding in findings if finding.kind != "setting"] == []
