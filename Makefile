@@ -1,7 +1,7 @@
 # Works with uv if it is on the PATH, else with venv and pip. Everything is installed into .venv, from the lock files.
 # VENV=.venv-newest PYTHON=newest is another environment beside it, on the newest Python that is found.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-core test-long test-faults test-cluster test-clients test-image smoke dist sbom audit check check-alerts openapi recording format bench lock clean
+.PHONY: help setup serve test test-core test-long test-faults test-cluster test-clients test-image smoke dist sbom audit check check-alerts openapi recording format bench soak lock clean
 .NOTPARALLEL:
 
 VENV := .venv
@@ -119,6 +119,9 @@ format: $(VENV)/dev.installed ## format the code, and mend what the linter can
 
 bench: $(VENV)/bench.installed ## measure it beside its peers, with wrk; ENGINE=sqlite or mongodb; WHAT=scale, workers, adapters, environments, servers or rest instead
 	@PYTHONPATH=. $(BIN)/python -m bench $(or $(WHAT),compare) $(if $(ENGINE),--engine $(ENGINE)) $(OPTIONS)
+
+soak: $(VENV)/bench.installed ## serve a steady load for MINUTES=30 and see whether anything grows; ENGINE=memory, sqlite, postgresql or mongodb, RATE=50
+	@PYTHONPATH=. $(BIN)/python -m bench soak --engine $(or $(ENGINE),sqlite) --minutes $(or $(MINUTES),30) --rate $(or $(RATE),50)
 
 lock: $(BIN)/python ## lock the newest packages that go together (needs uv)
 	@uv --version >/dev/null 2>&1 || { echo "make lock needs uv on the PATH: install it with 'pip install uv'." >&2; exit 1; }

@@ -10,6 +10,8 @@ from bench import others, report, tables
 from bench.cases import TITLES
 from bench.compare import compare
 from bench.load import NoLoad
+from bench.soak.run import soak
+from bench.soak.samples import ENGINES as SOAKED
 from bench.stores import ENGINES
 from tests.support.servers import ServerNotStarted
 
@@ -82,6 +84,20 @@ def rest_command(engine: Engine = "postgresql") -> None:
     """How long a start takes, and the memory at rest."""
     results = others.rest(engine)
     report.report(f"{engine}-rest", results)
+
+
+@app.command("soak")
+def soak_command(
+    engine: Annotated[str, typer.Option(help="memory, sqlite, postgresql or mongodb.")] = "sqlite",
+    minutes: Annotated[float, typer.Option(min=1, max=24 * 60, help="How long the load lasts.")] = 30,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests a second in all.")] = 50,
+) -> None:
+    """A steady mixed load for a long time; exit with 1 if anything grows, or any answer was a 5xx."""
+    if engine not in SOAKED:
+        raise typer.BadParameter(f"{engine}: there are {', '.join(SOAKED)}", param_hint="--engine")
+    faults = soak(engine, minutes=minutes, rate=rate)
+    print("\n".join(faults) or "nothing grew, and nothing failed")
+    raise typer.Exit(bool(faults))
 
 
 @app.command("tables")

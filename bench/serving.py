@@ -16,7 +16,7 @@ import psutil
 from tests.support.servers import free_port
 
 SECRET = "for measurements on the loopback interface only"
-SECONDS_TO_START = 60
+SECONDS_TO_START = 180
 SHOWN_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 
 
