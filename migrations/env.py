@@ -24,7 +24,10 @@ def migrate(connection: Connection) -> None:
 
 
 if context.is_offline_mode():
-    context.configure(dialect_name=load_settings().scheme, target_metadata=metadata, literal_binds=True)
+    scheme = load_settings().scheme
+    context.configure(dialect_name=scheme, target_metadata=metadata, literal_binds=True, transaction_per_migration=True)
+    if scheme == "postgresql":  # `handover migrate` sets it for its connection
+        context.execute("SET lock_timeout = '1s'")
     with context.begin_transaction():
         context.run_migrations()
 elif connection := context.config.attributes.get("connection"):
