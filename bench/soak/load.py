@@ -68,7 +68,6 @@ class Tally:
 class Load:
     """`people` clients that share the rate. `seed` determines what they do, but not when their requests meet."""
 
-    http: AsyncClient
     url: str
     rate: float
     people: int
@@ -85,8 +84,10 @@ class Load:
             await asyncio.sleep(number * SECONDS_BETWEEN_ARRIVALS)
             generation = 0
             while time.monotonic() < until:
-                person = Person(self, pace, random.Random(chance.random()), f"p{number}x{generation}")
-                await person.live(until)
+                # A connection of one's own, which any worker may accept.
+                async with AsyncClient(base_url=self.url, timeout=15, verify=False) as http:
+                    person = Person(self, http, pace, random.Random(chance.random()), f"p{number}x{generation}")
+                    await person.live(until)
                 generation += 1
 
         await asyncio.gather(*(come_and_go(number) for number in range(self.people)))
@@ -103,6 +104,7 @@ class Person:
     """One account, from its sign-up to its deletion."""
 
     load: Load
+    http: AsyncClient
     pace: Pace
     chance: random.Random
     name: str
@@ -141,7 +143,7 @@ class Person:
         if self.tokens:
             headers |= {"Authorization": f"Bearer {self.tokens['access_token']}"}
         try:
-            answer = await self.load.http.request(method, path, headers=headers, **options)
+            answer = await self.http.request(method, path, headers=headers, **options)
         except TransportError as error:
             tally.transport_errors[f"{what}: {type(error).__name__}"] += 1
             return None

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import httpx2
-
 from bench import serving
 from bench.soak import samples, verdict
 from bench.soak.load import Load
@@ -18,6 +16,8 @@ from bench.soak.verdict import TRANSFERS, Sample
 
 PEOPLE = 20
 SECONDS_BETWEEN_SAMPLES = 5.0
+WARM_UP = 120.0
+"""Seconds of load before the first sample, in which all have come, and every worker has served and hashed."""
 PURGE_INTERVAL = 20
 """Seconds."""
 WORKERS = {"memory": "1"}
@@ -28,7 +28,7 @@ SHORT_LIFETIMES = Path(__file__).with_name("short_lifetimes")
 def soak(engine: str, *, minutes: float, rate: float) -> list[str]:
     """Run a soak of one engine, print its table, and return what is wrong, in words; nothing if all is well.
 
-    A real server and, if the engine has one, a database server are started on the loopback interface, and stopped at
+    So many minutes are measured, after WARM_UP. A real server and, if the engine has one, a database server are started on the loopback interface, and stopped at
     the end. So many requests a second are sent to it in all.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SHORT_LIFETIMES), os.environ.get("PYTHONPATH", "")])
@@ -60,7 +60,7 @@ def soak(engine: str, *, minutes: float, rate: float) -> list[str]:
 
     tally = load.tally
     rows = verdict.judge(taken, verdict.MEMORY_LIMITS if engine == "memory" else verdict.LIMITS)
-    print(f"\n{engine}, {minutes:g} minutes, {tally.requests / minutes / 60:.1f} requests a second")
+    print(f"\n{engine}, {minutes:g} minutes, {tally.requests / (minutes * 60 + WARM_UP):.1f} requests a second")
     print(f"{tally.transfers} transfers, the slowest answer took {tally.longest:.2f} s\n")
     print(verdict.table(rows))
     print(
@@ -87,15 +87,15 @@ def soak(engine: str, *, minutes: float, rate: float) -> list[str]:
 async def _run(
     server: serving.Server, measuring: samples.Measuring, address: str, seconds: float, rate: float
 ) -> tuple[Load, list[tuple[float, Sample]]]:
-    """Send the load for so many seconds; return it with the samples that were taken meanwhile."""
+    """Send the load for WARM_UP and so many seconds; return it with the samples that were taken after WARM_UP."""
     taken: list[tuple[float, Sample]] = []
-    limits = httpx2.Limits(max_connections=PEOPLE, max_keepalive_connections=PEOPLE)
-    async with measuring as measure, httpx2.AsyncClient(base_url=address, timeout=15, limits=limits) as http:
-        load = Load(http, address, rate, PEOPLE)
-        began = time.monotonic()
+    async with measuring as measure:
+        load = Load(address, rate, PEOPLE)
+        began = time.monotonic() + WARM_UP
 
         async def sample_repeatedly() -> None:
             said = began
+            await asyncio.sleep(WARM_UP)
             while True:
                 await asyncio.sleep(SECONDS_BETWEEN_SAMPLES)
                 sample = samples.processes(server.process) | await measure()

@@ -21,13 +21,16 @@ class Limit:
     """In the figure's unit, added to the share."""
     per_transfer: float = 0.0
     """The same for each transfer in between."""
+    at_most: float = 0.0
+    """A value that is accepted in any case. A pool opens its connections one by one, when they are first needed."""
 
 
 LIMITS = {
     # Python's allocator and the caches of libraries fill for some minutes.
     "resident memory": Limit(share=0.1, more=8),
-    "open files": Limit(more=10),
-    "connections to the store": Limit(more=5),
+    # Two workers with ten connections each, those with which MongoDB's clients watch it, and those that measure.
+    "open files": Limit(more=10, at_most=60),
+    "connections to the store": Limit(at_most=32),
     "transactions left open": Limit(),
     "size of the store": Limit(share=0.2, more=2, per_transfer=0.001),
     "size of the log": Limit(share=0.5, more=8),
@@ -71,7 +74,7 @@ def judge(samples: Sequence[tuple[float, Sample]], limits: dict[str, Limit]) -> 
         first, last = median(values[:quarter]), median(values[-quarter:])
         times = [seconds for seconds, _ in samples]
         slope = linear_regression(times[quarter:], values[quarter:]).slope * 3600 if len(samples) > quarter + 1 else 0.0
-        allowed = first + limit.share * first + limit.more + limit.per_transfer * added
+        allowed = max(first + limit.share * first + limit.more + limit.per_transfer * added, limit.at_most)
         rows.append(Row(name, first, last, max(values), slope, allowed))
     return rows
 

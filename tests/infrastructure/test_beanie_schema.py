@@ -9,7 +9,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
 from application.errors import Unavailable
-from application.paging import Window
+from application.paging import Sort, Window
+from application.readers import ItemFilter, ItemOrder
 from application.store import Store
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from interfaces.certification.overlapping import insert
@@ -145,3 +146,17 @@ async def test_a_revision_of_the_future_is_left_alone(empty: Empty) -> None:
 
     assert (await store.schema()).found == "3"
     assert await empty.indexes() == newest()
+
+
+async def test_a_list_whose_index_is_missing_is_unavailable(empty: Empty) -> None:
+    store = empty.store
+    await store.upgrade()
+    await store.downgrade()
+    by_price: Sort[ItemOrder] = Sort("price", descending=True)
+
+    assert (await store.items.page(ItemFilter(), Sort("id"), Window())).items == []
+    with pytest.raises(Unavailable, match="lacks an index: run 'handover migrate up'"):
+        await store.items.page(ItemFilter(), by_price, Window())
+
+    await store.upgrade()
+    assert (await store.items.page(ItemFilter(), by_price, Window())).items == []

@@ -19,6 +19,8 @@ from application.errors import Busy, NoSpace, TryAgain, Unavailable
 from domain.user import email_taken, username_taken
 
 WRITE_CONFLICT = 112
+QUERY_PLAN_KILLED = 175
+"""An index or collection was dropped while a query used it."""
 OUT_OF_DISK_SPACE = 14031
 NOT_AUTHORIZED = {13, 18, 8000}
 """The codes of Unauthorized, AuthenticationFailed, and the error that Atlas sends instead."""
@@ -77,6 +79,8 @@ def _classify(error: PyMongoError) -> Exception | None:
             translated = Unavailable("MongoDB does not answer")
         case OperationFailure(code=code) if code == WRITE_CONFLICT:
             translated = WriteConflict("another unit of work was first")
+        case OperationFailure(code=code) if code == QUERY_PLAN_KILLED:
+            translated = TryAgain("the schema of the database was changed meanwhile")
         case OperationFailure(code=code) if code == OUT_OF_DISK_SPACE:
             translated = NoSpace("MongoDB has no disk space left: free some")
         case _ if error.has_error_label("TransientTransactionError"):

@@ -36,6 +36,8 @@ COLLECTION = "schema"
 RECORD = {"_id": "revision"}
 INDEX_NOT_FOUND = 27
 NAMESPACE_EXISTS = 48
+BUILD_IN_PROGRESS = 12587
+"""Another process builds an index of the same collection."""
 
 TIME_TO_BUILD = 600
 """Seconds for an index, in place of the limit for ordinary answers."""
@@ -125,7 +127,8 @@ async def _build(database: Database, document: type[Document], indexes: Sequence
     name = document.get_collection_name()
     existing = await database[name].index_information()
     if missing := [index for index in indexes if index.document["name"] not in existing]:
-        await _with_brief_lock(database, lambda: database.command("collMod", name))
+        # If another process builds the same indexes, create_indexes() waits for it.
+        await _with_brief_lock(database, lambda: database.command("collMod", name), harmless_code=BUILD_IN_PROGRESS)
         await database[name].create_indexes(missing)
 
 
@@ -159,7 +162,7 @@ async def _with_brief_lock(
         except OperationFailure as error:
             if error.code == harmless_code:
                 return
-            if not error.timeout:
+            if not error.timeout and error.code != BUILD_IN_PROGRESS:
                 raise
         except PyMongoError as error:
             if not error.timeout or isinstance(error, ServerSelectionTimeoutError):

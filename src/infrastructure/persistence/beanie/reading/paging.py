@@ -3,16 +3,23 @@
 A page reads one document more than it shows, to learn whether more follow. Its count stops at COUNT_LIMIT.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from pymongo.errors import OperationFailure
+
+from application.errors import Unavailable
 from application.paging import COUNT_LIMIT, Page, Position, Window
 from infrastructure.persistence.beanie.connection import Collection
 from infrastructure.persistence.beanie.rows import Row, to_cents
 
 T = TypeVar("T")
+
+BAD_VALUE = 2
+"""The code of BadValue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +82,27 @@ async def find_page(
     """Return the page of the list that the window requests, each document converted by `entity_from`.
 
     If the total is wanted and does not follow from the page, it costs a second request; without conditions there may be
-    a third. Driver errors are not translated.
+    a third. Raise Unavailable if the database lacks the list's index; other driver errors are not translated.
     """
+    with _index_needed():
+        return await _find_page(collection, query, window, entity_from)
+
+
+@contextmanager
+def _index_needed() -> Iterator[None]:
+    """Raise Unavailable instead of MongoDB's error for a hint that names no index, as with an older schema."""
+    try:
+        yield
+    except OperationFailure as error:
+        if error.code == BAD_VALUE:  # nothing else that a request can contain reaches the server as a bad value
+            raise Unavailable("the database lacks an index: run 'handover migrate up'") from error
+        raise
+
+
+async def _find_page(
+    collection: Collection, query: ListQuery, window: Window, entity_from: Callable[[Row], T]
+) -> Page[T]:
+    """Do what find_page() does, with driver errors as they are."""
     found = await collection.find(
         query.conditions if window.after is None else query.after(window.after),
         sort=[(name, -1 if query.descending else 1) for name in query.sort_fields],
