@@ -28,8 +28,8 @@ SHORT_LIFETIMES = Path(__file__).with_name("short_lifetimes")
 def soak(engine: str, *, minutes: float, rate: float) -> list[str]:
     """Run a soak of one engine, print its table, and return what is wrong, in words; nothing if all is well.
 
-    So many minutes are measured, after WARM_UP. A real server and, if the engine has one, a database server are started on the loopback interface, and stopped at
-    the end. So many requests a second are sent to it in all.
+    So many minutes are measured, after WARM_UP, with so many requests a second in all. A real server and, if the engine
+    has one, a database server are started on the loopback interface, and stopped at the end.
     """
     os.environ["PYTHONPATH"] = os.pathsep.join([str(SHORT_LIFETIMES), os.environ.get("PYTHONPATH", "")])
     start, measuring = samples.ENGINES[engine]
