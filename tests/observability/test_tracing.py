@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -21,8 +22,9 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from domain.errors import NotFound
+from infrastructure import tracing
 from infrastructure.persistence.memory import MemoryStore
-from infrastructure.tracing import summarize, traced_begin
+from infrastructure.tracing import Tracing, current_tracer, summarize, traced_begin
 from interfaces.certification.database import Database
 from interfaces.testing.builders import a_user
 from interfaces.testing.clock_and_ids import SetClock
@@ -167,6 +169,56 @@ async def test_probes_are_not_traced(
 def test_nothing_is_wrapped_without_a_provider() -> None:
     store = MemoryStore()
     assert traced_begin(store.begin) == store.begin
+
+
+@pytest.mark.parametrize(
+    ("variables", "missing", "line"),
+    [
+        ({}, None, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_SDK_DISABLED": "true"}, None, None),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_TRACES_EXPORTER": "none"}, None, None),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            None,
+            "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces"},
+            "opentelemetry.sdk.trace",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set: pip install 'handover[telemetry]'",
+        ),
+    ],
+)
+def test_why_there_are_no_traces(
+    variables: dict[str, str], missing: str | None, line: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    if missing:
+        monkeypatch.setitem(sys.modules, missing, None)
+    said = Tracing().start()
+    assert (said is None) == (line is None)
+    assert (line or "") in (said or "")
+    assert current_tracer() is None
+
+
+async def test_a_collector_that_does_not_answer_delays_the_end_for_a_moment_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tracing, "SECONDS_TO_STOP", 0.05)
+    hanging, started = threading.Event(), Tracing()
+
+    def shut_down() -> None:
+        hanging.wait()
+
+    started._shut_down = shut_down
+    before = {*threading.enumerate()}
+    async with asyncio.timeout(60):
+        await started.stop()
+    [thread] = {*threading.enumerate()} - before
+    assert thread.daemon, "the process would wait for it"
+    hanging.set()
+    thread.join(60)
 
 
 @pytest.mark.parametrize(
