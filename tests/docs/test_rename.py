@@ -30,8 +30,12 @@ def lending(clone: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def python(lending: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment in which the renamed distribution is installed."""
-    return install_wheels(tmp_path_factory.mktemp("wheel"), lending)
+    """The interpreter of an environment in which the renamed distribution is installed, beside its command."""
+    python = install_wheels(tmp_path_factory.mktemp("wheel"), lending)
+    command = python.parent / "lending"
+    command.write_text(f'#!/bin/sh\nexec "{python}" -m interfaces.cli.main "$@"\n')
+    command.chmod(0o755)
+    return python
 
 
 @pytest.mark.parametrize(
