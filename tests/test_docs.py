@@ -22,7 +22,7 @@ from tests.docs.blocks import comparable, snippets
 from tests.package.test_outside_adapter import CERTIFY
 from tests.support import capability_table
 from tests.support.commands import COMMANDS
-from tests.support.served import environment, served
+from tests.support.served import SECONDS_TO_RUN, environment, served
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -82,7 +82,7 @@ async def test_the_commands_on_that_page(tmp_path: Path) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(5 * SECONDS_TO_RUN):
         out, err = await shell.communicate()
     assert shell.returncode == 0, err.decode()
     assert "\nada@example.org\n" in out.decode()

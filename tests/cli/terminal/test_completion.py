@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.served import environment
+from tests.support.served import SECONDS_TO_RUN, environment
 
 BIN = str(Path(sys.executable).parent)
 COMPLETE = """
@@ -27,7 +27,7 @@ async def bash(script: str, *words: str, home: Path, **given: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(SECONDS_TO_RUN):
         out, err = await shell.communicate()
     assert (shell.returncode, err.decode()) == (0, "")
     return out.decode()

@@ -18,7 +18,7 @@ import pytest
 from infrastructure.persistence import sqlalchemy
 from interfaces.testing.builders import a_user
 from tests.support.engines import settings_for
-from tests.support.served import Forked, environment, handover
+from tests.support.served import SECONDS_TO_RUN, Forked, environment, handover
 
 USERS = 300
 LONG_NAME = "n" * 50
@@ -45,7 +45,7 @@ async def run_in_terminal(folder: Path, *words: str, columns: int = 80, **given:
     device = Path(os.ttyname(terminal))
     process = await Forked.start(words, folder, variables | {"TERM": "xterm-256color"} | given, device, device, device)
     screen = b""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SECONDS_TO_RUN):
         while process.returncode is None or select.select([keyboard], [], [], 0)[0]:
             if select.select([keyboard], [], [], 0.01)[0]:
                 screen += os.read(keyboard, 65536)
@@ -92,7 +92,7 @@ async def test_a_reader_that_ends_early(words: list[str], folder: Path, tmp_path
     if words != ["settings"]:  # whose output fits into the pipe, so that it is written at the end of the process
         assert os.read(reader, 10)
     os.close(reader)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(SECONDS_TO_RUN):
         assert await process.wait() == -signal.SIGPIPE
     assert err.read_text() == ""
 
@@ -141,7 +141,7 @@ async def test_giving_up_at_the_password_leaves_the_terminal_as_it_was(key: byte
         stderr=terminal,
     )
     screen = b""
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(SECONDS_TO_RUN):
         while b"Password: " not in screen:
             screen += await asyncio.to_thread(os.read, keyboard, 1024)
         while termios.tcgetattr(terminal)[3] & termios.ECHO:  # noqa: ASYNC110 - there is no event for it
