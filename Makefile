@@ -98,8 +98,8 @@ dist: $(VENV)/dev.installed $(RELEASE)/installed ## build a wheel and a source d
 
 sbom: $(RELEASE)/installed ## write what a server is made of to build/sbom.json (CycloneDX), from its lock file
 	@mkdir -p build
-	@$(RELEASE)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml --output-file build/sbom.json requirements.lock
-	@echo "build/sbom.json"
+	@PYTHONWARNINGS=ignore $(RELEASE)/bin/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml --output-file build/sbom.json requirements.lock
+	@echo "Written to build/sbom.json"
 
 audit: $(RELEASE)/installed ## ask for known vulnerabilities of all packages in the lock files (needs the network)
 	@$(BIN)/python tests/package/audit.py $(RELEASE)/bin/pip-audit
