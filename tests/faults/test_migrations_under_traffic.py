@@ -37,7 +37,7 @@ LONGEST_WAIT = 2.0 if FULL else 15.0
 """Seconds that a request may take, with those in which it is refused as busy and sent again."""
 PATIENCE = 90.0
 """Seconds for whatever a test waits for, on a busy machine."""
-CLIENTS = 3
+CLIENTS = 2
 PASSWORD = "correct horse battery"
 
 LASTING = [name for name in engines.selected_above_the_store() if name != "memory"]
@@ -85,7 +85,7 @@ class Traffic:
                 headers=giver | {"Idempotency-Key": f"{number}-{done}"},
             )
             self.transfers[number] += 1
-            await asyncio.sleep(0.03)  # more would slow the migration down and say no more
+            await asyncio.sleep(0.05)  # more would slow the migration down and say no more
 
     async def send(self, method: str, path: str, **options: Any) -> None:
         """Send the request, again while the answer is that the server is busy, until it succeeds."""
@@ -297,7 +297,7 @@ async def test_on_sqlite_a_migration_gives_up_when_it_has_waited_for_a_writer(
         assert (await handover("migrate", "down", folder=tmp_path, **settings)).exit_code == 0
 
 
-MOMENTS = 20 if FULL else 3
+MOMENTS = 20 if FULL else 2
 """How many times a migration is killed, at moments that are spread over the time that it takes."""
 
 
