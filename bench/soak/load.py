@@ -48,8 +48,8 @@ class Tally:
     """How many answers there were, by what was done and the status."""
     transport_errors: Counter[str] = field(default_factory=Counter)
     """Connections that failed and answers that did not come, by what was done."""
-    unexpected: list[str] = field(default_factory=list)
-    """Answers that the load did not expect, in words."""
+    unexpected: dict[str, str] = field(default_factory=dict)
+    """The first of each kind of answer that the load did not expect."""
     transfers: int = 0
     """How many rows the history has, at most. They are kept for good, so the store grows with them."""
     longest: float = 0.0
@@ -130,6 +130,8 @@ class Person:
             if time.monotonic() >= until:
                 break
             await self.stay_signed_in()
+            if not self.tokens:
+                continue
             [act] = self.chance.choices(*ACTS)
             await act(self)
         await self.leave()
@@ -149,8 +151,8 @@ class Person:
             return None
         tally.longest = max(tally.longest, time.monotonic() - began)
         tally.answers[what, answer.status_code] += 1
-        if answer.status_code not in expected and len(tally.unexpected) < 20:
-            tally.unexpected.append(f"{what}: {answer.status_code} {answer.text[:200]}")
+        if answer.status_code not in expected:
+            tally.unexpected.setdefault(f"{what}: {answer.status_code}", answer.text)
         return answer
 
     def new_key(self) -> dict[str, str]:
@@ -257,7 +259,7 @@ class Person:
                 "transfer again", "POST", f"/items/{item.id}/transfer", {200}, json=body, headers=key
             )
             if again is not None and again.content != answer.content:
-                self.load.tally.unexpected.append(f"transfer again: another answer: {again.text[:200]}")
+                self.load.tally.unexpected["transfer again: another answer"] = again.text
 
     async def change(self) -> None:
         """With the current version, or in one of four cases with an old one, which is refused."""
@@ -325,8 +327,10 @@ class Person:
     async def leave(self) -> None:
         """Delete all items, which others may go on transferring to this person meanwhile, and then the account."""
         self.load.present.pop(self.id, None)
-        await self.sign_in()
         for _ in range(20):
+            await self.stay_signed_in()
+            if not self.tokens:
+                continue
             mine = await self.send("look around", "GET", f"/users/{self.id}/items", {200}, params={"limit": "100"})
             if mine is None or mine.status_code != 200:
                 return
@@ -335,7 +339,7 @@ class Person:
             answer = await self.send("delete account", "DELETE", f"/users/{self.id}", {204, 409})
             if answer is not None and answer.status_code == 204:
                 return
-        self.load.tally.unexpected.append("delete account: still refused after 20 attempts")
+        self.load.tally.unexpected["delete account: still refused after 20 attempts"] = self.id
 
 
 Act = Callable[[Person], Awaitable[None]]

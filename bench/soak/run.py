@@ -74,7 +74,7 @@ def soak(engine: str, *, minutes: float, rate: float) -> list[str]:
     faults = [f"{row.name} grew from {row.first:.1f} to {row.last:.1f}" for row in rows if row.grew]
     if tally.server_errors:
         faults.append(f"{tally.server_errors} answers were a 5xx")
-    faults += [f"unexpected: {answer}" for answer in tally.unexpected]
+    faults += [f"unexpected: {what}, first {text[:200]}" for what, text in tally.unexpected.items()]
     faults += [f"no answer: {what}, {number} times" for what, number in tally.transport_errors.items()]
     if diagnosis and diagnosis.returncode:
         faults.append(f"doctor: {diagnosis.stdout.strip()} {diagnosis.stderr.strip()}")
