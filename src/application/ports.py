@@ -222,6 +222,9 @@ class KeyRepository(Protocol):
         expires `lifetime` after its `at`; a key whose claim has expired at the time `at` counts as new. After an
         answer, as after an error, the unit of work can only be left.
 
+        An answer that is returned is as durable as a change after commit(): where commits wait for other servers, this
+        waits for them, too. It may then raise as commit() does.
+
         Raise KeyInFlight if the unit of work that has the key has not ended in time, gave the key up meanwhile, or has
         stored an answer that cannot be read yet (which happens before the majority of a MongoDB replica set has it).
         Raise KeyReused if the key was used with another fingerprint.

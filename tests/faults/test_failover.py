@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.faults.checks import ALLOWED, FULL, WORKERS, check
 from tests.faults.replicas import primary_and_standby, replica_set
 from tests.support import engines
 from tests.support.served import served
-from tests.support.writers import writing
+from tests.support.writers import PATIENCE, Writer, new_writer, writing
 
 Record = Callable[[str, object], None]
 
@@ -64,3 +65,36 @@ async def test_a_secondary_is_elected(store: str, tmp_path: Path, record_propert
             await check(writers, server, tmp_path, DATABASE_URL=servers.url)
             assert await server.stop() == 0
             assert "Traceback" not in server.said
+
+
+@on("postgresql")
+async def test_a_replay_acknowledges_nothing_that_the_standby_lacks(store: str, tmp_path: Path) -> None:
+    """PostgreSQL gives up waiting for a standby if the statement is cancelled, as at the deadline of a request.
+
+    From then on the change is visible, and lost if the standby is promoted. A retry finds the answer of the first
+    request. It has to wait for the standby as that request did.
+    """
+    with primary_and_standby() as servers:
+        await servers.wait_for_standby(synchronous=True)
+        settings = {"DATABASE_URL": servers.url, "REQUEST_DEADLINE": "3", "LOG_LEVEL": "error"}
+        async with served(tmp_path, **settings) as server, server.client() as http:
+            writer = await new_writer(http, 0)
+            while not await writer.transfer(http):
+                pass
+            await asyncio.to_thread(servers.standby.pause)
+            async with asyncio.timeout(PATIENCE):
+                while await version(http, writer) < 3:
+                    assert not await writer.transfer(http)
+            for _ in range(2):
+                assert not await writer.transfer(http), "what only the primary has was acknowledged"
+            await asyncio.to_thread(servers.standby.resume)
+            async with asyncio.timeout(60):
+                while not await writer.transfer(http):
+                    await asyncio.sleep(0.1)
+            await writer.check(http)
+
+
+async def version(http: httpx2.AsyncClient, writer: Writer) -> int:
+    item = await http.get(f"/items/{writer.item}", headers=writer.headers[0])
+    assert item.status_code == 200, item.text
+    return int(item.json()["version"])

@@ -44,15 +44,18 @@ class Transaction:
         self.session = session
         self.connection = connection
         self.database = database
+        self.committed = False
         self._committing = asyncio.Lock()
 
     async def commit(self) -> None:
-        """Commit the transaction of the ORM session.
+        """Commit the transaction of the ORM session; do nothing if that is done.
 
         Raise TryAgain if the connection was found lost before anything was sent, OutcomeUnknown if it is lost during
         the commit, and RuntimeError if a statement of the transaction has failed.
         """
         async with self._committing:
+            if self.committed:
+                return
             if self.connection.info[FAILED]:
                 raise RuntimeError("after an error a unit of work can only be left")
             pooled = await self.connection.get_raw_connection()
@@ -62,6 +65,7 @@ class Transaction:
                 await self.session.commit()
             except ConnectionLost:
                 raise OutcomeUnknown("the connection to the store was lost during the commit") from None
+            self.committed = True
 
     @property
     def is_unclear(self) -> bool:

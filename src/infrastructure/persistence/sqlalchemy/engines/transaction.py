@@ -228,13 +228,15 @@ class Transaction:
             raise TryAgain(CHANGED_MEANWHILE)
 
     async def commit(self) -> None:
-        """Send deferred changes and commit.
+        """Send deferred changes and commit; do nothing if that is done.
 
         Raise TryAgain if nothing was stored because another unit of work was first or the connection was found lost
         before anything was sent, Unavailable if it is lost while deferred changes are sent, OutcomeUnknown if it is
         lost during the commit itself, and RuntimeError if a statement has failed before. An optimistic transaction
         sends deferred changes in the commit itself.
         """
+        if self.committed:
+            return
         if self.failed:
             raise RuntimeError("after an error a unit of work can only be left")
         if self._connection and self._connection.is_closed:

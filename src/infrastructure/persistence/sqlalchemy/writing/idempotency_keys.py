@@ -76,6 +76,10 @@ class SqlKeys:
 
         In an optimistic transaction always return None: the key is claimed at commit(), or when the transaction begins
         to lock. Either raises TryAgain if the key has been used before.
+
+        An answer is returned after a COMMIT, which may raise as commit() does. On PostgreSQL the answer may be visible
+        although no standby has it: the server gives up waiting for one when a statement is cancelled or it restarts. The
+        COMMIT waits again, because the claim has locked the row of the key, which is a change to be replicated.
         """
         row = {
             "caller": key.caller,
@@ -103,6 +107,7 @@ class SqlKeys:
             raise KeyReused
         if stored["answer"] is None:
             raise KeyInFlight("the key was claimed, but its answer not stored")
+        await self.transaction.commit()
         answer: bytes = stored["answer"]
         return answer
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import func
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from application.errors import KeyInFlight, KeyReused
 from application.ports import KeyId
 from infrastructure.persistence.sqlalchemy.engines.errors import LockTimeout
 from infrastructure.persistence.sqlmodel.models import KeyRow
+from infrastructure.persistence.sqlmodel.orm_sessions import Transaction
 from infrastructure.persistence.sqlmodel.upserts import insert_into
 from infrastructure.persistence.sqlmodel.writing.versioned import flush, keep
 
@@ -21,8 +21,9 @@ from infrastructure.persistence.sqlmodel.writing.versioned import flush, keep
 class SqlModelKeys:
     """Claims idempotency keys and stores their answers within a unit of work (port KeyRepository)."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self.session = session
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        self.session = transaction.session
 
     async def claim(
         self, key: KeyId, fingerprint: bytes, *, at: datetime, lifetime: timedelta, max_wait: float
@@ -32,6 +33,10 @@ class SqlModelKeys:
         Wait up to `max_wait` seconds for another unit of work that has claimed the key and not ended; raise KeyInFlight
         if it does not end in time, or if there is no answer afterwards. Raise KeyReused if the key was used with
         another fingerprint. SQLite never waits here, because it runs one transaction at a time.
+
+        An answer is returned after a COMMIT, which waits for standbys of PostgreSQL and may raise as commit() does. The
+        server may have given up waiting when the answer was stored. The claim has locked the row of the key, which is a
+        change to be replicated.
         """
         row = KeyRow(**_identity(key), fingerprint=fingerprint, answer=None, expires_at=at + lifetime)
         await self._limit_waiting(max(1, int(max_wait * 1000)))  # 0 would mean no limit
@@ -50,6 +55,7 @@ class SqlModelKeys:
             raise KeyReused
         if stored.answer is None:
             raise KeyInFlight("the key was claimed, but its answer not stored")
+        await self.transaction.commit()
         return stored.answer
 
     async def save_answer(self, key: KeyId, answer: bytes) -> None:

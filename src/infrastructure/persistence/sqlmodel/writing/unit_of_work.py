@@ -25,7 +25,7 @@ class SqlModelUnitOfWork:
         self.tasks = SqlModelTasks(transaction.session)
         self.sessions = SqlModelSessions(transaction.session)
         self.attempts = SqlModelAttempts(transaction.session)
-        self.keys = SqlModelKeys(transaction.session)
+        self.keys = SqlModelKeys(transaction)
 
     async def lock_item(self, item_id: ItemId, *user_ids: UserId) -> tuple[Item | None, dict[UserId, User]]:
         """Hold the users, then lock the item; return the item, or None if there is none, and those users that exist."""
