@@ -29,11 +29,10 @@ async def roles(members: Sequence[Patroni]) -> list[str]:
 
 async def settled(members: Sequence[Patroni]) -> None:
     """Wait until there are a primary and a synchronous standby, and all members run."""
+    wanted = ["master", *["replica"] * (len(members) - 2), "sync_standby"]
     try:
         async with asyncio.timeout(SECONDS_TO_SETTLE):
-            while sorted(now := await roles(members)) != sorted(
-                ["master", "sync_standby", *["replica"] * (len(members) - 2)]
-            ):
+            while (now := sorted(await roles(members))) != wanted:  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
     except TimeoutError:
         pytest.fail(f"not settled: {now}")

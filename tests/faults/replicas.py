@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import asyncpg
-from pymongo import MongoClient
 
 from tests.support.servers import Mongo, Postgres, postgres
 

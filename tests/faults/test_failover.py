@@ -89,7 +89,7 @@ async def test_a_replay_acknowledges_nothing_that_the_standby_lacks(store: str, 
                 assert not await writer.transfer(http), "what only the primary has was acknowledged"
             await asyncio.to_thread(servers.standby.resume)
             async with asyncio.timeout(60):
-                while not await writer.transfer(http):
+                while not await writer.transfer(http):  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             await writer.check(http)
 

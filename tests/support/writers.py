@@ -72,7 +72,8 @@ class Writer:
             self._not_acknowledged(f"{answer.status_code} {answer.json()['type'].rpartition('/')[2]}")
             return False
         assert answer.status_code == 200, f"transfer {self.done} of {self.item}: {answer.text}"
-        assert answer.json()["version"] == self.done + 2
+        version = answer.json()["version"]
+        assert version == self.done + 2, f"transfer {self.done} of {self.item} made version {version}: one is lost"
         self.answers.append(answer.text)
         self.acknowledged_at.append(time.monotonic())
         return True
@@ -138,7 +139,7 @@ class Writers:
     async def _wait(self, reached: Callable[[], bool]) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                while not reached():
+                while not reached():  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.005)
         except TimeoutError:
             counts = [writer.done for writer in self.all]

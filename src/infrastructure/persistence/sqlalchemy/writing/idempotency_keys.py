@@ -78,8 +78,8 @@ class SqlKeys:
         to lock. Either raises TryAgain if the key has been used before.
 
         An answer is returned after a COMMIT, which may raise as commit() does. On PostgreSQL the answer may be visible
-        although no standby has it: the server gives up waiting for one when a statement is cancelled or it restarts. The
-        COMMIT waits again, because the claim has locked the row of the key, which is a change to be replicated.
+        although no standby has it: the server gives up waiting for one when a statement is cancelled, or it restarts.
+        The COMMIT waits again, because the claim has locked the row of the key, which is a change to be replicated.
         """
         row = {
             "caller": key.caller,
