@@ -59,7 +59,7 @@ async def ready(
 ) -> Response:
     """Say that requests can be served, or answer 503 with the reason.
 
-    The server is ready if it is not about to stop, the store answers within STORE_SECONDS, its schema is the one that
+    The server is ready if it is not about to stop, the store answers within two seconds, its schema is the one that
     this version needs or a newer one, and it has disk space for writes. If the last write failed because the disk was
     full, a write is tried to find out.
     """
