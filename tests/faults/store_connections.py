@@ -1,6 +1,7 @@
 """The connections between a server and its store: through a proxy, and what is left of them after faults."""
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from typing import Any
 
@@ -11,7 +12,7 @@ from pymongo import AsyncMongoClient
 from tests.faults.clients import Client, checked
 from tests.support.fault_proxy import FaultProxy
 
-SECONDS_TO_MEET = 30.0
+SECONDS_TO_WAIT = 30.0
 
 
 def through(proxy: FaultProxy, url: str) -> str:
@@ -36,6 +37,17 @@ async def open_transactions(url: str) -> int:
         return int(status["transactions"]["currentOpen"])
 
 
+async def until_all_are_back(http: httpx2.AsyncClient) -> None:
+    """Wait until the server says that it uses no connection to the store, or thread of SQLite."""
+    async with asyncio.timeout(SECONDS_TO_WAIT):
+        while True:
+            metrics = (await http.get("/metrics")).text
+            in_use = re.findall(r"^handover_pool_in_use{.*} (.*)$", metrics, re.MULTILINE)
+            if not any(map(float, in_use)):
+                return
+            await asyncio.sleep(0.05)
+
+
 async def all_are_usable(proxy: FaultProxy, number: int, http: httpx2.AsyncClient, clients: list[Client]) -> None:
     """Check that so many reads, and then so many transfers, can use connections to the store at the same time.
 
@@ -50,7 +62,7 @@ async def all_are_usable(proxy: FaultProxy, number: int, http: httpx2.AsyncClien
         proxy.requests.stop()
         sent = asyncio.gather(*requests)
         try:
-            async with asyncio.timeout(SECONDS_TO_MEET):
+            async with asyncio.timeout(SECONDS_TO_WAIT):
                 while proxy.requests.stopped < number:  # noqa: ASYNC110 - there is no event for it
                     await asyncio.sleep(0.001)
         finally:

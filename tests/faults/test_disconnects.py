@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from interfaces.certification.database import NewDatabase
 from tests.faults.clients import FULL, PATIENCE, Client, new_clients
-from tests.faults.store_connections import all_are_usable, open_transactions, through
+from tests.faults.store_connections import all_are_usable, open_transactions, through, until_all_are_back
 from tests.support.fault_proxy import FaultProxy, fault_proxy, reset_connection
 from tests.support.served import Served, served
 
@@ -108,6 +108,7 @@ async def test_clients_that_disconnect_at_random_moments(
             *(work(client, random.Random(f"{SEED} {number}")) for number, client in enumerate(clients))
         )
         assert 0 < answered < DISCONNECTS
+        await until_all_are_back(http)
         if proxy:
             while await open_transactions(url):  # noqa: ASYNC110 - of requests whose client has gone
                 await asyncio.sleep(0.01)

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.faults.clients import FULL, PASSWORD, PATIENCE, Client, User, new_clients
-from tests.faults.store_connections import all_are_usable, open_transactions, through
+from tests.faults.store_connections import all_are_usable, open_transactions, through, until_all_are_back
 from tests.support import engines, servers
 from tests.support.fault_proxy import FaultProxy, fault_proxy
 from tests.support.served import Served, served
@@ -30,7 +30,9 @@ ROUNDS = 3 if FULL else 1
 SECONDS_TO_ANSWER = DEADLINE + 0.5
 SECONDS_TO_RECOVER = 10.0
 BUSY_MACHINE = 3.0
-"""Seconds that a machine may need in addition if it is busy with other things."""
+"""Seconds that a machine may need in addition if it is busy with other things, and BUSY_ROUNDS times what the requests
+take while all is well."""
+BUSY_ROUNDS = 5
 
 Store = servers.Postgres | servers.Mongo
 SERVERS: dict[str, Callable[[], AbstractContextManager[Store]]] = {
@@ -127,6 +129,10 @@ async def test_a_store_that_goes_away_and_comes_back(
         while min(len(client.answers) for client in clients) < 3:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.005)
 
+        started = time.monotonic()
+        await Observer(http, clients[0].users[0], clients[0].item).ask_everything()
+        more = BUSY_MACHINE + BUSY_ROUNDS * (time.monotonic() - started)
+
         away = Observer(http, clients[0].users[0], clients[0].item)
         done = sum(len(client.answers) for client in clients)
         (store.pause if way == "hangs" else proxy.stop)()
@@ -135,6 +141,7 @@ async def test_a_store_that_goes_away_and_comes_back(
         done = sum(len(client.answers) for client in clients) - done
         (store.resume if way == "hangs" else proxy.go_on)()
         returned = time.monotonic()
+        assert away.slowest < SECONDS_TO_ANSWER + more
         check_answers(away)
         assert done <= len(clients)  # those that the store had answered by then
 
@@ -143,13 +150,14 @@ async def test_a_store_that_goes_away_and_comes_back(
             await asyncio.sleep(0.05)
         stop.set()
         await asyncio.gather(*working)
-        assert time.monotonic() - returned < SECONDS_TO_RECOVER + BUSY_MACHINE
+        assert time.monotonic() - returned < SECONDS_TO_RECOVER + more
         slowest = max(back.slowest, *(client.slowest for client in clients))
-        assert slowest < SECONDS_TO_ANSWER + BUSY_MACHINE
+        assert slowest < SECONDS_TO_ANSWER + more
 
         while await open_transactions(store.url):
-            assert time.monotonic() - returned < SECONDS_TO_RECOVER + BUSY_MACHINE
+            assert time.monotonic() - returned < SECONDS_TO_RECOVER + more
             await asyncio.sleep(0.05)
+        await until_all_are_back(http)
         await all_are_usable(proxy, POOL_SIZE, http, [client for client, *_ in pairs])
         for client in clients:
             await client.check(http)
@@ -158,7 +166,6 @@ async def test_a_store_that_goes_away_and_comes_back(
 
 def check_answers(away: Observer) -> None:
     """Check the answers while the store was away."""
-    assert away.slowest < SECONDS_TO_ANSWER + BUSY_MACHINE
     assert {answer.status_code for answer in away.answers.pop("live")} == {200}
     for name, answers in away.answers.items():
         assert {answer.status_code for answer in answers} == {503}, name
