@@ -24,7 +24,9 @@ SECONDS = 120
 ROOT_MAY_ISOLATE = os.geteuid() == 0 and sys.platform == "linux"
 """Only root can make a read-only root file system and become another user. Others run the command as they are."""
 
-ISOLATED = """
+USER = 10001
+
+ISOLATED = f"""
 set -eu
 data=$1 temporary=$2; shift 2
 mount --bind "$data" "$data"
@@ -36,10 +38,10 @@ done < /proc/self/mounts
 mount -t proc proc /proc
 if touch /tmp/handover-is-read-only 2>/dev/null; then echo 'the root file system can be written to' >&2; exit 99; fi
 # Reading is allowed, so that an environment in a folder that only root may enter can be tested.
-exec setpriv --reuid 10001 --regid 10001 --clear-groups --no-new-privs \
+exec setpriv --reuid {USER} --regid {USER} --clear-groups --no-new-privs \
   --inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search -- "$@"
 """
-"""Runs a command on a read-only file system but for two folders, as user 10001."""
+"""Runs a command on a read-only file system but for two folders, as the user of the image."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def data(folder: Path) -> Path:
     for each in own, own / "data", own / "tmp":
         each.mkdir()
         if ROOT_MAY_ISOLATE:
-            os.chown(each, 10001, 10001)
+            os.chown(each, USER, USER)
     return own / "data"
 
 
@@ -130,6 +132,7 @@ def handover_in(python: Path, words: list[str]) -> list[str]:
 
 
 async def test_the_image_serves_until_sigterm(image: Image, python: Path, data: Path) -> None:
+    assert image.user == f"{USER}:{USER}"
     secret = os.urandom(32).hex()
     port = str(free_port())
     given = environment(image, python, data, HANDOVER_SECRET_KEY=secret, HANDOVER_PORT=port, HANDOVER_WORKERS="2")
@@ -138,7 +141,7 @@ async def test_the_image_serves_until_sigterm(image: Image, python: Path, data: 
     async with container(handover_in(python, image.command), data, given) as server:
         await healthy(server, image, given)
         if ROOT_MAY_ISOLATE:
-            assert owners(data) == {10001}  # the isolation works
+            assert owners(data) == {USER}  # the isolation works
         server.send(signal.Signals[image.stop_signal])
         assert await server.wait() == 0, server.said
     assert secret not in server.said
