@@ -24,8 +24,8 @@ from domain.user import User, UserId
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.testing.builders import a_session, a_transfer, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
+from tests.support.clients.traffic import Traffic
 from tests.support.corruptions import CORRUPTIONS, LEGAL, World, problems_in, token_of, write_world
-from tests.support.traffic import Traffic
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from interfaces.certification.database import NewDatabase
+from tests.support.clients.writers import history, new_writer, sign_up
 from tests.support.served import served
-from tests.support.writers import history, new_writer, sign_up
 
 
 async def test_it_starts_serves_and_stops(engine: str, new_database: NewDatabase, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from tests.cluster.programs import Etcd, HAProxy, Patroni
 from tests.faults.checks import ALLOWED, check
+from tests.support.clients.writers import writing
 from tests.support.served import served
-from tests.support.writers import writing
 
 SECONDS_TO_SETTLE = 120
 MEMBERS = 3

@@ -11,8 +11,8 @@ import asyncpg
 from tests.cluster.programs import PgBouncer
 from tests.faults.checks import ALLOWED, check
 from tests.support import servers
+from tests.support.clients.writers import writing
 from tests.support.served import handover, served
-from tests.support.writers import writing
 
 ROUNDS = 6
 ROLE = """

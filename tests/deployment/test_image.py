@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.support.dockerfile import Image, copy_context, read_dockerfile
+from tests.deployment.dockerfile import Image, copy_context, read_dockerfile
 from tests.support.servers import free_port
 from tests.support.wheels import install_wheels
 

@@ -4,8 +4,8 @@ import json
 import os
 from pathlib import Path
 
+from tests.support.clients.writers import Writers
 from tests.support.served import Served, handover
-from tests.support.writers import Writers
 
 FULL = os.environ.get("FAULTS") == "full"
 """Set by `make test-faults`: as many rounds as the promise is about, instead of a few."""

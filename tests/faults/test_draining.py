@@ -10,8 +10,8 @@ import pytest
 from interfaces.certification.database import NewDatabase
 from tests.faults.checks import FULL, check_store
 from tests.support import engines
+from tests.support.clients.writers import Writer, new_writer
 from tests.support.served import Served, served
-from tests.support.writers import Writer, new_writer
 
 CLIENTS = 8 if FULL else 4
 BOTH = ["1", "2"]

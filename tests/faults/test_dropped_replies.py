@@ -17,7 +17,7 @@ from interfaces.certification.database import NewDatabase
 from tests.faults.clients import FULL, PATIENCE, Client, checked, new_clients, sign_up
 from tests.faults.store_connections import through
 from tests.support import engines
-from tests.support.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts
+from tests.support.clients.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts
 from tests.support.fault_proxy import DroppedReplies, Exchange, FaultProxy, fault_proxy
 from tests.support.served import Served, served
 

@@ -14,8 +14,8 @@ import pytest
 from tests.faults.checks import ALLOWED, FULL, WORKERS, check
 from tests.faults.replicas import primary_and_standby, replica_set
 from tests.support import engines
+from tests.support.clients.writers import PATIENCE, Writer, new_writer, writing
 from tests.support.served import served
-from tests.support.writers import PATIENCE, Writer, new_writer, writing
 
 Record = Callable[[str, object], None]
 

@@ -11,8 +11,8 @@ import pytest
 from interfaces.certification.database import NewDatabase
 from tests.faults.checks import FULL, check
 from tests.support import engines, guard, servers
+from tests.support.clients.writers import PATIENCE, writing
 from tests.support.served import Served, served
-from tests.support.writers import PATIENCE, writing
 
 ROUNDS = 20 if FULL else 2
 ENGINES = [name for name in engines.selected_above_the_store() if name != "memory"]

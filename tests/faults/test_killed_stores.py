@@ -15,8 +15,8 @@ import pytest
 
 from tests.faults.checks import ALLOWED, FULL, WORKERS, check
 from tests.support import engines, servers
+from tests.support.clients.writers import writing
 from tests.support.served import served
-from tests.support.writers import writing
 
 ROUNDS = 20 if FULL else 2
 SERVERS: dict[str, Callable[[], AbstractContextManager[servers.Postgres | servers.Mongo]]] = {

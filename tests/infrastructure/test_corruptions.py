@@ -25,9 +25,9 @@ from interfaces.certification.database import Database
 from interfaces.testing.builders import a_user, an_item
 from interfaces.testing.clock_and_ids import SetClock
 from tests.support import engines
+from tests.support.clients.traffic import Traffic
 from tests.support.corruptions import CORRUPTIONS, LEGAL, problems_in, write_world
 from tests.support.engines import RunningEngines, settings_for
-from tests.support.traffic import Traffic
 
 LASTING = [name for name in engines.selected() if name in {"sqlite", "postgresql", "mongodb"}]
 Mongo = AsyncMongoClient[dict[str, Any]]

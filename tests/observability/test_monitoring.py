@@ -16,8 +16,8 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.clients.writers import sign_up
 from tests.support.served import Served, served
-from tests.support.writers import sign_up
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs/observability.md").read_text()

@@ -29,9 +29,9 @@ from interfaces.certification.database import Database
 from interfaces.testing.builders import a_user
 from interfaces.testing.clock_and_ids import SetClock
 from tests.http.support.client import app_of, client_of, container_on
+from tests.support.clients.writers import sign_up
 from tests.support.engines import ENGINES
 from tests.support.served import Served, served
-from tests.support.writers import sign_up
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{PARENT}-01"}

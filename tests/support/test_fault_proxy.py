@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from tests.support.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts
+from tests.support.clients.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts
 from tests.support.fault_proxy import DroppedReplies, FaultProxy, fault_proxy, reset_connection
 
 PATIENCE = 30.0
