@@ -113,7 +113,12 @@ def traced_begin(begin: Begin) -> Begin:
 
     @asynccontextmanager
     async def begin_and_trace(*, optimistic: bool = False) -> AsyncIterator[UnitOfWork]:
-        """Begin a unit of work within a span of its own."""
+        """Begin a unit of work within a span of its own, unless the trace is not sampled: that would cost in vain."""
+        current = trace.get_current_span()
+        if current.get_span_context().is_valid and not current.is_recording():
+            async with begin(optimistic=optimistic) as uow:
+                yield uow
+            return
         with _span(tracer, "unit of work", {"handover.optimistic": optimistic}, SpanKind.INTERNAL):
             async with begin(optimistic=optimistic) as uow:
                 yield uow
@@ -123,8 +128,8 @@ def traced_begin(begin: Begin) -> Begin:
 
 @contextmanager
 def statement_span(tracer: Tracer, system: str, sql: str) -> Iterator[None]:
-    """Trace the execution of a statement in the block, if that is part of a trace. `system` is such as `postgresql`."""
-    if trace.get_current_span().get_span_context().is_valid:
+    """Trace the execution of a statement in the block, if the current span is recorded. `system` names the database."""
+    if trace.get_current_span().is_recording():
         with _span(tracer, summarize(sql), statement_attributes(system, sql), SpanKind.CLIENT):
             yield
     else:

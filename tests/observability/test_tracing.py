@@ -166,6 +166,17 @@ async def test_probes_are_not_traced(
     assert finished(exporter) == []
 
 
+async def test_a_trace_that_its_caller_has_not_sampled_is_not_recorded(
+    database: Database, engine: str, clock: SetClock, exporter: InMemorySpanExporter
+) -> None:
+    async with traced_client(database, engine, clock) as (http, signed_in):
+        exporter.clear()
+        not_sampled = {"traceparent": f"00-{TRACE}-{PARENT}-00"}
+        answer = await http.post("/items", json={"name": "Lamp", "price": 1}, headers=signed_in | not_sampled)
+        assert answer.status_code == 201
+    assert finished(exporter) == []
+
+
 def test_nothing_is_wrapped_without_a_provider() -> None:
     store = MemoryStore()
     assert traced_begin(store.begin) == store.begin

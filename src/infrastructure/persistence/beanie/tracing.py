@@ -6,7 +6,7 @@ from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStart
 
 
 class CommandSpans(CommandListener):
-    """Gives each command of the driver a span, if it is part of a trace.
+    """Gives each command of the driver a span, if it is part of a trace that is sampled.
 
     It has the command's name and its collection, but neither its content nor the server's error message.
     """
@@ -17,7 +17,7 @@ class CommandSpans(CommandListener):
 
     def started(self, event: CommandStartedEvent) -> None:
         """Begin a span."""
-        if not trace.get_current_span().get_span_context().is_valid:
+        if not trace.get_current_span().is_recording():
             return
         target = event.command.get(event.command_name)
         name = f"{event.command_name} {target}" if isinstance(target, str) else event.command_name

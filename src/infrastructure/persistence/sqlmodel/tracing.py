@@ -14,11 +14,14 @@ SPAN = "handover_span"
 
 
 def trace_statements(engine: Engine, tracer: Tracer, system: str) -> None:
-    """Give each statement of the engine a span, if it is part of a trace. BEGIN and COMMIT are no statements here."""
+    """Give each statement of the engine a span, if it is part of a trace that is sampled.
+
+    BEGIN is one on SQLite. BEGIN on PostgreSQL and COMMIT are not, because SQLAlchemy sends them in another way.
+    """
 
     @event.listens_for(engine, "before_cursor_execute")
     def begin_span(connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if trace.get_current_span().get_span_context().is_valid:
+        if trace.get_current_span().is_recording():
             connection.info[SPAN] = tracer.start_span(
                 summarize(statement), kind=SpanKind.CLIENT, attributes=statement_attributes(system, statement)
             )
