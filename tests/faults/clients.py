@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -10,8 +9,8 @@ from typing import Any
 
 import httpx2
 
-FULL = os.environ.get("FAULTS") == "full"
-"""Whether to cause as many faults as `make test-faults` does, which takes minutes, and not just a few."""
+from tests.faults.checks import FULL
+
 PATIENCE = 900.0 if FULL else 120.0
 """Seconds after which a test is given up, far more than it takes."""
 PASSWORD = "correct horse battery"

@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from interfaces.certification.database import NewDatabase
-from tests.faults.clients import FULL, PATIENCE, Client, new_clients
+from tests.faults.checks import FULL
+from tests.faults.clients import PATIENCE, Client, new_clients
 from tests.faults.store_connections import all_are_usable, open_transactions, through, until_all_are_back
 from tests.support.fault_proxy import FaultProxy, fault_proxy, reset_connection
 from tests.support.served import Served, served

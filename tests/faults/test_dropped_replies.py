@@ -14,7 +14,8 @@ import httpx2
 import pytest
 
 from interfaces.certification.database import NewDatabase
-from tests.faults.clients import FULL, PATIENCE, Client, checked, new_clients, sign_up
+from tests.faults.checks import FULL
+from tests.faults.clients import PATIENCE, Client, checked, new_clients, sign_up
 from tests.faults.store_connections import through
 from tests.support import engines
 from tests.support.clients.exchanges import MongoCommits, PostgresCommits, SuccessfulPosts

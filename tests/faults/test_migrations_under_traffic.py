@@ -30,10 +30,10 @@ from infrastructure.clock_and_ids import utc_now
 from interfaces.certification.database import Database, NewDatabase
 from interfaces.certification.overlapping import insert
 from interfaces.testing.builders import a_user, an_item
+from tests.faults.checks import FULL
 from tests.support import engines
 from tests.support.served import Forked, environment, handover, served
 
-FULL = os.environ.get("FAULTS") == "full"
 LONGEST_WAIT = 2.0 if FULL else 15.0
 """Seconds that a request may take, with those in which it is refused as busy and sent again."""
 PATIENCE = 90.0

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.faults.clients import FULL, PASSWORD, PATIENCE, Client, User, new_clients
+from tests.faults.checks import FULL
+from tests.faults.clients import PASSWORD, PATIENCE, Client, User, new_clients
 from tests.faults.store_connections import all_are_usable, open_transactions, through, until_all_are_back
 from tests.support import engines, servers
 from tests.support.fault_proxy import FaultProxy, fault_proxy

@@ -6,7 +6,6 @@ tries every use case that writes. A route that takes a key is then killed with o
 killed, since all of them end with the same transaction.
 """
 
-import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,13 +17,13 @@ from application.store import Store
 from application.use_cases.check_store import CheckStore
 from interfaces.certification.database import Database
 from interfaces.testing.clock_and_ids import SetClock
+from tests.faults.checks import FULL
 from tests.faults.crash_points import processes
 from tests.faults.crash_points.driver_calls import Observer, Point, fail, observable_drivers
 from tests.faults.crash_points.writes import WRITES, State, fill, run, state_of, without_attempts
 from tests.support import engines
 from tests.support.engines import RunningEngines
 
-FULL = os.environ.get("FAULTS") == "full"
 STORES = [name for name, (engine, _) in processes.STORES.items() if engine in engines.selected()]
 CALLS = [(name, with_key) for name, write in WRITES.items() for with_key in (False, True)[: 1 + write.takes_key]]
 TRANSFER = ("transfer item", True)
