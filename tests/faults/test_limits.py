@@ -16,6 +16,8 @@ from tests.support.served import Served, handover, served
 
 POSTGRESQL = [name for name in ("postgresql",) if name in engines.selected()]
 SQLITE = [name for name in ("sqlite",) if name in engines.selected()]
+PATIENT = {"REQUEST_DEADLINE": "60"}
+"""So that nothing but the limit is a reason for 503, however slow the machine is."""
 
 
 async def sign_up(client: httpx2.AsyncClient, username: str) -> httpx2.Response:
@@ -51,7 +53,7 @@ def limited(server: Served, limit: int, value: int) -> Iterator[None]:
 @pytest.mark.parametrize("engine", POSTGRESQL, indirect=True)
 async def test_no_further_file_can_be_opened(engine: str, database: Database, tmp_path: Path) -> None:
     """Connections to the store are replaced at each use."""
-    settings = {"DATABASE_URL": database.settings.database_url, "POOL_RECYCLE": "0"}
+    settings = {"DATABASE_URL": database.settings.database_url, "POOL_RECYCLE": "0"} | PATIENT
     async with served(tmp_path, **settings) as server, server.client() as client:
         await is_well(client, "ada")
         with limited(server, resource.RLIMIT_NOFILE, 3):
@@ -68,7 +70,7 @@ async def small_postgresql() -> AsyncIterator[str]:
 
 @pytest.mark.skipif(not POSTGRESQL, reason="ENGINES leaves PostgreSQL out")
 async def test_postgresql_has_no_connection_left(small_postgresql: str, tmp_path: Path) -> None:
-    async with served(tmp_path, DATABASE_URL=small_postgresql) as server, server.client() as client:
+    async with served(tmp_path, DATABASE_URL=small_postgresql, **PATIENT) as server, server.client() as client:
         await is_well(client, "ada")
         others = [await asyncpg.connect(small_postgresql)]
         ended = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
@@ -86,7 +88,7 @@ async def test_postgresql_has_no_connection_left(small_postgresql: str, tmp_path
 @pytest.mark.skipif(not SQLITE, reason="ENGINES leaves SQLite out")
 async def test_the_disk_takes_no_writes_of_sqlite(tmp_path: Path) -> None:
     """The operating system lets no file grow further than the log needs, which SQLite learns from a failed write."""
-    async with served(tmp_path, LOG_LEVEL="warning") as server, server.client() as client:
+    async with served(tmp_path, LOG_LEVEL="warning", **PATIENT) as server, server.client() as client:
         await is_well(client, "ada")
         with limited(server, resource.RLIMIT_FSIZE, 8_000):
             await is_refused(client, server, "cannot be read or written: look after its disk", reads=False)

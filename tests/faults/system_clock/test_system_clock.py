@@ -88,7 +88,8 @@ async def sign_up(http: httpx2.AsyncClient, username: str) -> str:
 
 @pytest.fixture
 async def server(clock: FakedClock, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(tmp_path, wrapper=clock.wrapper, PURGE_INTERVAL="1") as server:
+    settings = {"PURGE_INTERVAL": "1", "REQUEST_DEADLINE": "60"}  # a busy machine may be slow
+    async with served(tmp_path, wrapper=clock.wrapper, **settings) as server:
         yield server
 
 
