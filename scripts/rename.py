@@ -18,7 +18,7 @@ KEPT = {"LICENSE"}
 OURS = "scripts/rename.py", "tests/docs/test_rename.py", "docs/your-own-service.md"
 """Files that only make sense before."""
 NEXT = "Look at it with `git diff`; then: make clean, make setup, make format, make recording, make check."
-MENTIONS = "docs/README.md", "tests/docs/test_pages.py"
+MENTIONS = "README.md", "docs/README.md", "tests/docs/test_pages.py"
 """Files of which the lines that name one of OURS are removed."""
 
 

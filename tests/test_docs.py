@@ -15,7 +15,6 @@ from application.use_cases.items import TransferItem
 from bench import tables
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Settings
-from interfaces.cli.commands import app
 from interfaces.testing.builders import a_key, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
 from tests.docs.blocks import comparable, snippets
@@ -58,13 +57,6 @@ def test_every_setting_is_in_its_table() -> None:
             assert field.default in (None, "", ()), name
         else:
             assert str(field.default).lower() == default.lower(), name
-
-
-def test_every_command_is_in_the_readme() -> None:
-    commands = [command.callback.__name__ for command in app.registered_commands if command.callback]
-    assert commands
-    for command in [*commands, "migrate"]:
-        assert f"`handover {command}" in README.read_text()
 
 
 def test_every_command_is_on_the_page_of_the_command_line() -> None:
