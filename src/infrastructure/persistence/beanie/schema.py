@@ -116,7 +116,7 @@ async def _create(database: Database, document: type[Document]) -> None:
 
 
 async def _build(database: Database, document: type[Document], indexes: Sequence[IndexModel]) -> None:
-    """Create those of these indexes of the document's collection that do not exist.
+    """Create those of these indexes of the document's collection that do not exist; return when all can be used.
 
     An index is built without a lock, but its build begins and ends with one. A build may take longer than any lock
     should be waited for, so there is no time limit that fits both. Therefore the lock is taken once before, by a
@@ -126,10 +126,10 @@ async def _build(database: Database, document: type[Document], indexes: Sequence
     """
     name = document.get_collection_name()
     existing = await database[name].index_information()
-    if missing := [index for index in indexes if index.document["name"] not in existing]:
-        # If another process builds the same indexes, create_indexes() waits for it.
+    if any(index.document["name"] not in existing for index in indexes):
         await _with_brief_lock(database, lambda: database.command("collMod", name), harmless_code=BUILD_IN_PROGRESS)
-        await database[name].create_indexes(missing)
+    if indexes:
+        await database[name].create_indexes(indexes)  # waits for those that another process is building
 
 
 async def _drop(database: Database, document: type[Document], index: IndexModel) -> None:
