@@ -65,10 +65,10 @@ def test_every_command_is_on_the_page_of_the_command_line() -> None:
 
 
 async def test_the_commands_on_that_page(tmp_path: Path) -> None:
-    script = "\n".join(snippets("sh", (ROOT / "docs/command-line.md").read_text()))
+    commands = [*snippets("sh", (ROOT / "docs/command-line.md").read_text()), "exit $?"]  # see test_completion.py
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     shell = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", script),
+        *("bash", "-euo", "pipefail", "-c", "\n".join(commands)),
         cwd=tmp_path,
         env=environment({}) | {"PATH": path, "HOME": str(tmp_path)},
         stdout=asyncio.subprocess.PIPE,

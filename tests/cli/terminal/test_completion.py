@@ -19,9 +19,12 @@ SLOW = {"alembic", "dependency_injector", "fastapi", "pydantic_settings", "rich"
 
 
 async def bash(script: str, *words: str, home: Path, **given: str) -> str:
-    """Run a script of bash, with `handover` on its path; return what it prints."""
+    """Run a script of bash, with `handover` on its path; return what it prints.
+
+    The last line is there because bash replaces itself by its last command, whose shell is then not found.
+    """
     shell = await asyncio.create_subprocess_exec(
-        *("bash", "--norc", "-euc", script, "bash", *words),
+        *("bash", "--norc", "-euc", f"{script}\nexit $?", "bash", *words),
         env=environment({}) | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "HOME": str(home)} | given,
         cwd=home,
         stdout=asyncio.subprocess.PIPE,
