@@ -16,11 +16,17 @@ from interfaces.cli.terminal.output import AsJson, print_json
 if TYPE_CHECKING:
     from interfaces.certification import certify as certifying
 
+CONCURRENCY = "what_clients_see"
+"""What selects the tests that record what many clients see, as pytest's -k."""
+
 
 def certify(
     url: Annotated[str, typer.Option(help="An empty database for the tests, which clear it.")],
     adapter: Annotated[str, typer.Option(help="Its adapter; by default that of the URL.")] = "",
     only: Annotated[str, typer.Option(help="Run only the tests whose names match, as pytest's -k.")] = "",
+    concurrency: Annotated[
+        bool, typer.Option("--concurrency", help="Only record what many clients see, for minutes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the contract tests on an installed adapter.
@@ -34,11 +40,13 @@ def certify(
         from interfaces.certification import certify as certifying
     except ModuleNotFoundError as error:
         raise Misconfigured(f"this command needs the package {error.name}: pip install 'handover[certify]'") from None
+    if concurrency:
+        only = CONCURRENCY if not only else f"{CONCURRENCY} and ({only})"
     settings = load_settings(database_url=url, persistence=adapter)
     capabilities = asyncio.run(certifying.prepare(settings))
     began = monotonic()
     with interruptible("nothing is certified, and the database may not be empty"), _progress() as progress:
-        certificate = certifying.certify(settings, capabilities, progress, only)
+        certificate = certifying.certify(settings, capabilities, progress, only, concurrency=concurrency)
     if as_json:
         print_json(certificate.as_json())
     else:
