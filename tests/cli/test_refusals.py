@@ -1,16 +1,18 @@
 """What `handover serve` refuses to work with: one line that says what to do, exit code 1, and nothing secret."""
 
+import asyncio
 import os
 import secrets
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from infrastructure.security.secret_key import weakness
-from tests.support.served import Run, handover
+from tests.support.served import SECONDS_TO_RUN, Run, environment, handover
 from tests.support.servers import mongodb
 
 GOOD_SECRET = secrets.token_hex(32)
@@ -74,13 +76,21 @@ async def test_a_standalone_mongodb(tmp_path: Path) -> None:
         assert refused(await handover("serve", folder=tmp_path, DATABASE_URL=server.url), "--replSet")
 
 
-async def test_a_package_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_package_that_is_not_installed(tmp_path: Path) -> None:
     # As if it were not: found first, and failing as a missing one does.
     (tmp_path / "sqlmodel.py").write_text(
         "raise ModuleNotFoundError(\"No module named 'sqlmodel'\", name='sqlmodel')\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    run = await handover("serve", folder=tmp_path, PERSISTENCE="sqlmodel")
+    process = await asyncio.create_subprocess_exec(  # not forked from one that may have imported it
+        *(sys.executable, "-m", "interfaces.cli.main", "serve"),
+        cwd=tmp_path,
+        env=environment({"PORT": "0", "PERSISTENCE": "sqlmodel"}) | {"PYTHONPATH": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(SECONDS_TO_RUN):
+        out, err = await process.communicate()
+    run = Run(process.returncode or 0, out.decode(), err.decode())
     assert refused(run, "HANDOVER_PERSISTENCE", "sqlmodel", "pip install 'handover[sqlmodel]'")
 
 

@@ -53,7 +53,9 @@ async def test_a_pool_says_what_is_in_use(store: Store, begin: Begin) -> None:
     async with begin() as uow:
         await uow.users.hold(a_user().id)
         assert in_use() == (1 if store.pools() else 0)
-    assert in_use() == 0
+    async with asyncio.timeout(LIMIT):
+        while in_use():  # a place may be given back shortly after the unit of work has ended
+            await asyncio.sleep(0.01)
     assert all(pool.size > 0 == pool.waiting for pool in store.pools().values())
 
 

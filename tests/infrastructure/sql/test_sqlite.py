@@ -182,7 +182,7 @@ async def test_files_that_cannot_be_opened_leave_no_thread_behind(tmp_path: Path
         store = SqlStore(Settings(database_url=f"sqlite:///{tmp_path}/no/such/folder/x.db", _env_file=None))
         with pytest.raises(Unavailable):
             await store.open()
-        assert threading.active_count() == before
+        assert threading.active_count() <= before  # a thread of an earlier test may end meanwhile
 
 
 async def test_a_connection_whose_opening_is_cancelled_is_closed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from handover_lmdb.repositories import ItemReader, LmdbUnitOfWork, TaskReader, T
 from infrastructure.settings import Settings
 
 SCHEMA_KEY, REVISION = b"schema", "1"
-EXPIRING: dict[str, type[Any]] = {
+EXPIRE: dict[str, type[Any]] = {
     "tokens": SessionToken,
     "sessions": Session,
     "keys": StoredKey,
@@ -75,7 +75,7 @@ class LmdbStore:
     async def purge(self, at: datetime, limit: int) -> Counter[str]:
         removed = Counter[str]()
         async with self.database.write() as records:
-            for name, kind in EXPIRING.items():
+            for name, kind in EXPIRE.items():
                 if removed.total() < limit:  # a session goes after all of its tokens
                     for expired in [identity(one) for one in records.scan(kind) if one.expires_at <= at][:limit]:
                         records.delete(kind, expired)
