@@ -54,7 +54,7 @@ async def test_a_pool_says_what_is_in_use(store: Store, begin: Begin) -> None:
         await uow.users.hold(a_user().id)
         assert in_use() == (1 if store.pools() else 0)
     async with asyncio.timeout(LIMIT):
-        while in_use():  # a place may be given back shortly after the unit of work has ended
+        while in_use():  # noqa: ASYNC110 - a place may be given back shortly after the unit of work has ended
             await asyncio.sleep(0.01)
     assert all(pool.size > 0 == pool.waiting for pool in store.pools().values())
 
