@@ -160,3 +160,14 @@ async def test_variables_that_are_no_settings_are_pointed_out(tmp_path: Path) ->
         "handover: HANDOVER_PROT is not a setting; did you mean HANDOVER_PORT?",
         "handover: HANDOVER_XYZZY is not a setting",
     ]
+
+
+async def test_undoing_the_first_revision_has_to_be_asked_for(tmp_path: Path) -> None:
+    assert (await handover("migrate", "up", folder=tmp_path)).exit_code == 0
+    assert (await handover("migrate", "down", folder=tmp_path)).exit_code == 0
+    refused = await handover("migrate", "down", folder=tmp_path)
+    assert (refused.exit_code, refused.out) == (1, "")
+    assert "--remove-everything" in refused.err
+    assert "0001" in (await handover("migrate", "status", folder=tmp_path)).out
+    assert (await handover("migrate", "down", "--remove-everything", folder=tmp_path)).exit_code == 0
+    assert "none" in (await handover("migrate", "status", folder=tmp_path)).out

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -26,12 +27,31 @@ def up(as_json: AsJson = False) -> None:
 
 
 @app.command(epilog="Example: handover migrate down")
-def down(as_json: AsJson = False) -> None:
+def down(
+    remove_everything: Annotated[
+        bool, typer.Option("--remove-everything", help="Undo the first revision, too, with all data.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Undo the newest revision, with the data that only it can hold.
 
-    Print which revision is left. Nothing happens if there is no revision to undo.
+    Print which revision is left. Undoing the first one removes all data, and is refused without --remove-everything.
+    Nothing happens if there is no revision to undo.
     """
-    _print(_with_store(lambda store: store.downgrade()), as_json)
+
+    async def undo(store: Store) -> None:
+        """Undo the newest revision; raise Misconfigured if it is the first one and that was not asked for."""
+        from infrastructure.container import Misconfigured
+
+        found = (await store.schema()).found
+        if found and found.isdecimal() and int(found) == 1 and not remove_everything:
+            raise Misconfigured(
+                f"the revision {found} is the first one, and undoing it removes all data: if you mean that, run"
+                " `handover migrate down --remove-everything`"
+            )
+        await store.downgrade()
+
+    _print(_with_store(undo), as_json)
 
 
 @app.command(epilog="Example: handover migrate status --json")
