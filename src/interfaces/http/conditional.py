@@ -9,6 +9,7 @@ from domain.version import ExpectedVersions
 from interfaces.http.responses.answers import Answer
 
 _LIST_MEMBER = re.compile(r'(?:[^,"]|"[^"]*"?)+')
+_STRONG_TAG = re.compile(r'"[^"]*"')
 _VERSION_TAG = re.compile(r'"([1-9][0-9]{0,17})"')
 
 
@@ -28,7 +29,8 @@ async def expected_versions(
         str | None,
         Header(
             alias="If-Match",
-            description="Versions that the change is meant for; any other version is 412.",
+            description="Versions that the change is meant for; any other version is 412. One or more ETags, in double"
+            " quotes as the header `ETag` has them, separated by commas, or `*`; anything else is 412.",
             examples=['"1"', "*"],
         ),
     ] = None,
@@ -45,6 +47,13 @@ async def expected_versions(
     if not lines or tags == ["*"]:
         return None
     return {int(tag[1]) for tag in map(_VERSION_TAG.fullmatch, tags) if tag}
+
+
+def has_malformed_if_match(request: Request) -> bool:
+    """Return whether If-Match was sent and is neither `*` nor a list of strong entity tags."""
+    lines = request.headers.getlist("if-match")
+    tags = split_list_header(lines)
+    return bool(lines) and tags != ["*"] and not (tags and all(map(_STRONG_TAG.fullmatch, tags)))
 
 
 IfMatch = Annotated[ExpectedVersions, Depends(expected_versions)]

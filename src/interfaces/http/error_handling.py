@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.session import TokenReused, TooManyAttempts
+from interfaces.http.conditional import has_malformed_if_match
 from interfaces.http.responses.problems import RETRY_SOON, problem_response
 from interfaces.http.routing.route import allowed_methods
 from interfaces.http.validation.models import field_errors, json_pointer
@@ -45,6 +46,7 @@ KINDS: dict[type[Exception], ErrorKind] = {
 }
 """By class. An error that is not in the table is answered like its nearest base class that is."""
 
+MALFORMED_IF_MATCH = 'If-Match must be the ETag in double quotes, such as "1", or *'
 _SLUG_BY_STATUS = {
     400: "bad-request",
     404: "not-found",
@@ -64,7 +66,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
     """
     scope = request.scope
     if isinstance(error, RequestValidationError):
-        return problem_response(scope, "invalid-request", errors=field_errors(error))
+        return problem_response(scope, "invalid-request", errors=field_errors(error, _known_fields(request)))
     if isinstance(error, HTTPException):
         status = error.status_code
         headers = {"Allow": allowed_methods(request)} if status == 405 else error.headers  # noqa: PLR2004
@@ -73,10 +75,13 @@ async def answer_error(request: Request, error: Exception) -> Response:
     log_error(error, client=request.client and request.client.host)
     if isinstance(error, TooManyAttempts):
         headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
+    detail = _detail(error)
+    if isinstance(error, Stale) and has_malformed_if_match(request):
+        detail = MALFORMED_IF_MATCH  # to read the object again would not help
     errors = None
     if isinstance(error, Invalid):
         errors = [{"pointer": json_pointer(error.field), "detail": error.detail}]
-    return problem_response(scope, _slug(error), status=status, detail=_detail(error), headers=headers, errors=errors)
+    return problem_response(scope, _slug(error), status=status, detail=detail, headers=headers, errors=errors)
 
 
 def log_error(error: Exception, client: str | None) -> None:
@@ -95,6 +100,12 @@ def log_error(error: Exception, client: str | None) -> None:
             log.info("refused", code=error.code, client=client)
         case Unavailable() | OutcomeUnknown():
             log.warning("unavailable", reason=str(error))
+
+
+def _known_fields(request: Request) -> list[str]:
+    """Return the names of the fields of the body that the request's route takes; an empty list if it takes none."""
+    body = getattr(request.scope["route"], "body_field", None)
+    return [] if body is None else sorted(body.field_info.annotation.model_fields)
 
 
 def _slug(error: Exception) -> str:

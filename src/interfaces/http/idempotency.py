@@ -24,6 +24,13 @@ from interfaces.http.routing.auth import require_caller
 T = TypeVar("T")
 
 HEADER = "Idempotency-Key"
+DESCRIPTION = """\
+1 to 255 printable ASCII characters, chosen by the client, such as a UUID. Keys of different accounts, and keys of
+different operations, have nothing to do with each other. If a request succeeded, the same request with the same key
+gets its answer again for 24 hours, and has no second effect. A request that was refused leaves its key free: sent
+again, it is judged anew. Bodies are compared by their meaning, not byte by byte; the access token may be another one.
+While the first request is running, the second one waits for up to 2 seconds, then gets 409 `request-in-progress` with
+`Retry-After`."""
 # Clients cannot send a key with spaces at its ends, which HTTP removes; so the documented pattern has none.
 _PRINTABLE = re.compile(r"[\x20-\x7e]{1,255}")
 
@@ -90,8 +97,7 @@ async def get_idempotency(
         str | None,
         Header(
             alias=HEADER,
-            description="1 to 255 printable ASCII characters. The same request with the same key is answered as the"
-            " first one was, for 24 hours, and has no second effect.",
+            description=DESCRIPTION,
             examples=["8f0b7c1e-transfer-1"],
             json_schema_extra={"minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
         ),

@@ -81,7 +81,7 @@ async def test_a_newcomer_hands_an_item_over(tmp_path: Path) -> None:
             ada = docs.execute("users.create_user")
             assert ada["username"] == "ada"
             grace = docs.execute("users.create_user", lambda ada: ada | {"username": "grace", "email": "g@example.org"})
-            docs.authorize("ada", "correct horse battery staple")
+            docs.authorize("ada", "analytical engine")
             item = docs.execute("items.create_item")
             assert (item["name"], item["owner"]["username"]) == ("Bicycle", "ada")
             handed = docs.execute("items.transfer_item", lambda _: {"to_user_id": grace["id"]}, item_id=item["id"])

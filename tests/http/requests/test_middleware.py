@@ -96,11 +96,11 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
 @pytest.mark.parametrize(
     ("error", "status", "slug", "said"),
     [
-        (Unavailable(PLACE), 503, "store-unavailable", "repeat the request with its key"),
-        (Busy(PLACE), 503, "busy", "repeat the request with its key"),
+        (Unavailable(PLACE), 503, "store-unavailable", "A change may have been made: see Retrying"),
+        (Busy(PLACE), 503, "busy", "A change may have been made: see Retrying"),
         (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
-        (TryAgain(SECRET), 503, "busy", "repeat the request with its key"),
-        (KeyInFlight(SECRET), 503, "busy", "repeat the request with its key"),
+        (TryAgain(SECRET), 503, "busy", "A change may have been made: see Retrying"),
+        (KeyInFlight(SECRET), 503, "busy", "A change may have been made: see Retrying"),
         (OutcomeUnknown(PLACE), 503, "outcome-unknown", "may have taken effect"),
         (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
         (RuntimeError(SECRET), 500, "internal-error", "an error of the server"),

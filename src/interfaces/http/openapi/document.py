@@ -14,31 +14,51 @@ from interfaces.http.routing.dependencies import required_classes
 from interfaces.http.validation.body import FORM
 
 CONVENTIONS = """\
-JSON in and out, UTF-8; unknown fields are refused. Times are RFC 3339 in UTC with milliseconds, ids are UUIDs.
+JSON in and out, UTF-8. Unknown fields of a body are refused; unknown query parameters are ignored. Times are RFC 3339
+in UTC with milliseconds, ids are UUIDs.
 
 **Trying it out.** Sign up with both examples of `POST /users`. On the docs page, sign in under *Authorize* as `ada`,
 with the password of the example. The other examples can be sent as they stand, with ids copied from earlier answers.
+The accounts are those of the first transfer in the README: if that was done on this server, sign-up is answered with
+409, and you can sign in.
 
-**Signing in.** `POST /auth/token` exchanges name and password for an access token. All operations that are not public
-need it: `Authorization: Bearer …`.
+**Signing in.** `POST /auth/token` exchanges name and password for an access token and a refresh token. All operations
+that are not public need the access token: `Authorization: Bearer …`. It works for `expires_in` seconds. Before or after
+that, `POST /auth/refresh` exchanges the refresh token for new tokens. After 401 `invalid-refresh-token` or
+`account-inactive`, sign in again.
 
 **Problems.** Every error is `application/problem+json` (RFC 9457); its `type` answers GET with an explanation. Beside
 those that each operation lists, there may be 404 and 405 for an unknown path or method, and 500 for an error of the
 server. Requests are checked in a fixed order: path and method, sign-in, size and media type of the body, the validity
-of what was sent, then what is stored.
+of what was sent, then what is stored. Of that, the caller's account comes first (401), then whether the object exists
+(404), whether the caller may do this (403), the version (412), then the rest.
 
 **Lists.** Pages are selected by `skip` and `limit`, or by `cursor` with the `next_cursor` of the page before, which is
 also in the header `Link`. Following cursors neither repeats nor misses rows that exist all the time. A cursor is valid
-for the same filters and order only. Counting stops at 10,000; `total_exact` is then false.
+for the same filters and order only; `limit` may differ from page to page. With a cursor, `total` and `total_exact` are
+null and `skip` is 0. Counting stops at 10,000; `total_exact` is then false.
 
 **Versions.** The `ETag` of an object is its version. With `If-Match`, a change applies to that version or is refused
 (412). With `If-None-Match`, an object that the client already has is not sent again (304).
 
-**Retrying.** A POST with an `Idempotency-Key` takes effect once, however often it is sent, and gets the same response
-each time; `Idempotency-Replayed: true` marks the repetition. After 503 a change may have been made: repeat the request
-with its key.
+**Retrying.** After 503, or when an answer is lost, a change may have been made. What to do depends on the operation:
 
-**Every response** has an `X-Request-ID`: the client's own if it is valid, else a new one. HEAD works wherever GET does.
+| Operation | What to do |
+|---|---|
+| POST that lists `Idempotency-Key` | Repeat it with the same key. It has one effect and gets the same answer. |
+| GET, signing in, signing out | Repeat it. |
+| PATCH, PUT, DELETE with `If-Match` | Repeat it. After 412, or 404 to DELETE, read the object. |
+| Signing up | Repeat it. 409 may mean that the first one took effect: sign in. |
+| Changing an account | Repeat it. 403 `wrong-password` may mean that the new password is valid already. |
+| Deleting an account | Repeat it. 401 `account-inactive` means that it is done. |
+| `POST /auth/refresh` | See there. |
+
+The answer to a repeated key is marked by `Idempotency-Replayed: true`; all other operations ignore the header
+`Idempotency-Key`. 412, or 404 to DELETE, means that the first request took effect, or that somebody else was first. The
+server answers within 5 seconds: wait longer than that, and retry for at least half a minute, with growing pauses.
+
+**Every response** has an `X-Request-ID`: the client's own if it is 1 to 128 ASCII letters, digits
+or `._-`, else a new one. HEAD works wherever GET does.
 A path with a slash at its end is redirected to the path without it.
 """
 
@@ -57,18 +77,30 @@ _PROBLEM: dict[str, Any] = {
     "description": "RFC 9457. Its `type` answers GET with an explanation.",
     "required": ["type", "title", "status", "detail", "instance", "request_id"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "What went wrong; branch on this, not on `detail`.",
+        },
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "instance": {"type": "string", "format": "uri-reference"},
-        "request_id": {"type": "string"},
+        "request_id": {"type": "string", "description": "Also in `X-Request-ID`; quote it to the operator."},
         "errors": {
             "type": "array",
+            "description": "With 422 and some other problems: what is wrong with each field or parameter.",
             "items": {
                 "type": "object",
                 "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "JSON pointer to a field of the body, or `/` and the name of a parameter or"
+                        " header; empty for the body as a whole.",
+                    },
+                    "detail": {"type": "string"},
+                },
             },
         },
     },

@@ -18,7 +18,7 @@ ITEM_ID = "019a9d4c-5f2e-7c11-9a51-3d4f0e6b7a21"
 TASK_ID = "019a9d4d-1b7c-7a45-b3c9-0f8e6d5a2c37"
 TRANSFER_ID = "019a9d4d-7e90-7f18-a2d4-6b3c1e8f9a05"
 TIME = "2026-11-22T09:30:00.123Z"
-PASSWORD = "correct horse battery staple"  # noqa: S105 - nobody's, as the tokens
+PASSWORD = "analytical engine"  # noqa: S105 - nobody's, as the tokens
 FIRST_TOKEN = "Yf3k1u8sVhQm0cX2bR7tLwPzN5jD9aGe4oKiT6vB_xU"  # noqa: S105
 SECOND_TOKEN = "q2W8eR4tY6uI0oP3aS5dF7gH9jK1lZxC-vB4nM6QwEs"  # noqa: S105
 

@@ -96,8 +96,13 @@ class PageQuery(BaseModel):
         le=MAX_SKIP,
         description="How many rows to skip; beyond this limit, use the cursor. Not together with it.",
     )
-    limit: int = Field(10, ge=1, le=MAX_LIMIT, description="How many rows the page has at most.")
-    cursor: str | None = Field(None, description="`next_cursor` of the previous page; `total` is then null.")
+    limit: int = Field(
+        10, ge=1, le=MAX_LIMIT, description="How many rows the page has at most; may differ from page to page."
+    )
+    cursor: str | None = Field(
+        None,
+        description="`next_cursor` of the previous page. `total` and `total_exact` are then null, and `skip` is 0.",
+    )
     count: bool = Field(True, description="`false` leaves `total` null, which is faster.")
 
     def listing(self, request: Request, format: ListFormat[T], sort: Sort[Any], **filters: object) -> Listing[T]:
@@ -129,6 +134,7 @@ def list_name(path: str, sort: Sort[Any], filters: Mapping[str, object]) -> str:
 Paging = Annotated[PageQuery, Query()]
 SORT = Field(
     description="The field to sort by, with `-` before it for descending order. By default the order of creation (id)."
+    " Texts are compared by code points: `Z` comes before `a`."
 )
 
 

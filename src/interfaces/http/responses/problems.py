@@ -27,7 +27,10 @@ PROBLEMS = {
         401, "Not signed in", "Sign in with POST /auth/token and send the token as Authorization: Bearer."
     ),
     "invalid-token": Problem(
-        401, "Invalid access token", "The access token is malformed, forged or has expired. Sign in again."
+        401,
+        "Invalid access token",
+        "The access token is malformed, forged or has expired. Get a new one with POST /auth/refresh, or sign in"
+        " again.",
     ),
     "wrong-credentials": Problem(
         401,
@@ -88,12 +91,14 @@ PROBLEMS = {
     "recipient-not-found": Problem(422, "Recipient not found", "There is no user with the id of the recipient."),
     "recipient-is-owner": Problem(422, "Recipient is the owner", "The recipient owns the item already."),
     "idempotency-key-reused": Problem(
-        422, "Idempotency key reused", "This Idempotency-Key was sent before with another body, path or If-Match."
+        422, "Idempotency key reused", "A request with this key succeeded before, with another body, path or If-Match."
     ),
     "too-many-attempts": Problem(
         429,
         "Too many attempts",
-        "Too many log-ins for this account, or from this address, have failed recently; or it has signed up too often.",
+        "Too many sign-ins to this account, or from this address, have failed recently, or too many accounts were"
+        " created from this address. Wait for `Retry-After` seconds, up to 15 minutes; until then the right password is"
+        " refused, too. Further attempts do not lengthen the wait.",
     ),
     "internal-error": Problem(
         500, "Internal error", "This is an error of the server. It is logged under the request id."
@@ -101,18 +106,17 @@ PROBLEMS = {
     "store-unavailable": Problem(
         503,
         "Store unavailable",
-        "The store cannot be used now. A change may have been made: repeat the request with its key.",
+        "The store cannot be used now. A change may have been made: see Retrying.",
     ),
     "busy": Problem(
         503,
         "Busy",
-        "The server could not finish in time. A change may have been made: repeat the request with its key.",
+        "The server could not finish in time. A change may have been made: see Retrying.",
     ),
     "outcome-unknown": Problem(
         503,
         "Outcome unknown",
-        "The connection to the store was lost during the commit, which may have taken effect: repeat the request with"
-        " its key.",
+        "The connection to the store was lost during the commit, which may have taken effect: see Retrying.",
     ),
 }
 """All problem types by slug. The `type` of a problem is the path `/problems/{slug}`, which explains it."""

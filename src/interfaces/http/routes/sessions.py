@@ -10,6 +10,7 @@ from application.use_cases.sessions import RefreshSession, SignedIn, SignIn, Sig
 from domain.text import checked_text
 from domain.user import MAX_EMAIL_LENGTH, MAX_PASSWORD_LENGTH
 from interfaces.http.openapi.annotations import problem_responses
+from interfaces.http.openapi.examples import PASSWORD
 from interfaces.http.responses.answers import Answer, json_answer
 from interfaces.http.routing.auth import PUBLIC, ClientAddress
 from interfaces.http.routing.dependencies import use
@@ -44,7 +45,7 @@ class SignInIn(InputModel):
     ]
     password: Annotated[
         str,
-        Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"], json_schema_extra=TEXT),
+        Field(max_length=MAX_PASSWORD_LENGTH, examples=[PASSWORD], json_schema_extra=TEXT),
         AfterValidator(domain_rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
     ]
     grant_type: Literal["password"] | None = None
@@ -118,8 +119,9 @@ async def refresh_session(
 ) -> Response:
     """Exchange the refresh token for a new access token and a new refresh token. Each refresh token works once.
 
-    If a refresh token is used a second time, the session ends, because one of the two clients that sent it must have
-    stolen it.
+    If a refresh token is used a second time, the session ends, because a thief may have sent one of the two requests.
+    So let one thread at a time refresh. If the answer is lost, or is 503, repeat the request once; if that is answered
+    with 401, the first one had taken effect: sign in again.
     """
     signed_in = await refresh(refresh_token=body.refresh_token)
     log.info("refreshed", user_id=str(signed_in.user_id), client=address)

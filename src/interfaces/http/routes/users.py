@@ -23,6 +23,7 @@ from domain.user import (
     checked_username,
 )
 from interfaces.http.openapi.annotations import NEXT_PAGE, Id, PageOut, Timestamp, problem_responses, response_headers
+from interfaces.http.openapi.examples import PASSWORD
 from interfaces.http.paging.listing import ListFormat, Paging
 from interfaces.http.responses.answers import format_timestamp, json_answer
 from interfaces.http.routing.auth import PUBLIC, Caller, ClientAddress
@@ -52,7 +53,7 @@ Password = Annotated[
     Field(
         min_length=MIN_PASSWORD_LENGTH,
         max_length=MAX_PASSWORD_LENGTH,
-        examples=["correct horse battery staple"],
+        examples=[PASSWORD],
         json_schema_extra=TEXT,
     ),
     AfterValidator(domain_rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
@@ -74,7 +75,7 @@ class AccountChangesIn(InputModel):
     password: Password = ABSENT
     current_password: Annotated[
         str,
-        Field(max_length=MAX_PASSWORD_LENGTH, examples=["correct horse battery staple"], json_schema_extra=TEXT),
+        Field(max_length=MAX_PASSWORD_LENGTH, examples=[PASSWORD], json_schema_extra=TEXT),
         AfterValidator(domain_rule(checked_text, "current_password", max_length=MAX_PASSWORD_LENGTH)),
     ]
 
@@ -140,7 +141,10 @@ async def create_user(
     "/users/me", response_model=AccountOut, responses=problem_responses("account-inactive"), summary="Your account"
 )
 async def read_account(caller: Caller, read: Annotated[ReadAccount, Depends(use(ReadAccount))]) -> Response:
-    """Return the caller's own account, with its e-mail address; 401 if it has been deactivated or deleted."""
+    """Return the caller's own account, with its e-mail address; 401 if it has been deactivated or deleted.
+
+    To change or delete the account, use `/users/{user_id}`: this path answers GET only.
+    """
     return json_answer(account_out(await read(caller))).response()
 
 
@@ -194,6 +198,7 @@ async def change_account(
 
     The current password is required; a wrong one is 403. Wrong passwords are counted, and after too many the answer is
     429 for a while. A new password ends all sessions: no refresh token works any more.
+    Access tokens that were issued before work until they expire.
     """
     user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
     fields = sorted(body.model_fields_set - {"current_password"})
@@ -212,7 +217,8 @@ async def delete_account(
 ) -> Response:
     """Delete the caller's own account with its tasks and sessions; 409 while it owns items.
 
-    The transfers in which the user took part remain.
+    The transfers in which the user took part remain. Access tokens can still read until they expire, but change
+    nothing. Name and e-mail address can be used again.
     """
     await delete(UserId(user_id), by=caller)
     log.info("account deleted", user_id=str(user_id), client=address)

@@ -21,7 +21,7 @@ ABSENT: Any = MISSING
 """The default of a field that may be absent: it is not null, and absent from model_dump(), too."""
 _TEXTS = {
     "missing": "is required",
-    "extra_forbidden": "has a field that is not known",
+    "extra_forbidden": "has a field that is not known; known are: {known}",
     "json_invalid": "is not valid JSON: {error}",
     "string_type": "must be a string",
     "string_unicode": "lone surrogates are not text",
@@ -91,12 +91,15 @@ def json_pointer(field: str | None) -> str:
     return f"/{field}" if field else ""
 
 
-def field_errors(error: RequestValidationError) -> list[dict[str, str]]:
-    """Return the `errors` of a problem response: the JSON pointer of each wrong field, and what is wrong with it."""
-    return [_field_error(found) for found in error.errors()]
+def field_errors(error: RequestValidationError, known: list[str]) -> list[dict[str, str]]:
+    """Return the `errors` of a problem response: the JSON pointer of each wrong field, and what is wrong with it.
+
+    `known` are the names of the body's fields, which are listed if there is another one.
+    """
+    return [_field_error(found, known) for found in error.errors()]
 
 
-def _field_error(found: dict[str, Any]) -> dict[str, str]:
+def _field_error(found: dict[str, Any], known: list[str]) -> dict[str, str]:
     """Return the JSON pointer and our own text of one of Pydantic's errors.
 
     Malformed JSON is an error of the whole request. An unknown field is an error of the object that has it.
@@ -106,5 +109,9 @@ def _field_error(found: dict[str, Any]) -> dict[str, str]:
         path = []
     elif kind == "extra_forbidden":
         path = path[:-1]  # without the field's name, which the sender has chosen
-    text = found["msg"] if kind == RULE_ERROR else _TEXTS.get(kind, "is not valid").format(**found.get("ctx", {}))
+    text = (
+        found["msg"]
+        if kind == RULE_ERROR
+        else _TEXTS.get(kind, "is not valid").format(known=", ".join(known), **found.get("ctx", {}))
+    )
     return {"pointer": "".join(json_pointer(str(part)) for part in path), "detail": text}
