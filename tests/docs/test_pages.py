@@ -27,6 +27,7 @@ EXECUTED = {
     "CONTRIBUTING.md": "tests/docs/test_pages.py::test_what_make_is_asked_for_is_there",
     "docs/adding-an-adapter.md": "tests/test_docs.py::test_the_story_of_an_adapter_is_that_of_the_example",
     "docs/architecture.md": "tests/test_docs.py::test_the_statements_of_a_transfer",
+    "docs/calling-the-api.md": "tests/docs/test_calling_the_api.py::test_the_client_of_the_page",
     "docs/command-line.md": "tests/test_docs.py::test_the_commands_on_that_page",
     "docs/deployment.md": "tests/deployment/test_backups.py::test_postgresql",
     "docs/settings.md": "tests/docs/test_pages.py::test_the_example_of_settings_is_accepted",

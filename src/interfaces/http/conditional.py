@@ -30,7 +30,7 @@ async def expected_versions(
         Header(
             alias="If-Match",
             description="Versions that the change is meant for; any other version is 412. One or more ETags, in double"
-            " quotes as the header `ETag` has them, separated by commas, or `*`; anything else is 412.",
+            " quotes as the header `ETag` has them, separated by commas, or `*`; anything else matches no version.",
             examples=['"1"', "*"],
         ),
     ] = None,

@@ -66,3 +66,17 @@ async def test_a_change_ends_what_is_known(ada: Person, bob: Person) -> None:
 async def test_nothing_is_known_of_what_does_not_exist(ada: Person) -> None:
     response = await ada.get(f"/items/{ada.id}", headers={"If-None-Match": "*"})
     assert_problem(response, 404, "item-not-found")
+
+
+@pytest.mark.parametrize(
+    ("tag", "is_malformed"),
+    [("1", True), ('W/"1"', True), ('"3", 2', True), ("", True), ('"2"', False), ('"2", "3"', False), ('"x"', False)],
+)
+async def test_only_a_malformed_if_match_is_told_that_it_needs_quotes(
+    ada: Person, tag: str, *, is_malformed: bool
+) -> None:
+    address = f"/items/{(await ada.registers())['id']}"
+    response = await ada.call("PATCH", address, json={"price": 2}, headers={"If-Match": tag})
+    assert_problem(response, 412, "version-mismatch")
+    assert ("in double quotes" in response.json()["detail"]) is is_malformed
+    assert ("read it again" in response.json()["detail"]) is not is_malformed

@@ -121,3 +121,13 @@ async def test_the_order_of_judgement(ada: Person, bob: Person, http: AsyncClien
     moved_on = await bob.post(address, json={"to_user_id": str(new_id())}, headers=stale)
     assert_problem(moved_on, 412, "version-mismatch")
     assert_problem(await bob.post(address, json={"to_user_id": str(new_id())}), 422, "recipient-not-found")
+
+
+async def test_an_unknown_field_is_answered_with_the_known_ones(ada: Person) -> None:
+    response = await ada.post("/items", json={"name": "Lamp", "price": 1, "secret-name": "secret-value"})
+    assert_problem(response, 422, "invalid-request")
+    known = "has a field that is not known; known are: description, name, price"
+    assert response.json()["errors"] == [{"pointer": "", "detail": known}]
+    form = await ada.http.post("/auth/token", data={"username": "ada", "password": "x", "secret-name": "secret-value"})
+    assert "known are: client_id, client_secret, grant_type, password, scope, username" in form.text
+    assert "secret" not in (response.text + form.text).replace("client_secret", "")
