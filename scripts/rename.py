@@ -6,6 +6,7 @@ the groups of entry points, the default database and the titles. It also removes
 the standard library and git alone, and commits nothing.
 """
 
+import keyword
 import re
 import subprocess
 import sys
@@ -17,7 +18,15 @@ KEPT = {"LICENSE"}
 """The licence requires that its copyright notice stays."""
 OURS = "scripts/rename.py", "tests/docs/test_rename.py", "docs/your-own-service.md"
 """Files that only make sense before."""
-NEXT = "Look at it with `git diff`; then: make clean, make setup, make format, make recording, make check."
+TAKEN = {*sys.stdlib_module_names, "domain", "application", "infrastructure", "interfaces", "tests", "bench"} | {
+    *("memory", "sqlite", "postgresql", "mongodb", "sqlalchemy", "sqlmodel", "beanie", "lmdb", "python"),
+    *("user", "users", "item", "items", "transfer", "transfers", "task", "tasks"),
+}
+"""Names of packages and engines, and words that mean something else in the code."""
+NEXT = (
+    "Look at it with `git diff`; then: make clean, make setup, make format, make recording, make check."
+    " What to keep and what to remove: git show HEAD:docs/your-own-service.md"
+)
 MENTIONS = "README.md", "docs/README.md", "tests/docs/test_pages.py"
 """Files of which the lines that name one of OURS are removed."""
 
@@ -27,7 +36,7 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1 or not re.fullmatch(r"[a-z][a-z0-9]{1,11}", arguments[0]):
         sys.exit("Usage: python scripts/rename.py NAME, where NAME is 2 to 12 small letters and digits.")
     new = arguments[0]
-    if new == OLD or new in sys.stdlib_module_names:
+    if new == OLD or new in TAKEN or keyword.iskeyword(new):
         sys.exit(f"{new} is taken. Choose another name.")
     if git("status", "--porcelain"):
         sys.exit("There are changes that are not committed. Commit or stash them, so that you can undo this by git.")

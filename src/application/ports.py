@@ -268,6 +268,9 @@ class UnitOfWork(Protocol):
     async def commit(self) -> None:
         """Make all changes durable and visible.
 
+        This may run in another task than the one that began the unit of work, and may be cancelled. The changes are
+        then stored as a whole or not at all, and all locks are released.
+
         Raise TryAgain if another unit of work got in the way, so that nothing was stored; OutcomeUnknown if the
         connection was lost meanwhile, so that the changes may or may not be stored; and any error that a repository
         raises "here or at commit()".
@@ -281,7 +284,10 @@ class Begin(Protocol):
     def __call__(self, *, optimistic: bool = False) -> AbstractAsyncContextManager[UnitOfWork]:
         """Return a new unit of work, to be entered with `async with`.
 
-        Entering it, or its first call, raises Unavailable if the store is down, Busy if all connections are in use.
+        Entering it, or its first call, raises Unavailable if the store is down, Busy if all connections are in use. It
+        may wait without a limit of its own: the caller cancels it at its deadline, and nothing may stay locked then.
+        Entering it lets other tasks run at least once (`await asyncio.sleep(0)`), even if nothing has to wait.
+        Otherwise a task that begins units of work in a loop would stop the whole server.
 
         With `optimistic=True` an adapter may lock nothing before commit(), which raises TryAgain if anything that was
         read has changed since. This saves round trips where conflicts are rare. An adapter for which it makes no

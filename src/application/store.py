@@ -45,7 +45,8 @@ class Schema:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What an engine can do, as far as engines differ. `handover certify` checks every value."""
+    """What an engine can do, as far as engines differ. `handover certify` checks each value as far as one
+    machine can show it."""
 
     durable: bool
     """Whether committed data outlive the process."""
@@ -92,11 +93,12 @@ class Store(Protocol):
         ...
 
     async def purge(self, at: datetime, limit: int) -> Counter[str]:
-        """Remove records that have expired by the time `at`, up to `limit` of each kind.
+        """Remove records that have expired (`expires_at <= at`), up to `limit` of each kind.
 
-        Return how many of each kind were removed; a total of 0 means that none is left but those that a unit of work
-        has locked. The kinds are `keys` (idempotency keys), `sessions`, `tokens` (of sessions) and `attempts` (to log
-        in). A session is removed after its tokens. Each call is short, so that no unit of work waits for long.
+        Return how many of each kind were removed; a kind of which none was removed may be left out. A total of 0 means
+        that none is left but those that a unit of work has locked. The kinds are `keys` (idempotency keys), `sessions`,
+        `tokens` (of sessions) and `attempts` (to log in). A session is removed only when none of its tokens is left,
+        perhaps by a later call. Each call is short, so that no unit of work waits for long.
         """
         ...
 
@@ -109,7 +111,10 @@ class Store(Protocol):
         ...
 
     async def open(self) -> None:
-        """Connect. Raise Unavailable, with a one-line message that says what to do, if the engine cannot be used."""
+        """Connect. Raise Unavailable, with a one-line message that says what to do, if the engine cannot be used.
+
+        This may create an empty store, but makes no schema: upgrade() does.
+        """
         ...
 
     async def close(self) -> None:
@@ -134,7 +139,8 @@ class Store(Protocol):
     async def downgrade(self) -> None:
         """Undo the newest migration, with the data that only its schema can hold; do nothing if there is no schema.
 
-        Undoing the first migration removes all data. Raise Unavailable or Busy as upgrade() does.
+        Undoing the first migration removes all data. A durable store without a schema removes them, too, because
+        `handover certify` empties a store so. Raise Unavailable or Busy as upgrade() does.
         """
         ...
 

@@ -56,7 +56,7 @@ class MemoryEditor:
             case SessionToken():
                 del self.tables.tokens[record.token_hash]
             case _:
-                raise NotImplementedError(f"no corruption removes a {type(record).__name__}")
+                raise AssertionError(f"no corruption removes a {type(record).__name__}")
 
     async def set(self, record: Record, field: str, value: Any) -> None:
         await self.write(replace(cast(Any, record), **{field: value}))

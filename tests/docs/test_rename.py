@@ -39,7 +39,8 @@ def python(lending: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Lending", "our-service", "1st", "handover", "json", "two names", "averylongname"]
+    "name",
+    ["", "Lending", "our-service", "1st", "handover", "json", "class", "domain", "items", "two names", "averylongname"],
 )
 def test_another_kind_of_name_is_refused(clone: Path, name: str) -> None:
     said = run(f"python3 scripts/rename.py {name} 2>&1", clone, exit_code=1)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
@@ -50,7 +51,7 @@ def mongodb(*, standalone: bool = False) -> AbstractContextManager["Mongo"]:
     return Mongo(standalone).running()
 
 
-class Server:
+class Server(ABC):
     name: ClassVar[str]
     program_variable: ClassVar[str]
     url_variable: ClassVar[str]
@@ -127,12 +128,12 @@ class Server:
         self._refuse_unless(running=True)
         guard.send(signal.SIGCONT, guard.family(self.pid))
 
+    @abstractmethod
     def _create(self) -> None:
         """Make its folder ready and set its URL and command."""
-        raise NotImplementedError
 
-    def _ready(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _ready(self) -> bool: ...
 
     @property
     def _log(self) -> Path:

@@ -185,6 +185,8 @@ def certify(
         code = pytest.main(_arguments(settings, only, concurrency=concurrency), plugins=[results])
     if code == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
+    if code == pytest.ExitCode.NO_TESTS_COLLECTED and not results.errors:
+        raise Misconfigured(f"no test has a name that matches `--only {only}`; such names are test_items, test_keys")
     if results.errors or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
         raise Misconfigured(f"the contract tests cannot be run: {'; '.join(results.errors) or code}")
     return Certificate(

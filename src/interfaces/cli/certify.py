@@ -105,6 +105,6 @@ def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> 
     broken = [promise for promise in certificate.promises if not promise.is_held]
     print(f"{tests} tests in {seconds:.0f} s on {certificate.url} with the adapter {certificate.adapter}.")
     if broken:
-        print(f"NOT certified: {len(broken)} promises are broken.")
+        print(f"NOT certified: {len(broken)} of {len(certificate.promises)} promises broken.")
     else:
         print("Held, but this was only a part of the tests." if only else "Certified.")

@@ -82,7 +82,7 @@ def purge(as_json: AsJson = False) -> None:
 
 
 app.command(epilog="Example: handover copy sqlite:///handover.db postgresql://ada@db/handover")(copy.copy)
-app.command(epilog="Example: handover certify --url papyrus:///tmp/empty")(certify.certify)
+app.command(epilog="Example: handover certify --url lmdb:///empty.lmdb")(certify.certify)
 app.command(epilog="Example: handover doctor --json")(doctor.doctor)
 app.command(epilog="Example: handover settings --json")(settings.settings)
 

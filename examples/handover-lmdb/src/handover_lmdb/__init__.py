@@ -1,7 +1,7 @@
 """An adapter for Handover that keeps all data in LMDB. The ports describe what each method does."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import islice
@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from application.ports import PoolUsage
 from application.store import Capabilities, Schema, Store
 from application.streaming import Identity, R, Record, SessionToken, StoredKey, identity
 from domain.item import Transfer
@@ -20,12 +19,7 @@ from handover_lmdb.repositories import ItemReader, LmdbUnitOfWork, TaskReader, T
 from infrastructure.settings import Settings
 
 SCHEMA_KEY, REVISION = b"schema", "1"
-EXPIRE: dict[str, type[Any]] = {
-    "tokens": SessionToken,
-    "sessions": Session,
-    "keys": StoredKey,
-    "attempts": LoginAttempts,
-}
+EXPIRE: dict[str, Any] = {"tokens": SessionToken, "sessions": Session, "keys": StoredKey, "attempts": LoginAttempts}
 
 
 class LmdbStream(UsesDatabase):
@@ -61,32 +55,30 @@ class LmdbStore:
         self.database = Database(folder)
         self.users, self.items = UserReader(self.database), ItemReader(self.database)
         self.transfers, self.tasks = TransferReader(self.database), TaskReader(self.database)
-        self.stream = LmdbStream(self.database)
-        self.open, self.close = self.database.open, self.database.close
+        self.stream, self.open, self.close = LmdbStream(self.database), self.database.open, self.database.close
 
     @asynccontextmanager
     async def begin(self, *, optimistic: bool = False) -> AsyncIterator[LmdbUnitOfWork]:
         async with self.database.write() as records:
             yield LmdbUnitOfWork(records)
 
-    def pools(self) -> Mapping[str, PoolUsage]:
+    def pools(self) -> dict[str, Any]:
         return {}
 
     async def purge(self, at: datetime, limit: int) -> Counter[str]:
         removed = Counter[str]()
         async with self.database.write() as records:
-            for name, kind in EXPIRE.items():
-                if removed.total() < limit:  # a session goes after all of its tokens
-                    for expired in [identity(one) for one in records.scan(kind) if one.expires_at <= at][:limit]:
-                        records.delete(kind, expired)
-                        removed[name] += 1
+            for name, kind in EXPIRE.items():  # a session goes after all of its tokens
+                expired = [identity(one) for one in records.scan(kind) if one.expires_at <= at]
+                for id in expired[: limit - removed.total()]:
+                    records.delete(kind, id)
+                    removed[name] += 1
             records.transaction.commit()
         return removed
 
     async def schema(self) -> Schema:
         with self.database.read() as records:
-            found = records.transaction.get(SCHEMA_KEY)
-        return Schema(found=found and found.decode(), needed=REVISION)
+            return Schema(found=records.transaction.get(SCHEMA_KEY, b"").decode() or None, needed=REVISION)
 
     async def upgrade(self) -> None:
         async with self.database.write() as records:

@@ -16,7 +16,7 @@ class CommandSpans(CommandListener):
         self._running: dict[int, Span] = {}
 
     def started(self, event: CommandStartedEvent) -> None:
-        """Begin a span."""
+        """Begin a span for the command, if it is part of a trace that is sampled."""
         if not trace.get_current_span().is_recording():
             return
         target = event.command.get(event.command_name)

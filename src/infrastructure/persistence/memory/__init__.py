@@ -79,20 +79,20 @@ class MemoryStore:
         return {}
 
     async def open(self) -> None:
-        """Do nothing."""
+        """Do nothing, because there is nothing to connect to."""
 
     async def close(self) -> None:
-        """Do nothing."""
+        """Do nothing. The data stay as long as this object."""
 
     async def schema(self) -> Schema:
         """Return a Schema whose `found` and `needed` are None, because there is no schema."""
         return Schema(found=None, needed=None)
 
     async def upgrade(self) -> None:
-        """Do nothing."""
+        """Do nothing, because there is no schema."""
 
     async def downgrade(self) -> None:
-        """Do nothing."""
+        """Do nothing, because there is no schema."""
 
 
 def open_store(_: object) -> MemoryStore:
