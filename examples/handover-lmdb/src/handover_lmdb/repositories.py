@@ -210,9 +210,7 @@ class TransferReader(UsesDatabase):
     async def page(self, item_id: ItemId, window: Window) -> Page[Transfer]:
         with self.database.read() as records:
             require(records.get(Item, item_id), "item")
-            return page_of(
-                records.history(history_key(item_id, 0)[:-8]), lambda one: (one.number, one.id), False, window
-            )
+            return page_of(records.history(history_key(item_id, 0)[:-8]), lambda t: (t.number, t.id), False, window)
 
 
 class TaskReader(UsesDatabase):
