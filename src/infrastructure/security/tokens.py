@@ -109,4 +109,4 @@ def _kid(key: bytes) -> str:
 
 def _invalid() -> Unauthenticated:
     """Return the error `invalid-token`, for a token that is not valid or has expired."""
-    return Unauthenticated("invalid-token", "the access token is not valid, or no longer")
+    return Unauthenticated("invalid-token", "the access token is not valid or has expired")

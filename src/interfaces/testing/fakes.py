@@ -69,4 +69,4 @@ class FakeTokens:
         try:
             return UserId(UUID(token.partition(" ")[0]))
         except ValueError:
-            raise Unauthenticated("invalid-token", "no token of ours") from None
+            raise Unauthenticated("invalid-token", "the access token is not valid or has expired") from None

@@ -1,5 +1,8 @@
-"""The examples of the OpenAPI document, sent as they stand, are answered as the document shows."""
+"""The examples of the OpenAPI document: requests, sent as they stand, and what they are answered with; and problems."""
 
+import json
+import re
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -11,7 +14,8 @@ from dependency_injector import providers
 from httpx2 import AsyncClient, Response
 
 from infrastructure.container import build_container, open_store
-from interfaces.certification.parity.document import IN_MEMORY, document, operations
+from interfaces.certification.parity.document import IN_MEMORY, declared_problems, document, operations
+from interfaces.certification.parity.story import exchanges_in_memory
 from interfaces.http.openapi import examples
 from interfaces.testing.clock_and_ids import CountingIds, SetClock
 from interfaces.testing.fakes import FakePasswords
@@ -127,6 +131,48 @@ async def test_an_example_as_it_stands(name: str, reader: Reader) -> None:
             if "access_token" in shown:  # which is different each time
                 shown = {**shown, "access_token": answered["access_token"]}
             assert answered == shown
+
+
+async def test_an_example_of_a_problem_is_one_that_is_sent() -> None:
+    sent = defaultdict(list)
+    for exchange in await exchanges_in_memory():
+        if exchange.operation and exchange.problem:
+            sent[exchange.operation, exchange.problem].append(comparable(exchange.operation, json.loads(exchange.body)))
+    before_routing = {("start", "bad-request"), ("live", "bad-request"), ("ready", "bad-request")}
+    for name, problem in declared_problems() - before_routing:
+        assert comparable(name, problem_example(name, problem)) in sent[name, problem], (name, problem)
+
+
+@pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready"])
+async def test_an_example_of_a_problem_before_routing_is_one_that_is_sent(path: str, reader: Reader) -> None:
+    [name] = (name for name, (template, *_) in PLACES.items() if template == path)
+    answer = (await reader.http.get(path, headers={"Host": "not a host"})).json()
+    assert comparable(name, answer) == comparable(name, problem_example(name, "bad-request"))
+
+
+async def test_the_examples_are_those_of_real_access_tokens_too(reader: Reader) -> None:
+    answer = (await reader.http.get("/users/me", headers={"Authorization": "Bearer x"})).json()
+    assert comparable("read_account", answer) == comparable(
+        "read_account", problem_example("read_account", "invalid-token")
+    )
+
+
+def problem_example(name: str, problem: str) -> dict[str, Any]:
+    """Return the example of a problem of an operation."""
+    responses = operations()[name]["responses"].values()
+    contents = (response.get("content", {}).get("application/problem+json", {}) for response in responses)
+    [example] = (
+        content["examples"][problem]["value"] for content in contents if problem in content.get("examples", {})
+    )
+    assert fits(example, {"$ref": "#/components/schemas/Problem"})
+    return dict(example)
+
+
+def comparable(name: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body of a problem without its request id, and with the operation's path template as its instance."""
+    template, *_ = PLACES[name]
+    assert re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), body["instance"])
+    return {**body, "instance": template, "request_id": ""}
 
 
 @pytest.mark.parametrize("name", operations())

@@ -402,6 +402,8 @@ class Story:
         for path in ("/users", "/items", "/tasks", "/tasks/recent"):
             await self.send("invalid-request", RequestTemplate("GET", f"{path}?limit=0&skip=-1&count=x", by="ada"))
             await self.send("invalid-request", RequestTemplate("GET", f"{path}?cursor=x", by="ada"))
+        for path in ("/users", "/items", "/tasks", "/tasks/recent", "/tasks/by-status/pending"):
+            await self.send("invalid-request", RequestTemplate("GET", f"{path}?limit=101", by="ada"))
         await self.send("invalid-request", RequestTemplate("GET", "/items?min_price=2&max_price=1", by="ada"))
         for path in ("/users/x", "/items/x", "/tasks/x"):
             await self.send("invalid-request", RequestTemplate("DELETE", path, by="ada"))
@@ -417,6 +419,7 @@ class Story:
         await self.send("content-too-large", request, content=b" " * 65537)
         await self.send("unsupported-media-type", request.with_headers(Content_Type="text/plain"), content=b"x")
         await self.send("invalid-request", request, content=b"[]")
+        await self.send("invalid-request", request, content=b"colour=green" if request.form else b'{"colour": "green"}')
         if request.form:
             await self.send("bad-request", request, content=b"a&" * 5000)
         with self.patch.context() as patch:

@@ -7,9 +7,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from interfaces.http.openapi.annotations import PROBLEMS_KEY
-from interfaces.http.openapi.examples import PARAMETERS, add_examples
-from interfaces.http.responses.problems import MEDIA_TYPE, PROBLEMS
+from interfaces.http.openapi.declared_problems import add_problems
+from interfaces.http.openapi.examples import add_examples
 from interfaces.http.routing.dependencies import required_classes
 from interfaces.http.validation.body import FORM
 
@@ -130,7 +129,8 @@ def build_document(app: FastAPI) -> dict[str, Any]:
             for parameter in operation.get("parameters", []):
                 _drop_null(parameter["schema"])
             _complete_form(operation, schema["components"]["schemas"])
-            _add_problems(path, method, operation, uses_store=operation["operationId"] not in uses_no_store)
+            uses_store = operation["operationId"] not in uses_no_store
+            add_problems(path, method, operation, schema["components"]["schemas"], uses_store=uses_store)
             add_examples(operation)
     _add_links(schema["paths"])
     return schema
@@ -184,93 +184,3 @@ def _drop_null(schema: dict[str, Any]) -> None:
         case {"anyOf": [dict(kind), {"type": "null"}]}:
             del schema["anyOf"]
             schema.update(kind)
-
-
-def _add_problems(path: str, method: str, operation: dict[str, Any], *, uses_store: bool) -> None:
-    """Document the problems of an operation: those that its route declares and those that it implies.
-
-    They replace what the route declared with problem_responses(), and FastAPI's own response 422.
-    """
-    responses = operation["responses"]
-    slugs = _implied_problems(method, operation, uses_store)
-    for response in responses.values():
-        slugs += response.pop(PROBLEMS_KEY, [])
-    responses.pop("422", None)  # FastAPI writes one for whatever has a parameter
-    by_status: dict[int, list[str]] = {}
-    for slug in slugs:
-        by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
-    for status, these in sorted(by_status.items()):
-        responses[str(status)] = _problem_response(status, these, instance=_example_of(path))
-
-
-def _example_of(path: str) -> str:
-    """Return the path template with an example in place of each parameter, for instance `/tasks/by-status/pending`."""
-    return re.sub(r"\{(\w+)\}", lambda parameter: str(PARAMETERS[parameter[1]]), path)
-
-
-def _implied_problems(method: str, operation: dict[str, Any], uses_store: bool) -> list[str]:
-    """Return the slugs of the problems that follow from an operation's sign-in, input and use of the store."""
-    parameters = {parameter["name"]: parameter["schema"] for parameter in operation.get("parameters", [])}
-    slugs = []
-    if "security" not in operation:
-        slugs += ["not-signed-in", "invalid-token"]
-    if "requestBody" in operation:
-        slugs += ["request-timeout", "content-too-large", "unsupported-media-type"]
-    if FORM in operation.get("requestBody", {}).get("content", {}):
-        slugs += ["bad-request"]  # of more fields than anybody has
-    if "requestBody" in operation or any(map(_restricts, parameters.values())):
-        slugs += ["invalid-request"]
-    if "If-Match" in parameters:
-        slugs += ["version-mismatch"]
-    if "Idempotency-Key" in parameters:
-        slugs += ["idempotency-key-reused", "request-in-progress"]
-    if uses_store:
-        slugs += ["store-unavailable", "busy"]
-        if method != "get":
-            slugs += ["outcome-unknown"]
-    return slugs
-
-
-def _restricts(schema: dict[str, Any]) -> bool:
-    """Return whether the schema of a parameter is more than that of a plain string, so that some texts may be invalid.
-
-    Only `title` and `examples` do not count.
-    """
-    return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
-
-
-_RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-_SCHEME = {"WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string", "const": "Bearer"}}}
-_HEADERS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(["request-in-progress", "too-many-attempts", "busy"], _RETRY),
-    "not-signed-in": _SCHEME,
-    "wrong-credentials": _SCHEME,
-    "invalid-refresh-token": _SCHEME,
-}
-"""Headers of problem responses, by slug."""
-
-
-def _problem_response(status: int, slugs: list[str], instance: str) -> dict[str, Any]:
-    """Return the documentation of a response that has one of these problems: its headers, and an example of each."""
-    examples = {
-        slug: {
-            "summary": PROBLEMS[slug].title,
-            "value": {
-                "type": f"/problems/{slug}",
-                "title": PROBLEMS[slug].title,
-                "status": status,
-                "detail": PROBLEMS[slug].explanation,
-                "instance": instance,
-                "request_id": "0f8fad5bd9cb469fa165708867728950",
-            },
-        }
-        for slug in slugs
-    }
-    response: dict[str, Any] = {
-        "description": f"Problem {', '.join(f'`{slug}`' for slug in slugs)}",
-        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
-    }
-    for slug in slugs:
-        if slug in _HEADERS:
-            response["headers"] = _HEADERS[slug]
-    return response
