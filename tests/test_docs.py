@@ -17,7 +17,7 @@ from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.settings import Settings
 from interfaces.testing.builders import a_key, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
-from tests.docs.blocks import comparable, snippets
+from tests.docs.blocks import blocks, comparable, snippets
 from tests.package.test_outside_adapter import CERTIFY
 from tests.support import capability_table
 from tests.support.commands import COMMANDS
@@ -148,12 +148,13 @@ def test_the_story_of_an_adapter_is_that_of_the_example() -> None:
 
 
 async def test_the_unit_tests_of_a_use_case_of_somebody_else(tmp_path: Path) -> None:
-    conftest, use_case, tests = snippets("python", (ROOT / "docs/unit-tests.md").read_text())
-    assert len(use_case.splitlines()) + len(tests.splitlines()) <= 70
-    for name, content in ("conftest", conftest), ("reduce_price", use_case), ("test_reduce_price", tests):
-        (tmp_path / f"{name}.py").write_text(content)
+    named = {str(block.path): block.text for block in blocks((ROOT / "docs/unit-tests.md").read_text())}
+    assert named.keys() == {"conftest.py", "pyproject.toml", "reduce_price.py", "test_reduce_price.py"}
+    assert sum(len(named[name].splitlines()) for name in ("reduce_price.py", "test_reduce_price.py")) <= 70
+    for name, content in named.items():
+        (tmp_path / name).write_text(content)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto"),
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"),
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
     )
