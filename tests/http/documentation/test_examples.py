@@ -140,7 +140,8 @@ async def test_an_example_of_a_problem_is_one_that_is_sent() -> None:
             sent[exchange.operation, exchange.problem].append(comparable(exchange.operation, json.loads(exchange.body)))
     before_routing = {("start", "bad-request"), ("live", "bad-request"), ("ready", "bad-request")}
     for name, problem in declared_problems() - before_routing:
-        assert comparable(name, problem_example(name, problem)) in sent[name, problem], (name, problem)
+        shown = comparable(name, problem_example(name, problem))
+        assert shown in sent[name, problem], f"correct the example in declared_problems.py: {name} {problem}"
 
 
 @pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready"])
