@@ -2,8 +2,8 @@
 
 It replaces the name `handover` by NAME in all files that git knows, in small letters, capitals, and with one capital
 letter, and in the names of files and folders. So it renames the distribution, the command, the prefix of the settings,
-the groups of entry points, the default database and the titles. It also removes itself, its test and its page. It needs
-the standard library and git alone, and commits nothing.
+the groups of entry points, the default database and the titles. It also removes itself, its test and the section of
+docs/your-own-service.md that is about it. It needs the standard library and git alone, and commits nothing.
 """
 
 import keyword
@@ -16,19 +16,22 @@ ROOT = Path(__file__).resolve().parents[1]
 OLD = "handover"
 KEPT = {"LICENSE"}
 """The licence requires that its copyright notice stays."""
-OURS = "scripts/rename.py", "tests/docs/test_rename.py", "docs/your-own-service.md"
+OURS = "scripts/rename.py", "tests/docs/test_rename.py"
 """Files that only make sense before."""
+PAGE = "docs/your-own-service.md"
+SECTION = re.compile(r"^## Rename it\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
+"""The section of PAGE that only makes sense before."""
 TAKEN = {*sys.stdlib_module_names, "domain", "application", "infrastructure", "interfaces", "tests", "bench"} | {
     *("memory", "sqlite", "postgresql", "mongodb", "sqlalchemy", "sqlmodel", "beanie", "lmdb", "python"),
     *("user", "users", "item", "items", "transfer", "transfers", "task", "tasks"),
 }
 """Names of packages and engines, and words that mean something else in the code."""
 NEXT = (
-    "Look at it with `git diff`; then: make clean, make setup, make format, make recording, make check."
-    " What to keep and what to remove: git show HEAD:docs/your-own-service.md"
+    "Look at it with `git add --all` and `git diff --staged`; then: make clean, make setup, make format,"
+    f" make recording, make check. What remains for you: {PAGE}"
 )
-MENTIONS = "README.md", "docs/README.md", "tests/docs/test_pages.py"
-"""Files of which the lines that name one of OURS are removed."""
+TESTS_OF_PAGES = "tests/docs/test_pages.py"
+"""The line that names one of OURS is removed from it."""
 
 
 def main(arguments: list[str]) -> None:
@@ -60,7 +63,9 @@ def rename(name: str, new: str) -> None:
         file.unlink()
     elif name not in KEPT:
         content = file.read_bytes().decode()
-        if name in MENTIONS:
+        if name == PAGE:
+            content = SECTION.sub("", content)
+        if name == TESTS_OF_PAGES:
             content = "".join(line for line in content.splitlines(True) if not any(Path(o).name in line for o in OURS))
         file.write_bytes(renamed(content, new).encode())
         target = ROOT / renamed(name, new)

@@ -1,6 +1,7 @@
 """scripts/rename.py makes a service of another name, which passes its own checks."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_nothing_but_the_licence_has_the_old_name(lending: Path) -> None:
     run("git add -A", lending)
     assert run("git grep --cached -il handover", lending) == "LICENSE\n"
     assert "handover" not in run("git ls-files", lending)
+
+
+def test_the_page_keeps_what_is_still_to_be_done(lending: Path) -> None:
+    page = (lending / "docs/your-own-service.md").read_text()
+    assert re.findall("^## (.+)$", page, re.MULTILINE) == ["What remains for you", "Keep", "Add, then remove"]
+    assert "rename.py" not in page
 
 
 def test_the_copy_passes_the_checks(lending: Path) -> None:
