@@ -60,7 +60,7 @@ def serve() -> None:
     start()
 
 
-@app.command(epilog="Example: 0 * * * * handover purge")
+@app.command(epilog="Example: handover purge --json")
 def purge(as_json: AsJson = False) -> None:
     """Remove all expired keys, sessions and log-in attempts.
 
