@@ -158,6 +158,21 @@ async def test_the_examples_are_those_of_real_access_tokens_too(reader: Reader) 
     )
 
 
+async def test_headers_of_responses_are_documented() -> None:
+    """Of the story; `Idempotency-Replayed` and `Vary` are explained elsewhere, and 304 has those of the 200."""
+    for exchange in await exchanges_in_memory():
+        if exchange.operation and exchange.status not in {304, 405}:
+            documented = operations()[exchange.operation]["responses"][str(exchange.status)].get("headers", {})
+            sent = {name for name, _ in exchange.headers} & {
+                "etag",
+                "link",
+                "location",
+                "retry-after",
+                "www-authenticate",
+            }
+            assert sent <= {name.lower() for name in documented}, exchange.request
+
+
 def problem_example(name: str, problem: str) -> dict[str, Any]:
     """Return the example of a problem of an operation."""
     responses = operations()[name]["responses"].values()

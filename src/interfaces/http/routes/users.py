@@ -120,7 +120,10 @@ router = new_router("users")
     "/users",
     status_code=201,
     response_model=AccountOut,
-    responses=problem_responses("common-password", "email-taken", "username-taken", "too-many-attempts"),
+    responses={
+        **response_headers(201, Location="The account."),
+        **problem_responses("common-password", "email-taken", "username-taken", "too-many-attempts"),
+    },
     openapi_extra=PUBLIC,
     summary="Sign up",
 )
