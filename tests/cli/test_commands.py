@@ -35,7 +35,8 @@ def example_of(command: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_an_example_that_the_command_takes(command: str) -> None:
-    _, name, after = re.split(rf"\b(handover {command}\b)", example_of(command))
+    settings, name, after = re.split(rf"\b(handover {command}\b)", example_of(command))
+    assert re.fullmatch(r"(HANDOVER_\w+=\S+ )*", settings)
     words = shlex.split(re.split(r"[|<>]", after)[0])
     COMMANDS[command].make_context(name, words)  # which raises an error of usage
 
