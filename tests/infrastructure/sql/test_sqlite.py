@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import resource
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -247,3 +249,22 @@ async def test_a_file_that_the_limit_of_open_files_keeps_closed_is_opened_later(
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     await store.open()
     await insert(store.begin, a_user())
+
+
+def users_seen_by_another_process(path: Path) -> int:
+    query = "import sqlite3, sys; f = sqlite3.connect(sys.argv[1])"
+    query += "; print(f.execute('select count(*) from users').fetchone()[0]); f.close()"
+    return int(subprocess.check_output([sys.executable, "-c", query, path], timeout=60))
+
+
+async def test_an_error_of_opening_the_file_gives_up_no_lock_of_another_connection(store: SqlStore, path: Path) -> None:
+    """If it did, the next process that closes the file would take itself for the last one, and remove the log."""
+    ada, grace = a_user(), a_user()
+    await insert(store.begin, ada)
+    with pytest.raises(sqlite3.OperationalError) as failed:
+        sqlite3.connect(path.parent / "missing" / "store.db")
+    assert isinstance(store.database.driver.classify(failed.value), Unavailable)
+
+    assert users_seen_by_another_process(path) == 1
+    await insert(store.begin, grace)
+    assert users_seen_by_another_process(path) == 2

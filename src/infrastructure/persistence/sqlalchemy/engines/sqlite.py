@@ -8,6 +8,7 @@ which reach the disk no sooner than with COMMIT. COMMIT and all other changes ar
 Rows that are not in memory are read from the file on the event loop, so the file should be on a local disk.
 """
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -243,13 +244,17 @@ class AiosqliteDriver:
 
 
 def why_not_opened(path: Path) -> str:
-    """Return the reason why a file cannot be opened and what to do, as the end of an error message."""
+    """Return the reason why a file cannot be opened and what to do, as the end of an error message.
+
+    The file itself is not opened to find out: closing it would release all locks that this process has on it (POSIX),
+    which SQLite needs. See sqlite.org/howtocorrupt.html, section 2.2.
+    """
     if path.is_dir():
         return "is a folder: name a file in HANDOVER_DATABASE_URL"
     if not path.absolute().parent.is_dir():
         return "cannot be opened: create its folder, or name another file in HANDOVER_DATABASE_URL"
     try:
-        path.open("rb").close()
+        os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         if is_too_many_files(error):
             return f"cannot be opened, because {TOO_MANY_FILES}"
