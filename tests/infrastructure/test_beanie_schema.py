@@ -8,10 +8,11 @@ import pytest
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 
-from application.errors import Unavailable
+from application.errors import Busy, Unavailable
 from application.paging import Sort, Window
 from application.readers import ItemFilter, ItemOrder
 from application.store import Store
+from infrastructure.persistence.beanie import schema
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from interfaces.certification.overlapping import insert
 from interfaces.testing.builders import a_session, a_task, a_transfer, a_user, an_item
@@ -129,6 +130,23 @@ async def test_a_downgrade_that_was_cut_short_leaves_nothing_in_the_way(empty: E
     await store.upgrade()
     await empty.record("1")
     await empty.database.drop_collection("attempts")
+
+    await store.downgrade()
+    assert (await store.schema()).found is None
+    assert await empty.indexes() == {}
+
+
+async def test_a_removal_of_everything_that_was_cut_short_is_finished_by_the_next(
+    empty: Empty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "LOCK_ATTEMPTS", 1)
+    store = empty.store
+    await store.upgrade()
+    await store.downgrade()
+    async with empty.database.client.start_session() as session, await session.start_transaction():
+        await empty.database["transfers"].insert_one({"item_id": 1, "number": 1}, session=session)
+        with pytest.raises(Busy, match="then run it again"):
+            await store.downgrade()
 
     await store.downgrade()
     assert (await store.schema()).found is None

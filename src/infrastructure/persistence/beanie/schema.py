@@ -84,9 +84,10 @@ async def downgrade(database: Database) -> None:
     """Undo the newest migration, with the data that only its revision can hold.
 
     Do nothing if no revision is recorded, or one that is unknown to this version. From revision 2 to 1, tasks,
-    sessions, tokens and log-in attempts are dropped. From revision 1, all collections are dropped, with all data. The
-    record is changed first, so that an interrupted downgrade leaves the older revision complete; what is left of the
-    newer one is used by the next upgrade. Raise Busy as upgrade() does.
+    sessions, tokens and log-in attempts are dropped. There the record is changed first, so that an interrupted
+    downgrade leaves the older revision complete; what is left of the newer one is used by the next upgrade. From
+    revision 1, all collections are dropped, with all data. There the record is removed last, so that an interrupted
+    downgrade can be repeated. Raise Busy as upgrade() does.
     """
     with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
         match (await read_schema(database)).found:
@@ -99,9 +100,9 @@ async def downgrade(database: Database) -> None:
                 for document in NEW_COLLECTIONS:
                     await _drop_collection(database, document)
             case "1":
-                await database[COLLECTION].delete_one(RECORD)
                 for document in DOCUMENTS:
                     await _drop_collection(database, document)
+                await database[COLLECTION].delete_one(RECORD)
 
 
 async def _record(database: Database, revision: str) -> None:
