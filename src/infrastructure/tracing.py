@@ -30,7 +30,8 @@ _TARGET = re.compile(
 
 
 ENDPOINTS = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
-PROTOCOLS = "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+PROTOCOLS = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
+"""The first one that is set counts."""
 SECONDS_TO_STOP = 1.5
 """How long a server that stops goes on sending spans. A collector may be down, or not answer."""
 
@@ -49,15 +50,15 @@ class Tracing:
         """Set the tracer provider of this process, unless no endpoint is set, or OTEL_* variables turn tracing off.
 
         Return a line that says why there are no traces although an endpoint is set, or None. Call it before the store
-        is created.
+        is created. A variable that is empty counts as not set, as the specification demands.
         """
         endpoint = next((name for name in ENDPOINTS if os.environ.get(name)), None)
         is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-        if endpoint is None or is_off or os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
+        if endpoint is None or is_off or (os.environ.get("OTEL_TRACES_EXPORTER") or "otlp") != "otlp":
             return None
-        for name in PROTOCOLS:
-            if os.environ.get(name, "http/protobuf") != "http/protobuf":
-                return f"there are no traces: {name} must be http/protobuf, the only protocol that is supported"
+        protocol = next((name for name in PROTOCOLS if os.environ.get(name)), None)
+        if protocol and os.environ[protocol] != "http/protobuf":
+            return f"there are no traces: {protocol} must be http/protobuf, the only protocol that is supported"
         try:
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
             from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415

@@ -196,3 +196,10 @@ async def test_the_gauges_of_a_worker_that_has_died_are_removed(server: Served) 
     exposed = await once(server, lambda exposed: exposed.values["handover_workers", ""] == 2)
     assert exposed.values["handover_pool_size", "reads"] == before.values["handover_pool_size", "reads"]
     assert exposed.values["handover_transfers_total", ""] == 1
+
+
+async def test_a_folder_of_another_program_is_not_used(tmp_path: Path) -> None:
+    """Servers of other frameworks that run several processes need this variable, so images may set it."""
+    elsewhere = f"env PROMETHEUS_MULTIPROC_DIR={tmp_path / 'missing'}"
+    async with served(tmp_path, wrapper=elsewhere, METRICS_TOKEN=TOKEN) as alone:
+        assert (await read(alone)).values["handover_workers", ""] == 1

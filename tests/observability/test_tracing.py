@@ -194,6 +194,24 @@ def test_nothing_is_wrapped_without_a_provider() -> None:
             "OTEL_EXPORTER_OTLP_PROTOCOL must be http/protobuf",
         ),
         (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+            },
+            "opentelemetry.sdk.trace",
+            "pip install",
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+                "OTEL_EXPORTER_OTLP_PROTOCOL": "",
+                "OTEL_TRACES_EXPORTER": "",
+            },
+            "opentelemetry.sdk.trace",
+            "pip install",
+        ),
+        (
             {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:9/v1/traces"},
             "opentelemetry.sdk.trace",
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is set: pip install 'handover[telemetry]'",

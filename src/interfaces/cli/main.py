@@ -23,6 +23,7 @@ def run() -> None:
         signal.signal(signal.SIGINT, _exit_at_once)
         signal.signal(signal.SIGTERM, _exit_at_once)
     _open_closed_streams()
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's; `serve` makes a folder for its own workers
 
     from interfaces.cli.commands import app
     from interfaces.cli.terminal.interruption import Interrupted
