@@ -10,6 +10,7 @@ import keyword
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,9 +24,10 @@ SECTION = re.compile(r"^## Rename it\n.*?(?=^## )", re.MULTILINE | re.DOTALL)
 """The section of PAGE that only makes sense before."""
 TAKEN = {*sys.stdlib_module_names, "domain", "application", "infrastructure", "interfaces", "tests", "bench"} | {
     *("memory", "sqlite", "postgresql", "mongodb", "sqlalchemy", "sqlmodel", "beanie", "lmdb", "python"),
-    *("user", "users", "item", "items", "transfer", "transfers", "task", "tasks"),
+    *("user", "users", "item", "items", "transfer", "transfers", "task", "tasks", "jwt"),
 }
-"""Names of packages and engines, and words that mean something else in the code."""
+"""Names of packages and engines, and words that mean something else in the code. So are the names of dependencies."""
+LOCK = "requirements-dev.lock"
 NEXT = (
     "Look at it with `git add --all` and `git diff --staged`; then: make clean, make setup, make format,"
     f" make recording, make check. What remains for you: {PAGE}"
@@ -39,7 +41,8 @@ def main(arguments: list[str]) -> None:
     if len(arguments) != 1 or not re.fullmatch(r"[a-z][a-z0-9]{1,11}", arguments[0]):
         sys.exit("Usage: python scripts/rename.py NAME, where NAME is 2 to 12 small letters and digits.")
     new = arguments[0]
-    if new == OLD or new in TAKEN or keyword.iskeyword(new):
+    dependencies = re.findall(r"^[^=\s]+(?===)", (ROOT / LOCK).read_text(), re.MULTILINE)
+    if new == OLD or new in TAKEN or new in dependencies or keyword.iskeyword(new):
         sys.exit(f"{new} is taken. Choose another name.")
     if git("status", "--porcelain"):
         sys.exit("There are changes that are not committed. Commit or stash them, so that you can undo this by git.")
@@ -57,17 +60,22 @@ def git(*arguments: str) -> str:
 
 
 def rename(name: str, new: str) -> None:
-    """Rename one file and what it contains, or remove it if it is one of OURS. A folder goes with its last file."""
+    """Rename one file and what it contains, or remove it if it is one of OURS. A folder goes with its last file.
+
+    What a file contains stays if it is not text in UTF-8, such as a picture.
+    """
     file = ROOT / name
     if name in OURS:
         file.unlink()
     elif name not in KEPT:
-        content = file.read_bytes().decode()
-        if name == PAGE:
-            content = SECTION.sub("", content)
-        if name == TESTS_OF_PAGES:
-            content = "".join(line for line in content.splitlines(True) if not any(Path(o).name in line for o in OURS))
-        file.write_bytes(renamed(content, new).encode())
+        with suppress(UnicodeDecodeError):
+            content = file.read_bytes().decode()
+            if name == PAGE:
+                content = SECTION.sub("", content)
+            if name == TESTS_OF_PAGES:
+                lines = content.splitlines(keepends=True)
+                content = "".join(line for line in lines if not any(Path(ours).name in line for ours in OURS))
+            file.write_bytes(renamed(content, new).encode())
         target = ROOT / renamed(name, new)
         target.parent.mkdir(parents=True, exist_ok=True)
         file.rename(target)

@@ -12,12 +12,14 @@ from tests.support.wheels import install_wheels
 
 GIT = "git -c user.name=x -c user.email=x -c commit.gpgsign=false"
 COMMIT = f"git init -q && git add -A && {GIT} commit -qm copy"
+PICTURE = b"\x89PNG"
 [COMMAND] = snippets("sh", (ROOT / "docs/your-own-service.md").read_text())
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = copy_of_the_checkout(tmp_path_factory.mktemp("clone"))
+    (root / "docs/handover.png").write_bytes(PICTURE)
     run(COMMIT, root)
     return root
 
@@ -41,7 +43,20 @@ def python(lending: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "Lending", "our-service", "1st", "handover", "json", "class", "domain", "items", "two names", "averylongname"],
+    [
+        "",
+        "Lending",
+        "our-service",
+        "1st",
+        "handover",
+        "json",
+        "class",
+        "domain",
+        "items",
+        "two names",
+        "averylongname",
+        "rich",
+    ],
 )
 def test_another_kind_of_name_is_refused(clone: Path, name: str) -> None:
     said = run(f"python3 scripts/rename.py {name} 2>&1", clone, exit_code=1)
@@ -67,6 +82,11 @@ def test_the_page_keeps_what_is_still_to_be_done(lending: Path) -> None:
     page = (lending / "docs/your-own-service.md").read_text()
     assert re.findall("^## (.+)$", page, re.MULTILINE) == ["What remains for you", "Keep", "Add, then remove"]
     assert "rename.py" not in page
+
+
+def test_a_file_that_is_not_text_stays_as_it_is(lending: Path) -> None:
+    assert (lending / "docs/lending.png").read_bytes() == PICTURE
+    (lending / "docs/lending.png").unlink()
 
 
 def test_the_copy_passes_the_checks(lending: Path) -> None:
