@@ -67,11 +67,8 @@ async def upgrade(database: Database) -> None:
     the recorded revision is unknown to this version, and Busy if long transactions keep it from a collection's lock.
     """
     with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
-        found = (await read_schema(database)).found
-        if found == NEWEST:
+        if await _known_revision(database) == NEWEST:
             return
-        if found is not None and found not in REVISIONS:
-            raise Unavailable(f"the schema is at revision {found}, of which this version of Handover knows nothing")
         await init_beanie(database, document_models=[*DOCUMENTS], skip_indexes=True)
         for document in DOCUMENTS:
             await _create(database, document)
@@ -83,14 +80,14 @@ async def upgrade(database: Database) -> None:
 async def downgrade(database: Database) -> None:
     """Undo the newest migration, with the data that only its revision can hold.
 
-    Do nothing if no revision is recorded, or one that is unknown to this version. From revision 2 to 1, tasks,
-    sessions, tokens and log-in attempts are dropped. There the record is changed first, so that an interrupted
-    downgrade leaves the older revision complete; what is left of the newer one is used by the next upgrade. From
-    revision 1, all collections are dropped, with all data. There the record is removed last, so that an interrupted
-    downgrade can be repeated. Raise Busy as upgrade() does.
+    Do nothing if no revision is recorded. From revision 2 to 1, tasks, sessions, tokens and log-in attempts are
+    dropped. There the record is changed first, so that an interrupted downgrade leaves the older revision complete;
+    what is left of the newer one is used by the next upgrade. From revision 1, all collections are dropped, with all
+    data. There the record is removed last, so that an interrupted downgrade can be repeated. Raise Unavailable and Busy
+    as upgrade() does.
     """
     with translate_errors(), pymongo.timeout(TIME_TO_BUILD):
-        match (await read_schema(database)).found:
+        match await _known_revision(database):
             case "2":
                 await _build(database, ItemDocument, [OLD_INDEX])
                 await _record(database, "1")
@@ -103,6 +100,14 @@ async def downgrade(database: Database) -> None:
                 for document in DOCUMENTS:
                     await _drop_collection(database, document)
                 await database[COLLECTION].delete_one(RECORD)
+
+
+async def _known_revision(database: Database) -> str | None:
+    """Return the recorded revision, None if none is recorded; raise Unavailable if this version does not know it."""
+    found = (await read_schema(database)).found
+    if found is not None and found not in REVISIONS:
+        raise Unavailable(f"the schema is at revision {found}, of which this version of Handover knows nothing")
+    return found
 
 
 async def _record(database: Database, revision: str) -> None:
