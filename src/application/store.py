@@ -42,6 +42,11 @@ class Schema:
         found, needed = self.found or "", self.needed or ""
         return found.isdecimal() and needed.isdecimal() and int(found) > int(needed)
 
+    @property
+    def remedy(self) -> str:
+        """What to do if the schema is not current, as the end of an error message."""
+        return "use the version of Handover that has migrated it" if self.is_newer else "run `handover migrate up`"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:

@@ -39,7 +39,7 @@ async def _check() -> Diagnosis:
         schema = await store.schema()
         if not schema.is_current:
             raise Unavailable(
-                f"the schema is {schema.found or 'missing'}, and {schema.needed} is needed: run `handover migrate up`"
+                f"the schema is {schema.found or 'missing'}, and {schema.needed} is needed: {schema.remedy}"
             )
         check: CheckStore = use_cases[CheckStore]
         with progress() as report:

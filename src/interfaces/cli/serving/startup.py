@@ -71,8 +71,8 @@ def listen(host: str, port: int) -> socket.socket:
 async def prepare_store(settings: Settings) -> None:
     """Make sure that the store can be used and its schema is current, then close it; migrate it if the settings allow.
 
-    Raise Unavailable if the store cannot be used, or if its schema is not current and the settings do not allow to
-    migrate it; otherwise as Store.upgrade() does. Called once, before any worker starts.
+    Raise Unavailable if the store cannot be used, or if its schema is newer, or not current and the settings do not
+    allow to migrate it; otherwise as Store.upgrade() does. Called once, before any worker starts.
     """
     store = open_store(settings)
     await store.open()
@@ -80,10 +80,9 @@ async def prepare_store(settings: Settings) -> None:
         schema = await store.schema()
         if schema.is_current:
             return
-        if not settings.migrates_on_start:
+        if schema.is_newer or not settings.migrates_on_start:
             raise Unavailable(
-                f"the store's schema is {schema.found or 'missing'}, and {schema.needed} is needed:"
-                " run `handover migrate up`"
+                f"the store's schema is {schema.found or 'missing'}, and {schema.needed} is needed: {schema.remedy}"
             )
         await store.upgrade()
     finally:
