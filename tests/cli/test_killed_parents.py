@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from infrastructure.settings import Misconfigured
 from interfaces.cli.serving.metrics_folder import new_locked_folder, shared_metrics_folder, try_lock
 from tests.support.served import environment, handover, served
 
@@ -200,6 +201,14 @@ def test_the_folder_of_another_user_is_left_alone(temporary: Path, monkeypatch: 
     os.close(descriptor)
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     assert try_lock(folder) is None
+
+
+def test_a_system_without_a_temporary_folder_is_told_so_in_one_line(temporary: Path) -> None:
+    """As in a container whose file system is read-only."""
+    temporary.rmdir()
+    told = r"^TMPDIR: .* name one in TMPDIR, or set HANDOVER_WORKERS to 1$"
+    with pytest.raises(Misconfigured, match=told), shared_metrics_folder():
+        pass
 
 
 async def test_a_killed_server_leaves_no_folder_behind_for_good(tmp_path: Path) -> None:

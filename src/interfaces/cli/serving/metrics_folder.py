@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 
+from infrastructure.container import Misconfigured
+
 PREFIX = "handover-metrics-"
 
 
@@ -20,12 +22,19 @@ def shared_metrics_folder() -> Iterator[tuple[Path, int]]:
     """Make a temporary folder, and remove it at the end of the block. First remove folders of servers that were killed.
 
     Yield the folder and the file descriptor of its lock. As long as a process has it open, the folder counts as in use.
+    Raise Misconfigured if no folder can be made.
     """
-    for abandoned in Path(gettempdir()).glob(f"{PREFIX}*"):
-        if (descriptor := try_lock(abandoned)) is not None:
-            shutil.rmtree(abandoned, ignore_errors=True)
-            os.close(descriptor)
-    folder, descriptor = new_locked_folder()
+    try:
+        for abandoned in Path(gettempdir()).glob(f"{PREFIX}*"):
+            if (descriptor := try_lock(abandoned)) is not None:
+                shutil.rmtree(abandoned, ignore_errors=True)
+                os.close(descriptor)
+        folder, descriptor = new_locked_folder()
+    except OSError as error:
+        raise Misconfigured(
+            "TMPDIR: several workers need a temporary folder for their metrics, but none can be made"
+            f" ({os.strerror(error.errno or 0)}): name one in TMPDIR, or set HANDOVER_WORKERS to 1"
+        ) from None
     try:
         yield folder, descriptor
     finally:
