@@ -20,8 +20,10 @@ def hidden_package() -> str | None:
     for name in PACKAGES:
         spec = find_spec(name)
         found = Path(spec.origin).resolve() if spec and spec.origin else None
+        if found is None:
+            return f"the package {name} is missing in {folder}: install Handover again"
         if found != folder / name / "__init__.py":
-            place = found.parent if found and found.name == "__init__.py" else found
+            place = found.parent if found.name == "__init__.py" else found
             return (
                 f"the package {name} in {place} hides that of Handover in {folder / name}:"
                 " take it off PYTHONPATH, or install Handover in an environment of its own"

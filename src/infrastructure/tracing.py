@@ -66,9 +66,8 @@ class Tracing:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
         except ModuleNotFoundError:
             return f"there are no traces, although {endpoint} is set: pip install 'handover[telemetry]'"
-        logging.getLogger("opentelemetry").setLevel(
-            logging.ERROR
-        )  # else each attempt to reach a collector is a warning
+        # Otherwise each attempt to reach a collector that is down would be a warning.
+        logging.getLogger("opentelemetry").setLevel(logging.ERROR)
         resource = Resource.create({"service.name": "handover", **OTELResourceDetector().detect().attributes})
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))

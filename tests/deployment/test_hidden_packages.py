@@ -42,3 +42,11 @@ def test_a_folder_without_init_hides_nothing(tmp_path: Path) -> None:
     (tmp_path / "domain").mkdir()
     ended = run([sys.executable, "-m", "handover", "settings"], tmp_path, tmp_path)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_an_installation_of_which_a_part_is_missing_says_so(tmp_path: Path) -> None:
+    alone = tmp_path / "handover.py"
+    alone.write_bytes(Path(handover.__file__).read_bytes())
+    ended = run([sys.executable, "-I", "-S", str(alone), "settings"], tmp_path, tmp_path)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"handover: the package domain is missing in {tmp_path}: install Handover again\n"

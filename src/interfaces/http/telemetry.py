@@ -1,4 +1,4 @@
-"""Traces of requests, made by FastAPI itself and and completed here (decision 0030)."""
+"""Traces of requests, made by FastAPI itself and completed here (decision 0030)."""
 
 from collections.abc import MutableMapping
 from typing import Any

@@ -122,9 +122,7 @@ class Connection:
         """
         milliseconds = int(TIMEOUT_SECONDS * 1000)
         try:
-            with warnings.catch_warnings(
-                action="error", category=UserWarning
-            ):  # which the driver issues for unknown options
+            with warnings.catch_warnings(action="error", category=UserWarning):  # issued for unknown options
                 return AsyncMongoClient(
                     self._settings.database_url,
                     event_listeners=[CommandSpans(tracer)] if (tracer := current_tracer()) else [],

@@ -15,7 +15,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 T = TypeVar("T")
 
 _running: set[asyncio.Task[Any]] = set()
-"""The event loop itself keeps only weak references to its tasks."""
+"""The calls that have not ended. The event loop itself keeps only weak references to its tasks."""
 
 
 def start_call(call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
