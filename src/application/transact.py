@@ -177,15 +177,18 @@ def _pauses() -> Iterator[float]:
 async def _commit(uow: UnitOfWork) -> None:
     """Commit. If this task is cancelled meanwhile, give the commit COMMIT_GRACE_SECONDS to finish, then cancel it.
 
-    The CancelledError is raised in either case.
+    A second cancellation ends the wait. The CancelledError is raised in any case.
     """
     committing = asyncio.ensure_future(uow.commit())
+    # After a cancellation nobody else asks for its error, and asyncio would log it.
+    committing.add_done_callback(lambda commit: commit.cancelled() or commit.exception())
     try:
         await asyncio.shield(committing)
     except asyncio.CancelledError:
-        await asyncio.wait({committing}, timeout=COMMIT_GRACE_SECONDS)
-        if not committing.cancel() and not committing.cancelled():
-            committing.exception()  # nobody else asks for it, and asyncio would log it
+        try:
+            await asyncio.wait({committing}, timeout=COMMIT_GRACE_SECONDS)
+        finally:
+            committing.cancel()
         raise
 
 

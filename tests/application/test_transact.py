@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -270,6 +270,24 @@ async def test_a_commit_that_hangs_is_given_up(
     assert not await exists(store, work.user)
 
 
+async def test_a_commit_does_not_go_on_after_a_second_cancellation(
+    slow_commit: tuple[Transact, asyncio.Event, asyncio.Event], monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    """The deadline of the request and that of the boundary end at nearly the same time."""
+    monkeypatch.setattr(boundary, "COMMIT_GRACE_SECONDS", 60)
+    transact, begun, let = slow_commit
+    work = SignUp()
+    task = asyncio.create_task(transact(work))
+    await begun.wait()
+    for _ in range(2):
+        task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait({task})
+    let.set()
+    await asyncio.sleep(SOON)
+    assert not await exists(store, work.user)
+
+
 async def test_the_deadline_does_not_cut_a_commit_in_half(
     begin: Begin, clock: SetClock, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,20 +437,27 @@ async def test_wishes_of_concurrent_tasks_are_not_mixed_up(transact: Transact) -
     assert [wish.answer for wish in wishes] == [b"%d" % number for number in range(10)]
 
 
-async def test_an_error_of_a_commit_after_the_cancellation_is_not_logged(begin: Begin, clock: SetClock) -> None:
+@pytest.mark.parametrize("cancellations", [1, 2])
+async def test_an_error_of_a_commit_after_the_cancellation_is_not_logged(
+    cancellations: int, begin: Begin, clock: SetClock
+) -> None:
     begun, logged = asyncio.Event(), list[object]()
 
     async def fail_later() -> None:
         begun.set()
-        await asyncio.sleep(SOON)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(SOON)
         raise TryAgain
 
     asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
     try:
         running = asyncio.create_task(Transact(committing(begin, before=fail_later), clock)(SignUp()))
         await begun.wait()
-        running.cancel()
+        for _ in range(cancellations):
+            running.cancel()
+            await asyncio.sleep(0)
         await asyncio.wait({running})
+        await asyncio.sleep(2 * SOON)
         del running
         gc.collect()
     finally:
