@@ -1,6 +1,8 @@
 """The storage adapters that are installed, found by their entry points in the group `handover.persistence`."""
 
+import traceback
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 
 ADAPTER_BY_SCHEME = {
     "sqlite": "sqlalchemy",
@@ -26,3 +28,13 @@ def known_schemes() -> list[str]:
     that are not in OUR_SQL_AND_MONGODB_ADAPTERS, such as `memory`.
     """
     return [*ADAPTER_BY_SCHEME, *sorted(installed_adapters().keys() - OUR_SQL_AND_MONGODB_ADAPTERS)]
+
+
+def described(error: BaseException) -> str:
+    """Return an error of an adapter in one line: its type, its message, and the line of code that raised it."""
+    message = " ".join(str(error).split())
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    if isinstance(error, SyntaxError) or not places:  # its message has the place
+        return text
+    return f"{text} ({Path(places[-1].filename).name}, line {places[-1].lineno})"

@@ -21,7 +21,7 @@ from application.use_cases.users import (
     DeleteAccount,
     ReadAccount,
 )
-from infrastructure.adapters import installed_adapters
+from infrastructure.adapters import described, installed_adapters
 from infrastructure.clock_and_ids import new_id, new_token, utc_now
 from infrastructure.dependency_injector_core import containers, providers
 from infrastructure.security.passwords import Argon2Passwords
@@ -34,6 +34,7 @@ __all__ = [
     "Misconfigured",
     "Settings",
     "build_container",
+    "described",
     "load_settings",
     "open_store",
     "unknown_variables",
@@ -41,27 +42,30 @@ __all__ = [
 ]
 
 EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
+"""The extra of our package that brings what an adapter of ours imports."""
 
 
 def open_store(settings: Settings) -> Store:
     """Import the adapter that the settings name, and return its store, which is not opened yet.
 
-    Raise Misconfigured if the adapter or a package that it needs is not installed, or if it refuses the settings.
+    Raise Misconfigured if the adapter is not installed, if it cannot be imported, or if it refuses the settings.
     """
     adapters = installed_adapters()
     if settings.adapter not in adapters:
         raise Misconfigured(
             f"HANDOVER_PERSISTENCE: there is no such adapter; installed are {', '.join(sorted(adapters))}"
         )
+    entry = adapters[settings.adapter]
     try:
-        make = adapters[settings.adapter].load()
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
+        make = entry.load()
+    except Exception as error:
         extra = EXTRAS.get(settings.adapter)
-        remedy = f"pip install 'handover[{extra}]'" if extra else "install it"
-        raise Misconfigured(
-            f"HANDOVER_PERSISTENCE: the adapter {settings.adapter} needs the package {package}: {remedy}"
-        ) from error
+        if isinstance(error, ModuleNotFoundError) and extra:
+            package = str(error.name).partition(".")[0]
+            problem = f"needs the package {package}: pip install 'handover[{extra}]'"
+        else:
+            problem = f"cannot be imported as {entry.value}: {described(error)}"
+        raise Misconfigured(f"HANDOVER_PERSISTENCE: the adapter {settings.adapter} {problem}") from error
     store: Store = make(settings)
     return store
 

@@ -1,41 +1,23 @@
 """Certifying an adapter: running the contract tests on its store, and what they show."""
 
+import asyncio
 import os
-from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
+import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from tempfile import mkdtemp
+from types import FrameType
 
 import pytest
 
 from application.store import Capabilities, Store
-from infrastructure.container import Misconfigured, Settings, open_store
-from interfaces.certification.plugin import SUITE, check_empty
-
-Progress = Callable[[str, int, int, int], None]
-"""Is told after each test: the promise, how many tests have ended, how many there are, and how many have failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A test that failed, was skipped or could not be run; `reason` is its message."""
-
-    test: str
-    reason: str
-
-
-@dataclass(slots=True)
-class Promise:
-    """Something that all adapters promise, the number of its tests, and those that failed or were skipped."""
-
-    text: str
-    tests: int = 0
-    failures: list[Failure] = field(default_factory=list)
-
-    @property
-    def is_held(self) -> bool:
-        """Whether there are tests of the promise, and none has failed or was skipped."""
-        return self.tests > 0 and not self.failures
+from infrastructure.container import Misconfigured, Settings, described, open_store
+from interfaces.certification.completeness import check_complete, gaps, incomplete
+from interfaces.certification.plugin import SUITE, check_empty, how_to_empty, records_in
+from interfaces.certification.results import Progress, Promise, Results
+from interfaces.certification.watchdog import Watchdog
 
 
 @dataclass(slots=True)
@@ -81,121 +63,153 @@ class Certificate:
         }
 
 
-class Results:
-    """The pytest plugin that collects the results of a run.
+class Stopped(Exception):
+    """A signal has ended the run. The message is one line: what was tested, and what is in the database now."""
 
-    `promises` has a Promise for each file of tests, and `verified` says for each capability whether all its tests have
-    passed. `errors` says why tests could not be run.
-    """
+    def __init__(self, message: str, number: signal.Signals) -> None:
+        super().__init__(message)
+        self.number = number
 
-    def __init__(self, progress: Progress) -> None:
+
+class Certification:
+    """One run of the contract tests on the store that the settings name."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self.settings = settings
         self.progress = progress
-        self.promises: dict[Path, Promise] = {}
-        self.verified: dict[str, bool] = {}
-        self.errors: list[str] = []
-        self.ended = self.total = 0
+        self.watchdog = Watchdog(progress.tell, self._give_up)
+        self.results = Results(progress, self.watchdog)
+        self._signal: signal.Signals | None = None
+        self._folder = ""
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
-        """Count the tests of each module. Its promise is the first line of its docstring, or else its file name."""
-        self.total = len(items)
-        for item in items:
-            promise = self.promises.setdefault(
-                item.path, Promise((item.module.__doc__ or item.path.name).split("\n")[0])
-            )
-            promise.tests += 1
+    def run(self, only: str = "", *, concurrency: bool = False) -> Certificate:
+        """Run all tests, or only those that `only` selects (pytest's -k).
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Function, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Record each phase of a test that fails or is skipped; after the last phase of a test, report the progress.
+        With `concurrency`, what many clients see is recorded for minutes, with several seeds, instead of for seconds.
+        Failed tests are no error: the certificate lists them. The tests delete everything in the store.
 
-        A capability with which the test is marked is verified only if all phases of all its tests have passed.
+        Raise Unavailable if the store cannot be opened. Raise Misconfigured if the adapter is not installed or not
+        complete, if the store has any records, if no test was selected, or if the tests cannot be run.
+
+        SIGINT and SIGTERM raise Stopped when the running test has been cancelled and the database was emptied. A second
+        one ends the process at once; so does an adapter that blocks the event loop, with exit code 1. The variables of
+        the environment that configure pytest and Hypothesis are changed and not restored.
         """
-        report = yield
-        promise = self.promises[item.path]
-        if not report.passed:
-            promise.failures.append(Failure(report.nodeid, reason_of(report)))
-        for marker in item.iter_markers("capability"):
-            for name in marker.args:
-                self.verified[name] = self.verified.get(name, True) and report.passed
-        if report.when == "teardown":
-            self.ended += 1
-            failed = sum(len(one.failures) for one in self.promises.values())
-            self.progress(promise.text, self.ended, self.total, failed)
-        return report
+        self.watchdog.start()
+        try:
+            with self._interruptible():
+                capabilities = asyncio.run(self._prepare())
+                if not self._signal:
+                    self._run_tests(only, concurrency=concurrency)
+                if self._signal:
+                    raise Stopped(f"{self._how_far()}. {asyncio.run(self._content())}", self._signal)
+        except asyncio.CancelledError:  # while it was being prepared
+            assert self._signal
+            raise Stopped(f"{self._how_far()}. Nothing was changed.", self._signal) from None
+        finally:
+            self.watchdog.stop()
+            self.progress.stop()
+        return Certificate(
+            adapter=self.settings.adapter,
+            url=self.settings.masked_url,
+            capabilities=capabilities,
+            promises=list(self.results.promises.values()),
+            verified=self.results.verified,
+        )
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Add the last line of the error to `errors` if a module of tests cannot be imported."""
-        if report.failed:
-            self.errors.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
+    async def _prepare(self) -> Capabilities:
+        """Return the capabilities that the adapter states; raise what run() says. Nothing is changed.
 
-    def pytest_internalerror(self, excrepr: object) -> None:
-        """Add the last line of an error of pytest itself, outside of the tests, to `errors`."""
-        self.errors.append(str(excrepr).strip().splitlines()[-1])
+        A store with another schema than the current one is not searched for records.
+        """
+        store: Store = open_store(self.settings)
+        self.watchdog.watch(type(store).__module__)
+        if not callable(getattr(store, "open", None)):
+            raise incomplete(self.settings.adapter, [*gaps(Store, store)])
+        await store.open()
+        await check_complete(store, self.settings.adapter)
+        try:
+            if (await store.schema()).is_current:
+                await check_empty(store, self.settings)
+            return store.capabilities
+        finally:
+            await store.close()
 
+    def _run_tests(self, only: str, *, concurrency: bool) -> None:
+        """Run the tests with pytest; raise Misconfigured if there are none, or if they cannot be run."""
+        # No configuration or plugin of the folder or environment in which this runs changes the result.
+        for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
+            os.environ.pop(name, None)
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = self._folder = mkdtemp(prefix="handover-certify-")
+        try:
+            code = pytest.main(_arguments(self.settings, only, concurrency=concurrency), plugins=[self.results])
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if code == pytest.ExitCode.NO_TESTS_COLLECTED and not self.results.errors:
+            raise Misconfigured(f"no test has a name that matches `--only {only}`; such names are test_items, test_keys")
+        expected = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
+        if self.results.errors or (code not in expected and not self._signal):
+            raise Misconfigured(f"the contract tests cannot be run: {'; '.join(self.results.errors) or code}")
 
-def reason_of(report: pytest.TestReport) -> str:
-    """Return the message of a failure, or `skipped: ` and the reason of a skipped test.
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Within the block, SIGINT and SIGTERM interrupt the run."""
+        before = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    A failure that Hypothesis has found includes the shortest program that shows it, but not Hypothesis' explanation.
-    """
-    if report.skipped:
-        return f"skipped: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext}"
-    crash = getattr(report.longrepr, "reprcrash", None)
-    message: str = crash.message if crash else report.longreprtext
-    return message.partition("\nExplanation:")[0]
+    def _interrupt(self, number: int, _: FrameType | None) -> None:
+        """Cancel the running test, so that the run ends soon; end the process if that was asked for before."""
+        if self._signal:
+            self._give_up(f"{self.watchdog.running} was not waited for")
+        self._signal = signal.Signals(number)
+        self.results.interrupt()
 
+    def _give_up(self, reason: str) -> None:
+        """Print the reason, how far the run has come and what to do, and end the process at once."""
+        self.progress.stop()
+        end = f"The database may not be empty: {how_to_empty(self.settings)}"
+        if self._signal:
+            self.progress.tell(f"handover: {self._how_far()}; {reason}. {end}")
+        else:
+            self.progress.tell(f"handover: {reason}")
+            self.progress.tell(f"handover: {self._how_far()}. {end}")
+        shutil.rmtree(self._folder, ignore_errors=True)
+        os._exit(128 + self._signal if self._signal else 1)
 
-async def prepare(settings: Settings) -> Capabilities:
-    """Open the store, return the capabilities that its adapter states, and close it.
+    def _how_far(self) -> str:
+        """Return how many tests have ended, and how."""
+        results = self.results
+        verb = "interrupted" if self._signal else "stopped"
+        if not results.ended:
+            return f"{verb} before the end of the first test, so nothing is certified"
+        failed = len(results.failed)
+        return (
+            f"{verb} after {results.ended} of {results.total} tests, of which {results.ended - failed} passed and"
+            f" {failed} failed, so nothing is certified"
+        )
 
-    Raise Unavailable if it cannot be opened. Raise Misconfigured if the adapter is not installed, or if the store has
-    the current schema and any records. A store with another schema is not searched for records.
-    """
-    store: Store = open_store(settings)
-    await store.open()
-    try:
-        if (await store.schema()).is_current:
-            await check_empty(store, settings)
-        return store.capabilities
-    finally:
-        await store.close()
-
-
-def certify(
-    settings: Settings, capabilities: Capabilities, progress: Progress, only: str = "", *, concurrency: bool = False
-) -> Certificate:
-    """Run the contract tests on the store that the settings name, or only those that `only` selects (pytest's -k).
-
-    With `concurrency`, what many clients see is recorded for minutes, with several seeds, instead of for seconds.
-    Failed tests are no error: the certificate lists them. The tests delete everything in the store; they fail, and
-    delete nothing, if it has records at the beginning. `progress` is called after each test. Raise Misconfigured if no
-    test was selected or the tests cannot be run, and KeyboardInterrupt at Ctrl+C. The variables of the environment that
-    configure pytest and Hypothesis are changed and not restored.
-    """
-    results = Results(progress)
-    # No configuration or plugin of the folder or environment in which this runs changes the result.
-    for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
-        os.environ.pop(name, None)
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    with TemporaryDirectory(prefix="handover-certify-") as folder:
-        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder
-        code = pytest.main(_arguments(settings, only, concurrency=concurrency), plugins=[results])
-    if code == pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
-    if code == pytest.ExitCode.NO_TESTS_COLLECTED and not results.errors:
-        raise Misconfigured(f"no test has a name that matches `--only {only}`; such names are test_items, test_keys")
-    if results.errors or code not in {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}:
-        raise Misconfigured(f"the contract tests cannot be run: {'; '.join(results.errors) or code}")
-    return Certificate(
-        adapter=settings.adapter,
-        url=settings.masked_url,
-        capabilities=capabilities,
-        promises=list(results.promises.values()),
-        verified=results.verified,
-    )
+    async def _content(self) -> str:
+        """Return what is in the database now, and what to do about it."""
+        self.watchdog.running = "looking at what is in the database"
+        try:
+            store = open_store(self.settings)
+            self.watchdog.watch(type(store).__module__)
+            await store.open()
+            try:
+                schema = await store.schema()
+                found = await records_in(store) if schema.is_current else ""
+            finally:
+                await store.close()
+        except Exception as error:
+            return f"Whether the database is empty cannot be seen: {described(error)}"
+        if found or not (schema.is_current or schema.found is None):
+            return f"The database is not empty{found and ', ' + found}: {how_to_empty(self.settings)}"
+        return "The database is empty."
 
 
 def _arguments(settings: Settings, only: str, *, concurrency: bool) -> list[str]:

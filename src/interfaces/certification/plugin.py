@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
 from application.store import Store
 from application.streaming import KINDS
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from interfaces.certification.completeness import check_complete
 from interfaces.certification.database import Database, NewDatabase, opened
 from interfaces.testing.plugin import (  # noqa: F401 - fixtures
     begin,
@@ -24,6 +26,7 @@ from interfaces.testing.plugin import (  # noqa: F401 - fixtures
     transfers,
     users,
 )
+from interfaces.certification.watchdog import PLUGIN, watchdog_of_pytest
 
 PACKAGED = Path(__file__).with_name("contracts")
 CHECKOUT = Path(__file__).parents[3] / "tests" / "contracts"
@@ -41,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Add the contract tests to those that were asked for; raise UsageError if the option --certify is missing."""
+    if not config.pluginmanager.has_plugin(PLUGIN):
+        watchdog = watchdog_of_pytest()
+        config.pluginmanager.register(watchdog, PLUGIN)
+        watchdog.start()
+        config.add_cleanup(watchdog.stop)
     config.addinivalue_line("markers", "capability(name): the test verifies this field of Capabilities")
     if not config.option.certify:
         raise pytest.UsageError("name the empty database to certify on: --certify URL")
@@ -48,14 +56,34 @@ def pytest_configure(config: pytest.Config) -> None:
         config.args.append(str(SUITE))
 
 
-async def check_empty(store: Store, settings: Settings) -> None:
-    """Raise Misconfigured if the store has any records, which the tests would delete. Nothing is changed."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort what all else needs to the beginning of the contract tests, units of work, and comparisons to the end."""
+    items.sort(key=lambda item: (item.path.parent != SUITE, item.path.stem != "test_unit_of_work"))
+
+
+async def records_in(store: Store) -> str:
+    """Return how many records the store has of the first kind of which it has any; an empty text if it has none."""
     for kind in KINDS:
         if count := await store.stream.count(kind):
-            raise Misconfigured(
-                f"{settings.masked_url} is not empty, it has {count:,} records of the kind {kind.__name__}: name an"
-                " empty database, since everything in it is deleted"
-            )
+            return f"it has {count:,} records of the kind {kind.__name__}"
+    return ""
+
+
+def how_to_empty(settings: Settings) -> str:
+    """Return the command that removes everything in the database, for a message."""
+    variables = {"HANDOVER_DATABASE_URL": settings.masked_url, "HANDOVER_PERSISTENCE": settings.persistence}
+    given = " ".join(f"{name}={quote(value)}" for name, value in variables.items() if value)
+    return f"`{given} handover migrate down --remove-everything`, repeated until it says `none`, removes everything"
+
+
+async def check_empty(store: Store, settings: Settings) -> None:
+    """Raise Misconfigured if the store has any records, which the tests would delete. Nothing is changed."""
+    if found := await records_in(store):
+        raise Misconfigured(
+            f"{settings.masked_url} is not empty, {found}: name an empty database, since everything in it is deleted;"
+            f" if a certification was interrupted here, {how_to_empty(settings)}"
+        )
 
 
 async def remove_schema(store: Store) -> None:
@@ -84,11 +112,15 @@ async def remove_all(database: Database) -> None:
 async def certified(pytestconfig: pytest.Config) -> AsyncIterator[Database]:
     """Open and migrate the one database of the whole run; close it afterwards. Its schema stays.
 
-    Raise Misconfigured if it has records at the beginning. The fixture `database` empties it after each test.
+    Raise Misconfigured if the adapter is not complete, or if there are records at the beginning. The fixture `database` empties it after each test.
     """
     options = pytestconfig.option
     settings = load_settings(database_url=options.certify, persistence=options.certify_adapter)
+    watchdog = pytestconfig.pluginmanager.get_plugin(PLUGIN)
     async with opened(settings, open_store, remove_all) as database:
+        if watchdog:
+            watchdog.watch(type(database.store).__module__)
+        await check_complete(database.store, settings.adapter)
         await database.store.upgrade()
         await check_empty(database.store, settings)
         yield database

@@ -1,20 +1,19 @@
 """The command `handover certify`, which checks that an adapter keeps what Handover promises."""
 
-import asyncio
+import os
 import sys
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from interfaces.cli.terminal.interruption import interruptible
+from interfaces.cli.terminal.interruption import Interrupted
 from interfaces.cli.terminal.output import AsJson, print_json
 
 if TYPE_CHECKING:
     from interfaces.certification import certify as certifying
+    from interfaces.certification.results import Progress, Promise
 
 CONCURRENCY = "what_clients_see"
 """What selects the tests that record what many clients see, as pytest's -k."""
@@ -43,10 +42,11 @@ def certify(
     if concurrency:
         only = CONCURRENCY if not only else f"{CONCURRENCY} and ({only})"
     settings = load_settings(database_url=url, persistence=adapter)
-    capabilities = asyncio.run(certifying.prepare(settings))
     began = monotonic()
-    with interruptible("nothing is certified, and the database may not be empty"), _progress() as progress:
-        certificate = certifying.certify(settings, capabilities, progress, only, concurrency=concurrency)
+    try:
+        certificate = certifying.Certification(settings, _progress()).run(only, concurrency=concurrency)
+    except certifying.Stopped as stopped:
+        raise Interrupted(str(stopped), stopped.number) from None
     if as_json:
         print_json(certificate.as_json())
     else:
@@ -55,35 +55,59 @@ def certify(
         raise typer.Exit(1)
 
 
-@contextmanager
-def _progress() -> "Iterator[certifying.Progress]":
-    """Yield a progress callback: it shows a bar if stderr is a terminal, else prints a line per promise to stderr."""
-    if not sys.stderr.isatty():
-        yield Lines()
-        return
+def _progress() -> "Progress":
+    """Return what shows the progress: a bar if stderr is a terminal, else a line per promise on stderr."""
+    # What stderr is now, while pytest replaces it during the tests.
+    stderr = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)
+    return Bar(stderr) if stderr.isatty() else Lines(stderr)
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed  {task.description}")
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=None, failed=0)
-        yield lambda promise, ended, total, failed: bar.update(
-            task, description=promise, completed=ended, total=total, failed=failed
-        )
+class Bar:
+    """Shows a progress bar on a terminal (port Progress)."""
+
+    def __init__(self, stderr: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed  {task.description}")
+        self.bar = Progress(*columns, console=Console(file=stderr))
+        self.task = self.bar.add_task("", total=None, failed=0)
+        self.bar.start()
+
+    def update(self, promise: "Promise", ended: int, total: int, failed: int) -> None:
+        """Show the numbers and the promise."""
+        self.bar.update(self.task, description=promise.text, completed=ended, total=total, failed=failed)
+
+    def tell(self, line: str) -> None:
+        """Print the line above the bar."""
+        self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Leave the bar as it is."""
+        self.bar.stop()
 
 
 class Lines:
-    """A progress callback that prints a line to stderr after the first test of each promise."""
+    """Prints a line when the tests of a promise begin (port Progress)."""
 
-    def __init__(self) -> None:
+    def __init__(self, stderr: TextIO) -> None:
+        self.stderr = stderr
         self.promise = ""
 
-    def __call__(self, promise: str, ended: int, total: int, failed: int) -> None:
-        """Print how many tests have ended and failed, if the promise differs from that of the last call."""
-        if promise != self.promise:
-            typer.echo(f"{ended:4} of {total} tests, {failed} failed: {promise}", err=True)
-            self.promise = promise
+    def update(self, promise: "Promise", ended: int, total: int, failed: int) -> None:
+        """Print which tests are those of the promise, if it differs from that of the last call."""
+        if promise.text != self.promise:
+            self.promise = promise.text
+            last = ended + promise.tests
+            which = f"test {last}" if promise.tests == 1 else f"tests {ended + 1} to {last}"
+            self.tell(f"{which} of {total}: {promise.text}")
+
+    def tell(self, line: str) -> None:
+        """Print the line."""
+        print(line, file=self.stderr)
+
+    def stop(self) -> None:
+        """Do nothing."""
 
 
 def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> None:
@@ -92,7 +116,9 @@ def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> 
     `seconds` is how long the tests took. If `only` has selected some of them, the verdict is never `Certified.`
     """
     for promise in certificate.promises:
-        print(f"{'held' if promise.is_held else 'BROKEN':8}{promise.text} ({promise.tests} tests)")
+        failed = len({failure.test for failure in promise.failures})
+        tests = f"{failed} of {promise.tests} tests failed" if failed else f"{promise.tests} tests"
+        print(f"{'held' if promise.is_held else 'BROKEN':8}{promise.text} ({tests})")
         for failure in promise.failures:
             print(f"{'':8}{failure.test}")
             print(textwrap.indent(failure.reason, " " * 12))
@@ -101,9 +127,9 @@ def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> 
     for name, is_verified in sorted(certificate.verified.items()):
         stated = getattr(certificate.capabilities, name)
         print(f"{'verified' if is_verified else 'NOT AS STATED'}  {name} = {stated}")
-    tests = sum(promise.tests for promise in certificate.promises)
+    total = sum(promise.tests for promise in certificate.promises)
     broken = [promise for promise in certificate.promises if not promise.is_held]
-    print(f"{tests} tests in {seconds:.0f} s on {certificate.url} with the adapter {certificate.adapter}.")
+    print(f"{total} tests in {seconds:.0f} s on {certificate.url} with the adapter {certificate.adapter}.")
     if broken:
         print(f"NOT certified: {len(broken)} of {len(certificate.promises)} promises broken.")
     else:

@@ -15,7 +15,7 @@ def run() -> None:
     code 1. Ctrl+C ends the process at once, without a traceback or cleanup, except in `serve` and in commands that
     clean up first (see interruption.py). Wherever it is pressed, the process then ends by SIGINT, so that a loop of a
     shell ends, too. If the reader of a pipe has ended, the process ends by SIGPIPE, as other commands do. SIGTERM ends
-    the process at once, except in `serve` once it serves.
+    the process at once, except in `serve` once it serves, and in `certify`, which cleans up first.
     """
     # Python would print a traceback on Ctrl+C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -41,7 +41,7 @@ def run() -> None:
         raise
     except Interrupted as error:
         print(f"handover: {error}", file=sys.stderr)
-        _end_by(signal.SIGINT)
+        _end_by(error.number)
     except _refusals() as error:
         field = getattr(error, "field", None)
         print(f"handover: {field}: {error}" if field else f"handover: {error}", file=sys.stderr)

@@ -6,7 +6,11 @@ from contextlib import contextmanager
 
 
 class Interrupted(Exception):
-    """The user has pressed Ctrl+C. The message says in which state that leaves the work."""
+    """A signal, such as that of Ctrl+C, has ended the work. The message says in which state that leaves it."""
+
+    def __init__(self, message: str, number: signal.Signals = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 @contextmanager
