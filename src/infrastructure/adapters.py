@@ -1,5 +1,6 @@
 """The storage adapters that are installed, found by their entry points in the group `handover.persistence`."""
 
+import importlib
 import traceback
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -31,10 +32,12 @@ def known_schemes() -> list[str]:
 
 
 def described(error: BaseException) -> str:
-    """Return an error of an adapter in one line: its type, its message, and the line of code that raised it."""
+    """Return a caught error of an adapter in one line: its type, its message, and the line of code that raised it."""
     message = " ".join(str(error).split())
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    importing = "<frozen importlib", str(Path(importlib.__file__).parent)
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first one is where it was caught
+    places = [frame for frame in frames if not frame.filename.startswith(importing)]
     if isinstance(error, SyntaxError) or not places:  # its message has the place
         return text
     return f"{text} ({Path(places[-1].filename).name}, line {places[-1].lineno})"

@@ -5,6 +5,7 @@ LMDB adapter in `examples`.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from copy import copy
@@ -520,6 +521,23 @@ def readers_wait_for_units(store: Any) -> None:
             return await get(item_id)
 
     store.begin, store.items.get = begin_alone, get_later
+
+
+@fault("test_unit_of_work.py::test_other_tasks_run_while_a_unit_of_work_waits_for_another", through_the_ports=True)
+def waiting_blocks_the_event_loop(store: Any) -> None:
+    begin, lock = store.begin, threading.Lock()
+
+    @asynccontextmanager
+    async def begin_blocking(**options: Any) -> AsyncIterator[Any]:
+        if not lock.acquire(timeout=4):
+            raise Busy("another unit of work has not ended")
+        try:
+            async with begin(**options) as uow:
+                yield uow
+        finally:
+            lock.release()
+
+    store.begin = begin_blocking
 
 
 def claim(store: Any, **claimed: Any) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 from asyncio import to_thread
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from infrastructure.persistence import sqlalchemy
 from interfaces.testing.builders import a_user
 from tests.support.engines import settings_for
 from tests.support.installed import install
-from tests.support.served import handover
+from tests.support.served import Run, handover
 
 FORGETFUL = """
 from collections import Counter
@@ -50,6 +52,173 @@ def open_store(settings):
 """
 
 
+LACKING = """
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+from infrastructure.persistence import memory
+
+
+class Lacking(memory.MemoryStore):
+    capabilities = {"durable": False}
+
+    def __init__(self):
+        super().__init__()
+        del self.tasks
+        self.items = SimpleNamespace(get=self.items.get)
+
+    @asynccontextmanager
+    async def begin(self):
+        async with super().begin() as uow:
+            uow.users.hold = lambda user_id: None
+            uow.keys.claim = lambda key, fingerprint, at: None
+            del uow.attempts
+            yield uow
+
+    async def purge(self, at): ...
+
+    downgrade = None
+
+
+def open_store(settings):
+    return Lacking()
+"""
+
+BOASTING = """
+from dataclasses import replace
+
+from infrastructure.persistence import memory
+
+
+def open_store(settings):
+    store = memory.open_store(settings)
+    store.capabilities = replace(store.capabilities, durable=True, conflicts="wait")
+    return store
+"""
+
+STOPPED = """
+import asyncio
+import os
+import signal
+import time
+from contextlib import asynccontextmanager
+
+from interfaces.certification import watchdog
+from infrastructure.persistence import memory
+
+watchdog.SECONDS_BLOCKED, watchdog.SECONDS_PER_TEST = 3, 6
+watchdog.SECONDS_UNTIL_MENTIONED = 2
+
+
+async def stop():
+    while True:
+        {stop}
+
+
+class Stopped(memory.MemoryStore):
+    begun = 0
+
+    @asynccontextmanager
+    async def begin(self, *, optimistic=False):
+        async with super().begin() as uow:
+            Stopped.begun += 1
+            if Stopped.begun == 12:
+                await stop()
+            yield uow
+
+
+kept = Stopped()
+
+
+def open_store(settings):
+    return {store}
+"""
+"""It does something in its 12th unit of work, again and again."""
+
+READ_ON = (
+    'read on at `Begin` in application/ports.py, and under "The most frequent mistakes" in docs/adding-an-adapter.md'
+)
+HOW_TO_EMPTY = (
+    "`HANDOVER_DATABASE_URL=stopped:// handover migrate down --remove-everything`, repeated until it says `none`,"
+    " removes everything"
+)
+
+
+async def certify_stopped(folder: Path, monkeypatch: pytest.MonkeyPatch, stop: str, store: str = "Stopped()") -> Run:
+    """Certify an adapter that does this in its 12th unit of work."""
+    install(folder, "stopped", STOPPED.format(stop=stop, store=store))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return await handover("certify", "--url", "stopped://", "--only", "test_attempts", folder=folder)
+
+
+@pytest.mark.parametrize("stop", ["time.sleep(0.01)", "pass"])
+async def test_an_adapter_that_blocks_the_event_loop_is_named_with_the_line(
+    stop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await certify_stopped(tmp_path, monkeypatch, stop)
+    assert (run.exit_code, run.out) == (1, ""), run
+    [*_, reason, state] = run.err.splitlines()
+    assert re.fullmatch(
+        r"handover: test_attempts\.py::test_many_at_once_are_all_counted: the event loop has been blocked for 3 s in stop"
+        rf" \(stopped\.py, line 1[67]\), so that no other task can run: wait with `await`; {re.escape(READ_ON)}",
+        reason,
+    )
+    assert re.fullmatch(
+        r"handover: stopped after 3 of \d+ tests, of which 3 passed and 0 failed, so nothing is certified\. The database"
+        rf" may not be empty: {re.escape(HOW_TO_EMPTY)}",
+        state,
+    )
+
+
+async def test_an_adapter_that_waits_without_an_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = await certify_stopped(tmp_path, monkeypatch, "await asyncio.sleep(0.1)")
+    assert (run.exit_code, run.out) == (1, ""), run
+    [*_, mentioned, reason, state] = run.err.splitlines()
+    test = "test_attempts.py::test_many_at_once_are_all_counted"
+    assert mentioned == f"{test} has been running for 2 s, and is not blocked"
+    assert reason == (
+        f"handover: {test} has not ended after 6 s, although the event loop is not blocked: what it awaits does not"
+        f" happen, such as the release of a lock; {READ_ON}"
+    )
+    assert state.startswith("handover: stopped after 3 of ")
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+async def test_a_signal_says_how_far_it_has_come_and_that_the_database_is_empty(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled = f"os.kill(os.getpid(), signal.{name}); await asyncio.sleep(60)"
+    run = await certify_stopped(tmp_path, monkeypatch, signalled)
+    assert (run.exit_code, run.out) == (-signal.Signals[name], ""), run
+    assert re.fullmatch(
+        r"handover: interrupted after 3 of \d+ tests, of which 3 passed and 0 failed, so nothing is certified\. The"
+        r" database is empty\.",
+        run.err.splitlines()[-1],
+    )
+    assert "FAILED" not in run.err
+
+
+async def test_a_signal_says_what_is_left_in_the_database_and_how_to_remove_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled = "os.kill(os.getpid(), signal.SIGTERM); await asyncio.sleep(60)"
+    run = await certify_stopped(tmp_path, monkeypatch, signalled, store="kept")
+    assert run.exit_code == -signal.SIGTERM
+    assert run.err.splitlines()[-1].endswith(
+        f". The database is not empty, it has 2 records of the kind LoginAttempts: {HOW_TO_EMPTY}"
+    ), run.err
+
+
+async def test_a_signal_ends_it_even_if_the_event_loop_is_blocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signalled = "Stopped.begun += 1; Stopped.begun == 13 and os.kill(os.getpid(), signal.SIGTERM)"
+    run = await certify_stopped(tmp_path, monkeypatch, signalled)
+    assert run.exit_code == 128 + signal.SIGTERM
+    assert run.err.splitlines()[-1].startswith("handover: interrupted after 3 of "), run.err
+    assert f" could not be stopped. The database may not be empty: {HOW_TO_EMPTY}" in run.err
+
+
 async def test_a_sound_adapter_keeps_the_promises(tmp_path: Path) -> None:
     """Only a few of the tests are run here; tests/package runs all of them on an adapter from outside."""
     run = await handover("certify", "--url", "memory://", "--only", "capabilities or purge", folder=tmp_path)
@@ -70,7 +239,8 @@ async def test_a_broken_adapter_from_another_package_is_not(tmp_path: Path, monk
     assert (certificate["adapter"], certificate["certified"]) == ("forgetful", False)
     broken = [promise for promise in certificate["promises"] if not promise["held"]]
     [failure, *_] = next(one["failures"] for one in broken if one["promise"].startswith("Purging removes what"))
-    assert "assert Counter() == " in failure["reason"]
+    assert failure["reason"].startswith("assert Counter() == ")
+    assert f"FAILED {failure['test']}: assert Counter() == " in run.err
 
     name = failure["test"].rpartition("::")[2]
     again = await handover("certify", "--url", "forgetful://", "--only", name, folder=tmp_path)
@@ -88,6 +258,48 @@ async def test_random_operations_are_shortened_to_a_program(tmp_path: Path, monk
     assert "Traceback" not in run.out + run.err
 
 
+async def test_what_an_adapter_lacks_is_said_at_once_before_any_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "lacking", LACKING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = await handover("certify", "--url", "lacking://", folder=tmp_path)
+    assert (run.exit_code, run.out, run.err.count("\n")) == (1, "", 1), run
+    assert run.err.startswith("handover: the adapter lacking is not complete: ")
+    for gap in (
+        "Store.capabilities is not of the class Capabilities",
+        "Begin does not accept the arguments (optimistic=)",
+        "ItemReader.page is missing",
+        "Store.tasks is missing",
+        "Store.purge does not accept the arguments (at, limit)",
+        "Store.downgrade is missing",
+        "UserRepository.hold does not accept the arguments (*user_ids)",
+        "UnitOfWork.attempts is missing",
+        "KeyRepository.claim does not accept the arguments (key, fingerprint, at=, lifetime=, max_wait=)",
+    ):
+        assert gap in run.err
+
+
+async def test_a_capability_that_is_not_as_stated_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "boasting", BOASTING)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = await handover("certify", "--url", "boasting://", "--only", "capabilities", folder=tmp_path)
+    assert run.exit_code == 1
+    assert (
+        "the adapter states conflicts='wait', but of two units of work that rename one item, the second one was"
+        ' committed while the first one was open; state "fail" if the engine cannot wait, or else let' in run.out
+    )
+    assert (
+        "the adapter states durable=True, but a committed user was no longer there after the store was closed and"
+        " another one was opened with the same settings; if that is right, state durable=False, or else" in run.out
+    )
+    assert "NOT AS STATED  durable = True\n" in run.out
+    assert "BROKEN  The engine can do what its adapter states, and no more. (3 of 5 tests failed)\n" in run.out
+    assert "assert" not in run.out
+
+
 async def test_a_database_with_data_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/used.db"
     store = sqlalchemy.open_store(settings_for(url))
@@ -100,6 +312,27 @@ async def test_a_database_with_data_is_refused(tmp_path: Path) -> None:
     assert run.err.count("\n") == 1
     assert await store.stream.count(User) == 1
     await store.close()
+
+
+async def test_the_refusal_says_how_to_empty_the_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/used.db"
+    store = sqlalchemy.open_store(settings_for(url))
+    await store.open()
+    await store.upgrade()
+    await store.stream.write([a_user()])
+    await store.close()
+    refused = await handover("certify", "--url", url, folder=tmp_path)
+    command, _, ending = refused.err.partition("if a certification was interrupted here, `")[2].partition("`")
+    assert ending.startswith(", repeated until it says `none`, ")
+    variable, program, *words = command.split()
+    assert (variable, program) == (f"HANDOVER_DATABASE_URL={url}", "handover")
+    for _ in range(20):
+        run = await handover(*words, folder=tmp_path, DATABASE_URL=url)
+        assert run.exit_code == 0, run
+        if ": none " in run.out:
+            break
+    again = await handover("certify", "--url", url, "--only", "attempts", folder=tmp_path)
+    assert again.exit_code == 0, again
 
 
 @pytest.mark.parametrize(

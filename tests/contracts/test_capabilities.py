@@ -12,7 +12,7 @@ from domain.item import Item
 from domain.user import User
 from interfaces.certification import another_process
 from interfaces.certification.database import Database
-from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, WAITING, attempt, insert
+from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, UNAVAILABLE, WAITING, attempt, insert
 from interfaces.testing.builders import a_user, an_item
 
 SHORT_WAIT = 1.0
@@ -21,14 +21,29 @@ LONG_WAIT = LIMIT / 3
 """Seconds after which a unit of work has ended that does not wait, even on a busy machine."""
 
 
+def verify(store: Store, capability: str, is_as_stated: bool, observed: str, remedy: str) -> None:
+    """Fail, in words, unless what was observed is what the adapter states."""
+    if not is_as_stated:
+        stated = f"{capability}={getattr(store.capabilities, capability)!r}"
+        pytest.fail(f"the adapter states {stated}, but {observed}; {remedy}", pytrace=False)
+
+
 @pytest.mark.capability("durable")
 async def test_data_outlive_the_process_as_stated(database: Database) -> None:
     user = a_user()
     await insert(database.store.begin, user)
     await database.reopen()
     async with database.store.begin() as uow:
-        kept = await uow.users.hold(user.id)
-    assert kept == ({user.id: user} if database.store.capabilities.durable else {})
+        kept = user.id in await uow.users.hold(user.id)
+    verify(
+        database.store,
+        "durable",
+        kept == database.store.capabilities.durable,
+        f"a committed user was {'still' if kept else 'no longer'} there after the store was closed and another one was"
+        " opened with the same settings",
+        f"if that is right, state durable={kept}, or else "
+        + ("let the data end with the store" if kept else "write the data to a disk before commit() returns"),
+    )
 
 
 @pytest.mark.capability("processes")
@@ -38,11 +53,29 @@ async def test_processes_share_the_data_as_stated(database: Database) -> None:
     async with another_process.started(database.settings, "find", str(user.id)) as process:
         said = await another_process.says(process)
     if database.store.capabilities.processes != "one":
-        assert said == "found"
+        verify(
+            database.store,
+            "processes",
+            said == "found",
+            f"another process that asked for a committed user was answered {said or 'nothing'!r}",
+            'state processes="one" if only one process can use the data, or else read what others have committed',
+        )
     elif database.store.capabilities.durable:
-        assert said.startswith("refused: ")
+        verify(
+            database.store,
+            "processes",
+            said.startswith("refused: "),
+            "another process could open the store while it was open here",
+            'state "one-machine" or "any" if that is safe, or else let Store.open() raise Unavailable there',
+        )
     else:
-        assert said == "not found"
+        verify(
+            database.store,
+            "processes",
+            said == "not found",
+            f"another process that asked for a committed user was answered {said or 'nothing'!r}",
+            'state "one-machine" or "any" if processes share the data, or else let each have data of its own',
+        )
 
 
 @asynccontextmanager
@@ -74,14 +107,39 @@ async def outcome_of_renaming(database: Database, first: Item, second: Item, sec
     return meanwhile, task.result()
 
 
+OBSERVED = {
+    WAITING: "the second one had not ended after {seconds:g} s, while the first one was open",
+    COMMITTED: "the second one was committed while the first one was open",
+    TRY_AGAIN: "the second one got TryAgain while the first one was open",
+    UNAVAILABLE: "the second one got Unavailable while the first one was open",
+}
+"""How the second of two units of work ended, in words."""
+
+
 @pytest.mark.capability("conflicts")
 async def test_units_of_work_that_change_one_aggregate_wait_or_fail_as_stated(database: Database, lamp: Item) -> None:
     waits = database.store.capabilities.conflicts == "wait"
-    meanwhile, at_last = await outcome_of_renaming(database, lamp, lamp, SHORT_WAIT if waits else LONG_WAIT)
+    seconds = SHORT_WAIT if waits else LONG_WAIT
+    meanwhile, at_last = await outcome_of_renaming(database, lamp, lamp, seconds)
+    observed = "of two units of work that rename one item, " + OBSERVED.get(meanwhile, meanwhile).format(
+        seconds=seconds
+    )
     if waits:
-        assert (meanwhile, at_last) == (WAITING, COMMITTED)
+        verify(
+            database.store,
+            "conflicts",
+            (meanwhile, at_last) == (WAITING, COMMITTED),
+            observed if meanwhile != WAITING else f"one that had waited for another one ended with {at_last}",
+            'state "fail" if the engine cannot wait, or else let get_for_update() and save() wait until the other ends',
+        )
     else:
-        assert meanwhile in {TRY_AGAIN, COMMITTED}
+        verify(
+            database.store,
+            "conflicts",
+            meanwhile in {TRY_AGAIN, COMMITTED},
+            observed,
+            'state "wait" if that is what the engine does, or else raise TryAgain instead of waiting',
+        )
 
 
 @pytest.mark.capability("writers")
@@ -91,12 +149,31 @@ async def test_units_of_work_that_change_different_aggregates_run_at_once_as_sta
     vase = an_item(grace)
     await insert(database.store.begin, vase)
     many = database.store.capabilities.writers == "many"
-    meanwhile, at_last = await outcome_of_renaming(database, lamp, vase, LONG_WAIT if many else SHORT_WAIT)
-    assert meanwhile == (COMMITTED if many else WAITING)
-    assert at_last == COMMITTED
+    seconds = LONG_WAIT if many else SHORT_WAIT
+    meanwhile, at_last = await outcome_of_renaming(database, lamp, vase, seconds)
+    verify(
+        database.store,
+        "writers",
+        meanwhile == (COMMITTED if many else WAITING),
+        "of two units of work that rename different items, "
+        + OBSERVED.get(meanwhile, meanwhile).format(seconds=seconds),
+        'state "one" if only one unit of work can be open at a time, or else lock no more than what is read and changed'
+        if many
+        else 'state "many" if that is right, or else let a unit of work begin only when no other one is open',
+    )
+    assert at_last == COMMITTED, "at last both units of work must have been committed"
 
 
 @pytest.mark.capability("seconds_to_release_locks")
 async def test_locks_are_in_the_memory_of_a_process_only_if_no_other_shares_them(store: Store) -> None:
     alone = store.capabilities.processes == "one"
-    assert (store.capabilities.seconds_to_release_locks is None) == alone
+    verify(
+        store,
+        "seconds_to_release_locks",
+        (store.capabilities.seconds_to_release_locks is None) == alone,
+        f"it also states processes={store.capabilities.processes!r}",
+        "with one process locks end with it, so state None"
+        if alone
+        else "locks of a process that was killed are in the way of others: state after how many seconds at most they are"
+        " released, 0 if at once",
+    )

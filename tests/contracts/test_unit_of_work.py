@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from domain.item import Item, Transfer
 from domain.session import Session
 from domain.task import Task
 from domain.user import User
+from interfaces.certification.another_process import rename
 from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, attempt, insert
 from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
 
@@ -109,6 +111,32 @@ async def read(store: Store, world: World) -> list[object]:
         *[await or_none(store.tasks.get(task.id, task.owner_id)) for task in (world.task, world.new_task)],
     ]
     return deepcopy(told)  # lest it be changed with what is stored
+
+
+BLOCKED = 3.0
+"""Seconds in which other tasks run, even on a busy machine, unless the event loop is blocked."""
+
+
+async def test_other_tasks_run_while_a_unit_of_work_waits_for_another(begin: Begin, lamp: Item) -> None:
+    """The first test of a certification: an adapter that fails it would stop the whole server."""
+
+    async def work(uow: UnitOfWork) -> None:
+        await rename(uow, lamp.id)
+
+    turns, longest = 0, 0.0
+    async with asyncio.TaskGroup() as tasks, begin() as first:
+        await work(first)
+        second = tasks.create_task(attempt(begin, work))
+        while turns < 10 and not second.done():
+            began = monotonic()
+            await asyncio.sleep(0.01)
+            turns, longest = turns + 1, max(longest, monotonic() - began)
+    if turns < 10 and longest > BLOCKED:
+        pytest.fail(
+            f"no other task could run for {longest:.1f} s while a unit of work waited for another one: wait with"
+            " `await`, never with calls that block the event loop",
+            pytrace=False,
+        )
 
 
 async def add_user(uow: UnitOfWork, world: World) -> None:

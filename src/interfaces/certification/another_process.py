@@ -7,6 +7,7 @@ line on stdin; then they make the change, commit it, and print how that ended.
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -31,6 +32,9 @@ OPERATION = "POST /users"
 EMAIL = "claimant@example.org"
 SECONDS_TO_START = 60.0
 """A limit for the other process to start, even on a busy machine."""
+
+SECONDS_AT_MOST = 300
+"""When the other process is killed if nobody has done so, for instance because it blocks its event loop."""
 
 
 @asynccontextmanager
@@ -101,18 +105,23 @@ async def deactivate_when_told(store: Store, user_id: str) -> None:
     await commit_when_told(store, lambda uow: deactivate(uow, UserId(UUID(user_id))))
 
 
+async def stay() -> None:
+    """Wait until the process that has started this one ends."""
+    await asyncio.to_thread(sys.stdin.readline)
+
+
 async def rename_and_stay(store: Store, item_id: str) -> None:
-    """Rename the item, print `renamed`, and stay in the unit of work for a minute; never commit it."""
+    """Rename the item, print `renamed`, and stay in the unit of work; never commit it."""
     async with store.begin() as uow:
         await rename(uow, ItemId(UUID(item_id)))
         print("renamed", flush=True)
-        await asyncio.sleep(60)
+        await stay()
 
 
 async def claim_and_stay(store: Store, key: str, caller: str) -> None:
     """Claim the key, add a user, store an answer, and print `claimed`.
 
-    Then stay in the unit of work for a minute, and never commit it.
+    Then stay in the unit of work, and never commit it.
     """
     async with store.begin() as uow:
         key_id = KeyId(UserId(UUID(caller)), OPERATION, key)
@@ -120,7 +129,7 @@ async def claim_and_stay(store: Store, key: str, caller: str) -> None:
         await uow.users.add(a_user(email=EMAIL))
         await uow.keys.save_answer(key_id, b"never seen")
         print("claimed", flush=True)
-        await asyncio.sleep(60)
+        await stay()
 
 
 async def find(store: Store, user_id: str) -> None:
@@ -160,4 +169,5 @@ COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {
 }
 
 if __name__ == "__main__":
+    signal.alarm(SECONDS_AT_MOST)
     asyncio.run(run(*sys.argv[1:]))

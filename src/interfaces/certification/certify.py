@@ -147,7 +147,9 @@ class Certification:
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
         if code == pytest.ExitCode.NO_TESTS_COLLECTED and not self.results.errors:
-            raise Misconfigured(f"no test has a name that matches `--only {only}`; such names are test_items, test_keys")
+            raise Misconfigured(
+                f"no test has a name that matches `--only {only}`; such names are test_items, test_keys"
+            )
         expected = {pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED}
         if self.results.errors or (code not in expected and not self._signal):
             raise Misconfigured(f"the contract tests cannot be run: {'; '.join(self.results.errors) or code}")

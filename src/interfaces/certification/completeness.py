@@ -24,27 +24,31 @@ def gaps(port: type, part: object) -> Iterator[str]:
         elif inspect.isfunction(declared) and (name == "__call__" or not name.startswith("_")):
             method = part if name == "__call__" else getattr(part, name, None)
             if not callable(method):
-                yield full_name
+                yield f"{full_name} is missing"
             elif not _accepts(method, declared):
-                yield f"{full_name}{_arguments(declared)} with these arguments"
+                yield f"{full_name} does not accept the arguments {_arguments(declared)}"
 
 
 def _gaps_of_attribute(full_name: str, value: object, expected: type) -> Iterator[str]:
-    """Yield the name of an attribute that is missing or of another class than expected, or else its own gaps."""
+    """Yield that an attribute is missing or of another class than expected, or else its own gaps."""
     if value is None:
-        yield full_name
+        yield f"{full_name} is missing"
     elif Protocol in expected.__mro__:
         yield from gaps(expected, value)
     elif not isinstance(value, expected):
-        yield f"{full_name} of the class {expected.__name__}"
+        yield f"{full_name} is not of the class {expected.__name__}"
 
 
 def _accepts(method: Callable[..., Any], declared: Callable[..., Any]) -> bool:
     """Whether the method can be called with the declared one's arguments; positional ones may have other names."""
-    parameters = [*inspect.signature(declared).parameters.values()][1:]
-    named = {parameter.name: None for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+    positional, named = 0, {}
+    for parameter in [*inspect.signature(declared).parameters.values()][1:]:
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            named[parameter.name] = None
+        else:
+            positional += 2 if parameter.kind is parameter.VAR_POSITIONAL else 1
     try:
-        inspect.signature(method).bind(*[None] * (len(parameters) - len(named)), **named)
+        inspect.signature(method).bind(*[None] * positional, **named)
     except TypeError:
         return False
     except ValueError:  # it is written in C, and does not say
@@ -72,7 +76,7 @@ async def check_complete(store: Store, adapter: str) -> None:
         except Unavailable:
             raise
         except Exception as error:
-            found.append(f"Store.begin, which raises {described(error)}")
+            found.append(f"Store.begin raises {described(error)}")
     if found:
         raise incomplete(adapter, found)
 
@@ -80,6 +84,6 @@ async def check_complete(store: Store, adapter: str) -> None:
 def incomplete(adapter: str, found: list[str]) -> Misconfigured:
     """Return the error that says what an adapter lacks, and where to read what each method has to do."""
     return Misconfigured(
-        f"the adapter {adapter} is not complete, it lacks {', '.join(found)}; what each one does is in the modules"
-        " ports, readers, streaming and store of the package application"
+        f"the adapter {adapter} is not complete: {', '.join(found)}; what each one has to do is said in the modules"
+        " store, ports, readers and streaming of the package application"
     )

@@ -21,7 +21,7 @@ class Failure:
     @property
     def in_short(self) -> str:
         """The first line of the reason, shortened."""
-        return shorten(self.reason.partition("\n")[0].removeprefix("AssertionError: "), 200, placeholder=" …")
+        return shorten(self.reason.partition("\n")[0], 300, placeholder=" …")
 
 
 @dataclass(slots=True)
@@ -145,4 +145,4 @@ def reason_of(report: pytest.TestReport) -> str:
         return f"skipped: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext}"
     crash = getattr(report.longrepr, "reprcrash", None)
     message: str = crash.message if crash else report.longreprtext
-    return message.partition("\nExplanation:")[0]
+    return message.partition("\nExplanation:")[0].removeprefix("AssertionError: ").removeprefix("Failed: ")
