@@ -177,21 +177,31 @@ class SessionRepository(Protocol):
 
 
 class LoginAttemptRepository(Protocol):
-    """Recent log-in attempts by subject: the hash of an account, an unknown login name or a client's network."""
+    """Recent log-in attempts and sign-ups, each counted for a subject: a hash, of an account or a network, for example.
+
+    An adapter stores the fields of LoginAttempts as they are, and decides nothing. What counts, when and for how long
+    is decided by the methods of LoginAttempts, which use cases call between get_for_update() and save(). A log-in
+    attempt is saved twice: as pending before its password is verified, and again when it is known whether it has
+    failed. Only Store.purge() removes what is stored, when LoginAttempts.expires_at has passed.
+    """
 
     async def get_for_update(self, *subjects: bytes) -> list[LoginAttempts]:
         """Return the attempts of each subject, in the order of the arguments, and lock them.
 
-        The lock ends with the unit of work. An engine without locks raises TryAgain at commit() instead, if they have
-        changed meanwhile. A subject of which nothing is stored gets an empty object and is locked, too. Locks are taken
-        in the order of the subjects' bytes, so that two calls cannot deadlock.
+        A subject of which nothing is stored gets `LoginAttempts(subject=subject)`, whose version is 0, and is locked,
+        too. The locks end with the unit of work. They are taken in the order of the subjects' bytes, so that two calls
+        cannot deadlock.
+
+        An engine without locks compares versions instead: TryAgain is raised, at commit() at the latest, if the stored
+        version of a subject is no longer the one that this call has returned, also if that was 0.
         """
         ...
 
     async def save(self, *attempts: LoginAttempts) -> None:
-        """Store attempts that get_for_update() returned in this unit of work; each must have a greater version now.
+        """Store attempts that get_for_update() returned in this unit of work, and that have a greater version now.
 
-        Raise TryAgain, here or at commit(), if another unit of work has changed one of them meanwhile.
+        The version may have grown by more than one, unlike that of other entities. Raise TryAgain, here or at commit(),
+        if another unit of work has changed one of them meanwhile.
         """
         ...
 

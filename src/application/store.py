@@ -19,13 +19,20 @@ from domain.user import User, UserId
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The revision of the store's schema, and the one that this version of Handover needs.
+    """The revision of the store's schema, and the one that this version of the adapter needs.
 
-    `found` is None if the store has no schema yet, and `needed` is None if the engine has none.
+    A schema is what Store.upgrade() has to make before the store can hold records: tables and indexes, or nothing but a
+    record of the revision. A revision is a text that the adapter chooses for each of its migrations, best a number that
+    grows, such as `0002`.
     """
 
     found: str | None
+    """What the store says: the revision that upgrade() has recorded in it, or None if it has no schema yet or no more.
+
+    Always None, as `needed` is, for an engine that needs no schema, such as that in memory.
+    """
     needed: str | None
+    """A constant of the adapter: the revision to which upgrade() migrates."""
 
     @property
     def is_current(self) -> bool:
@@ -34,10 +41,10 @@ class Schema:
 
     @property
     def is_newer(self) -> bool:
-        """Whether the store has a later revision than the needed one; revisions are numbers, such as `0002`.
+        """Whether the store has a later revision than the needed one. Only revisions that are numbers are compared.
 
-        Then a newer version of Handover has migrated the store. A server that runs can go on, because a migration only
-        adds what older servers do not use, until the release after it.
+        If so, a newer version of Handover has migrated the store. A server that runs can go on, because a migration
+        only adds what older servers do not use, until the release after it.
         """
         found, needed = self.found or "", self.needed or ""
         return found.isdecimal() and needed.isdecimal() and int(found) > int(needed)
@@ -128,6 +135,8 @@ class Store(Protocol):
 
     async def schema(self) -> Schema:
         """Ask the store for its schema's revision, and return it with the needed one; they may differ.
+
+        In a new store `found` is None until upgrade() has been called.
 
         Raise Unavailable if the store does not answer, so this also serves as a check of the connection.
         """

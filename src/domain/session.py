@@ -90,14 +90,18 @@ class Session:
 class LoginAttempts:
     """Recent log-in attempts for one account or from one client address, or recent sign-ups from one address.
 
-    `subject` is the hash of what is counted. `failed` has the times of attempts that failed within ATTEMPT_WINDOW, and
-    of sign-ups; `pending` has those of attempts whose password is still being verified.
+    The same attempt is counted for two subjects, the account and the address. The number of attempts is that of the
+    times; there is no other count. Two objects are equal if all four fields are.
     """
 
     subject: bytes
+    """The hash of what is counted: of an account's id, of a login name that no account has, or of an address."""
     failed: tuple[datetime, ...] = ()
+    """When those attempts began that have failed, and when sign-ups happened; each counts for ATTEMPT_WINDOW."""
     pending: tuple[datetime, ...] = ()
+    """When those attempts began whose password is still being verified; after ATTEMPT_TIMEOUT they count as failed."""
     version: int = 0
+    """It grows with each change; 0 if there was none yet, so that nothing is stored."""
 
     @property
     def expires_at(self) -> datetime:

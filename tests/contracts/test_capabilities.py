@@ -174,6 +174,6 @@ async def test_locks_are_in_the_memory_of_a_process_only_if_no_other_shares_them
         f"it also states processes={store.capabilities.processes!r}",
         "with one process locks end with it, so state None"
         if alone
-        else "locks of a process that was killed are in the way of others: state after how many seconds at most they are"
-        " released, 0 if at once",
+        else "locks of a process that was killed are in the way of others: state after how many seconds at most they"
+        " are released, 0 if at once",
     )

@@ -33,6 +33,7 @@ EXECUTED = {
     "docs/settings.md": "tests/docs/test_pages.py::test_the_example_of_settings_is_accepted",
     "docs/tutorial.md": "tests/docs/test_tutorial.py::test_every_step_works",
     "docs/unit-tests.md": "tests/test_docs.py::test_the_unit_tests_of_a_use_case_of_somebody_else",
+    "examples/handover-lmdb/README.md": "tests/package/test_outside_adapter.py::test_the_commands_of_its_readme",
     "docs/your-own-service.md": "tests/docs/test_rename.py::test_nothing_but_the_licence_has_the_old_name",
 }
 """The test that executes the blocks of a page."""

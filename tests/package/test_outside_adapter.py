@@ -1,13 +1,19 @@
 """The LMDB adapter in `examples` is certified where only wheels are installed, and its planted faults are found."""
 
 import json
+import os
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from tests.broken.faults import BROKEN_ADAPTERS, noticing
 from tests.broken.run import Outcomes, outcomes_of
+from tests.docs.blocks import snippets
+from tests.docs.copies import copy_of_the_checkout
+from tests.package.smoke import address_of
 from tests.support.wheels import EXAMPLE, ROOT, install_wheels, variables
 
 BROKEN = [name for name, adapter in BROKEN_ADAPTERS.items() if adapter.engine == "lmdb"]
@@ -86,6 +92,36 @@ def test_a_fault_is_noticed(adapter: str, test: str, outcomes: Outcomes) -> None
     assert "noticed" in outcomes[adapter][test]
 
 
-def test_the_example_is_small() -> None:
-    files = [file for file in EXAMPLE.rglob("*") if file.suffix in {".py", ".toml", ".md"}]
+def test_the_commands_of_its_readme(tmp_path: Path) -> None:
+    """They install, certify and serve the example in a copy, without a package index: other packages are ours."""
+    folder = copy_of_the_checkout(tmp_path) / EXAMPLE.relative_to(ROOT)
+    [block] = snippets("sh", (folder / "README.md").read_text())
+    make_environment, install, certify, serve = block.splitlines()
+    search = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    offline = variables(PATH=search, PIP_NO_DEPS="1", PIP_NO_INDEX="1", PIP_NO_BUILD_ISOLATION="0", HANDOVER_PORT="0")
+    assert certify == f".venv/bin/handover {' '.join(CERTIFY)}"  # which is run as a whole above
+
+    def run(command: str) -> None:
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=offline, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+    run(make_environment)
+    [site_packages] = folder.glob(".venv/lib/*/site-packages")
+    (site_packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    run(install)
+    run(f"{certify} --only attempts")
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(["bash", "-c", f"exec env {serve}"], cwd=folder, env=offline, stdout=log, stderr=log)
+    try:
+        assert address_of(server, folder / "log").startswith("http://127.0.0.1:")
+        server.terminate()
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
+
+
+def test_the_code_of_the_example_is_small() -> None:
+    files = [EXAMPLE / "pyproject.toml", *(EXAMPLE / "src").rglob("*.py")]
     assert sum(len(file.read_text().splitlines()) for file in files) <= 500

@@ -12,6 +12,7 @@ from types import FrameType
 
 import pytest
 
+from application.errors import Unavailable
 from application.store import Capabilities, Store
 from infrastructure.container import Misconfigured, Settings, described, open_store
 from interfaces.certification.completeness import check_complete, gaps, incomplete
@@ -98,7 +99,7 @@ class Certification:
         self.watchdog.start()
         try:
             with self._interruptible():
-                capabilities = asyncio.run(self._prepare())
+                capabilities = self._prepared()
                 if not self._signal:
                     self._run_tests(only, concurrency=concurrency)
                 if self._signal:
@@ -117,6 +118,17 @@ class Certification:
             verified=self.results.verified,
         )
 
+    def _prepared(self) -> Capabilities:
+        """Return what _prepare() does; raise Misconfigured also if the adapter raises what its port does not allow."""
+        try:
+            return asyncio.run(self._prepare())
+        except (Misconfigured, Unavailable):
+            raise
+        except Exception as error:
+            raise Misconfigured(
+                f"the adapter {self.settings.adapter} fails before the first test: {described(error)}"
+            ) from error
+
     async def _prepare(self) -> Capabilities:
         """Return the capabilities that the adapter states; raise what run() says. Nothing is changed.
 
@@ -127,13 +139,14 @@ class Certification:
         if not callable(getattr(store, "open", None)):
             raise incomplete(self.settings.adapter, [*gaps(Store, store)])
         await store.open()
-        await check_complete(store, self.settings.adapter)
         try:
+            await check_complete(store, self.settings.adapter)
             if (await store.schema()).is_current:
                 await check_empty(store, self.settings)
             return store.capabilities
         finally:
-            await store.close()
+            if callable(getattr(store, "close", None)):
+                await store.close()
 
     def _run_tests(self, only: str, *, concurrency: bool) -> None:
         """Run the tests with pytest; raise Misconfigured if there are none, or if they cannot be run."""

@@ -41,7 +41,7 @@ def _gaps_of_attribute(full_name: str, value: object, expected: type) -> Iterato
 
 def _accepts(method: Callable[..., Any], declared: Callable[..., Any]) -> bool:
     """Whether the method can be called with the declared one's arguments; positional ones may have other names."""
-    positional, named = 0, {}
+    positional, named = 0, dict[str, None]()
     for parameter in [*inspect.signature(declared).parameters.values()][1:]:
         if parameter.kind is parameter.KEYWORD_ONLY:
             named[parameter.name] = None

@@ -16,6 +16,7 @@ from application.streaming import KINDS
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
 from interfaces.certification.completeness import check_complete
 from interfaces.certification.database import Database, NewDatabase, opened
+from interfaces.certification.watchdog import PLUGIN, watchdog_of_pytest
 from interfaces.testing.plugin import (  # noqa: F401 - fixtures
     begin,
     clock,
@@ -26,7 +27,6 @@ from interfaces.testing.plugin import (  # noqa: F401 - fixtures
     transfers,
     users,
 )
-from interfaces.certification.watchdog import PLUGIN, watchdog_of_pytest
 
 PACKAGED = Path(__file__).with_name("contracts")
 CHECKOUT = Path(__file__).parents[3] / "tests" / "contracts"
@@ -57,7 +57,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:  # noqa: F811
     """Sort what all else needs to the beginning of the contract tests, units of work, and comparisons to the end."""
     items.sort(key=lambda item: (item.path.parent != SUITE, item.path.stem != "test_unit_of_work"))
 
@@ -87,7 +87,8 @@ async def check_empty(store: Store, settings: Settings) -> None:
 
 
 async def remove_schema(store: Store) -> None:
-    """Undo all migrations of the store, and so remove all its data."""
+    """Undo all migrations of the store, and so remove all its data, also if it is one that needs no schema."""
+    await store.downgrade()
     while (await store.schema()).found is not None:
         await store.downgrade()
 
@@ -96,15 +97,14 @@ async def remove_all(database: Database) -> None:
     """Remove all records: with the function that the adapter's package provides, if it does.
 
     The function is an entry point in the group `handover.empty_store`, with the name of the adapter. Without one, undo
-    and repeat all migrations of a durable store; then replace any store by a newly opened one, which empties a store
-    that is in memory.
+    and repeat all migrations, also if the adapter states that the store is not durable, because that may be wrong; then
+    replace the store by a newly opened one, which empties one that is in memory.
     """
     for entry in entry_points(group="handover.empty_store", name=database.settings.adapter):
         await entry.load()(database.settings)
         return
-    if database.store.capabilities.durable:
-        await remove_schema(database.store)
-        await database.store.upgrade()
+    await remove_schema(database.store)
+    await database.store.upgrade()
     await database.reopen()
 
 
@@ -112,7 +112,8 @@ async def remove_all(database: Database) -> None:
 async def certified(pytestconfig: pytest.Config) -> AsyncIterator[Database]:
     """Open and migrate the one database of the whole run; close it afterwards. Its schema stays.
 
-    Raise Misconfigured if the adapter is not complete, or if there are records at the beginning. The fixture `database` empties it after each test.
+    Raise Misconfigured if the adapter is not complete, or if there are records at the beginning. The fixture `database`
+    empties it after each test.
     """
     options = pytestconfig.option
     settings = load_settings(database_url=options.certify, persistence=options.certify_adapter)

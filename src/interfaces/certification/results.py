@@ -86,8 +86,10 @@ class Results:
         config.pluginmanager.register(self.watchdog, PLUGIN)
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:
-        """Note the session, to be able to stop it."""
+        """Note the session, to be able to stop it; that may have been asked for already."""
         self._session = session
+        if self._interrupted:
+            self.interrupt()
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:

@@ -32,8 +32,8 @@ class Watchdog:
     """A thread that notices that the event loop is blocked, or that a test does not end. It is a pytest plugin, too.
 
     It calls `give_up` with one line, in the thread, and then ends itself. `give_up` should end the process, because
-    nothing else can end what blocks the event loop. `tell` is called with one line about a test that takes long. Code in
-    C that does not release Python's global lock stops this thread, too.
+    nothing else can end what blocks the event loop. `tell` is called with one line about a test that takes long. Code
+    in C that does not release Python's global lock stops this thread, too.
     """
 
     def __init__(self, tell: Callable[[str], None], give_up: Callable[[str], None]) -> None:

@@ -70,12 +70,12 @@ class Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[failed]} failed  {task.description}")
-        self.bar = Progress(*columns, console=Console(file=stderr))
+        self.bar = Progress(*columns, console=Console(file=stderr), redirect_stdout=False, redirect_stderr=False)
         self.task = self.bar.add_task("", total=None, failed=0)
-        self.bar.start()
 
     def update(self, promise: "Promise", ended: int, total: int, failed: int) -> None:
         """Show the numbers and the promise."""
+        self.bar.start()
         self.bar.update(self.task, description=promise.text, completed=ended, total=total, failed=failed)
 
     def tell(self, line: str) -> None:
