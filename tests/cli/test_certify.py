@@ -83,6 +83,35 @@ def open_store(settings):
     return Lacking()
 """
 
+UNOPENED = """
+from infrastructure.persistence import memory
+
+
+class Unopened(memory.MemoryStore):
+    async def open(self):
+        {}["no such thing"]
+
+
+def open_store(settings):
+    return Unopened()
+"""
+
+UNBEGUN = """
+from contextlib import asynccontextmanager
+
+from infrastructure.persistence import memory
+
+
+class Unbegun(memory.MemoryStore):
+    @asynccontextmanager
+    async def begin(self, *, optimistic=False):
+        yield self.records
+
+
+def open_store(settings):
+    return Unbegun()
+"""
+
 BOASTING = """
 from dataclasses import replace
 
@@ -302,6 +331,25 @@ async def test_what_an_adapter_lacks_is_said_at_once_before_any_test(
         "KeyRepository.claim does not accept the arguments (key, fingerprint, at=, lifetime=, max_wait=)",
     ):
         assert gap in run.err
+
+
+async def test_an_adapter_whose_first_calls_fail_is_refused_with_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, module in ("unopened", UNOPENED), ("unbegun", UNBEGUN):
+        install(tmp_path, name, module)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    unopened = await handover("certify", "--url", "unopened://", folder=tmp_path)
+    assert (unopened.exit_code, unopened.out) == (1, "")
+    assert unopened.err == (
+        "handover: the adapter unopened fails before the first test: KeyError: 'no such thing' (unopened.py, line 7)\n"
+    )
+    unbegun = await handover("certify", "--url", "unbegun://", folder=tmp_path)
+    assert (unbegun.exit_code, unbegun.out) == (1, "")
+    assert unbegun.err.startswith(
+        "handover: the adapter unbegun is not complete: Store.begin raises AttributeError: 'Unbegun' object has no"
+        " attribute 'records' (unbegun.py, line 10); "
+    )
 
 
 async def test_a_capability_that_is_not_as_stated_is_told_in_words(
