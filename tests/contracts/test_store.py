@@ -7,10 +7,15 @@ from application.ports import Begin, Ids
 from application.store import Store
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
+from interfaces.certification.completeness import check_complete
 from interfaces.certification.database import NewDatabase
 from interfaces.certification.overlapping import LIMIT
 from interfaces.testing.builders import a_user
 from interfaces.testing.clock_and_ids import SetClock
+
+
+async def test_no_method_is_missing(store: Store) -> None:
+    await check_complete(store, "adapter")
 
 
 async def test_an_upgraded_store_is_current(store: Store) -> None:
