@@ -45,6 +45,7 @@ class Watchdog:
         self._package = ""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seconds = 0
+        self._limit = SECONDS_PER_TEST
         self._answered = True
         self._stopped = threading.Event()
 
@@ -76,8 +77,6 @@ class Watchdog:
     def pytest_enter_pdb(self) -> None:
         """Watch no longer, because a debugger blocks the event loop."""
         self.stop()
-
-    _limit = SECONDS_PER_TEST
 
     def _watch(self) -> None:
         """Look once a second. Seconds are counted here: none pass while the whole process is suspended."""
