@@ -101,12 +101,22 @@ class FaultProxy:
         self.port = 0
         self._target = host, port
         self._resets = False
+        self._silent: set[asyncio.StreamWriter] = set()
+        """The sides of connections that get no more data."""
         self._connections: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
 
     def stop(self) -> None:
         """Become a black hole: connections stay open and new ones are accepted, but nothing is forwarded."""
         self.requests.stop()
         self.replies.stop()
+
+    def silence(self) -> None:
+        """Discard from now on what is sent on the connections of this moment, which stay open; new ones work.
+
+        So does a firewall that has forgotten its connections, or a network address that has moved to another machine.
+        """
+        for sides in self._connections.values():
+            self._silent.update(sides)
 
     def go_on(self) -> None:
         """End what stop() or reset() began."""
@@ -152,6 +162,7 @@ class FaultProxy:
         except* OSError:  # a side was reset, or the server cannot be reached
             pass
         finally:
+            self._silent.difference_update(sides)
             for side in sides:
                 end(side)
 
@@ -162,7 +173,8 @@ class FaultProxy:
         while data := await reader.read(CHUNK):
             if exchange:
                 exchange.request(data)
-            await self.requests.forward(data, server)
+            if server not in self._silent:
+                await self.requests.forward(data, server)
         server.write_eof()
 
     async def _forward_replies(
@@ -176,7 +188,8 @@ class FaultProxy:
         while data := await reader.read(CHUNK):
             if exchange and drops and exchange.reply(data) and drops.is_next():
                 raise ReplyDropped
-            await self.replies.forward(data, client)
+            if client not in self._silent:
+                await self.replies.forward(data, client)
         client.write_eof()
 
     async def close(self) -> None:

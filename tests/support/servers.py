@@ -17,7 +17,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,6 +26,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from tests.support import guard
+from tests.support.small_disk import SmallDisk, small_disk
 
 SECONDS_TO_START = 30
 DEBIAN_PACKAGES = {
@@ -41,14 +42,20 @@ class ServerNotStarted(RuntimeError):
     """The message says what is missing and which variable to set."""
 
 
-def postgres(*settings: str) -> AbstractContextManager["Postgres"]:
-    """`settings` are the server's own, such as "fsync=on" where the cost of a commit is measured."""
-    return Postgres(settings).running()
+def postgres(*settings: str, megabytes: int = 0) -> AbstractContextManager["Postgres"]:
+    """`settings` are the server's own, such as "fsync=on" where the cost of a commit is measured.
+
+    If `megabytes` are given, its data are on a SmallDisk of this size, and raise NoSmallDisk if that cannot be had.
+    """
+    return Postgres(settings, megabytes).running()
 
 
-def mongodb(*, standalone: bool = False) -> AbstractContextManager["Mongo"]:
-    """A replica set of one, since a standalone has no transactions; a standalone is always a server of our own."""
-    return Mongo(standalone).running()
+def mongodb(*options: str, standalone: bool = False, megabytes: int = 0) -> AbstractContextManager["Mongo"]:
+    """A replica set of one, since a standalone has no transactions; a standalone is always a server of our own.
+
+    `options` are more arguments of mongod; `megabytes` as in postgres().
+    """
+    return Mongo(options, standalone, megabytes).running()
 
 
 class Server(ABC):
@@ -57,11 +64,16 @@ class Server(ABC):
     url_variable: ClassVar[str]
     _last_signal: ClassVar[signal.Signals]
 
-    def __init__(self, given_url: str | None) -> None:
+    def __init__(self, given_url: str | None, megabytes: int = 0) -> None:
         self.url = given_url or ""
+        self._megabytes = megabytes
+        self._resources = ExitStack()
+        self.disk: SmallDisk | None = None
+        """What its data are on, if that is not its folder."""
         self.port = 0
         self.pid = 0
         self.folder = Path()
+        self.data = Path()
         self._user: dict[str, Any] = {}  # as whom it runs, as arguments of Popen
         self._command: list[str | Path] = []
         self._guard: subprocess.Popen[str]
@@ -73,6 +85,7 @@ class Server(ABC):
             return
         with tempfile.TemporaryDirectory(prefix=f"handover-{self.name.lower()}-", ignore_cleanup_errors=True) as folder:
             self.folder = Path(folder)
+            self.data = self.folder / "data"
             self.port = free_port()
             try:
                 try:
@@ -84,6 +97,7 @@ class Server(ABC):
             finally:
                 if self.pid:
                     self._end(self._last_signal)  # nothing more is saved: its data go next
+                self._resources.close()
 
     def start(self) -> None:
         """Start on the same data and port as before; return when it takes writes."""
@@ -118,6 +132,12 @@ class Server(ABC):
         self._refuse_unless(running=True)
         self._end(number)
 
+    def has_ended(self) -> bool:
+        """Return whether it is not running, for example because it has ended by itself; start() then starts it."""
+        if self.pid and self._guard.poll() is not None:
+            self.pid = 0
+        return not self.pid
+
     def pause(self) -> None:
         """It hangs: connections stay open and new ones are accepted, but nothing is answered."""
         self._refuse_unless(running=True)
@@ -145,6 +165,12 @@ class Server(ABC):
             nobody = pwd.getpwnam("nobody")
             self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             self._give_away(self.folder)
+
+    def _mount(self) -> None:
+        """Put the data on a small disk, if one is wanted; call this when the user is known, and before they exist."""
+        if self._megabytes:
+            self.disk = self._resources.enter_context(small_disk(self._megabytes, self._user))
+            self.data = self.disk.folder / "data"
 
     def _give_away(self, path: Path) -> None:
         os.chown(path, self._user["user"], self._user["group"], follow_symlinks=False)
@@ -184,8 +210,8 @@ class Postgres(Server):
     url_variable = "HANDOVER_TEST_POSTGRESQL_URL"
     _last_signal = signal.SIGQUIT  # as quick as SIGKILL, but shared memory is given back
 
-    def __init__(self, settings: Sequence[str]) -> None:
-        super().__init__(os.environ.get(self.url_variable))
+    def __init__(self, settings: Sequence[str], megabytes: int = 0) -> None:
+        super().__init__(os.environ.get(self.url_variable), megabytes)
         # Without fsync a commit is in the kernel's hands, which outlives any SIGKILL; only a power cut would lose it.
         # Dynamic shared memory lies in the server's folder, since a killed server would leave it behind in /dev/shm.
         self._settings = ["max_connections=200", "fsync=off", "dynamic_shared_memory_type=mmap", *settings]
@@ -201,12 +227,12 @@ class Postgres(Server):
 
     def _create(self) -> None:
         programs = self._usable_programs()
-        data = self.folder / "data"
-        command = self._creation(programs, data)
+        self._mount()
+        command = self._creation(programs, self.data)
         if self._run(*command):
             raise self._not_started(f"{Path(command[0]).name} failed")
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self._command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
+        self._command = [programs / "postgres", "-D", self.data, "-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         for setting in self._settings:
             self._command += ["-c", setting]
 
@@ -244,7 +270,7 @@ class Postgres(Server):
 
     def _ready(self) -> bool:
         try:
-            lines = (self.folder / "data" / "postmaster.pid").read_text().splitlines()
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
         # A killed server leaves this file behind, and in it that it is ready.
@@ -257,9 +283,10 @@ class Mongo(Server):
     url_variable = "HANDOVER_TEST_MONGODB_URL"
     _last_signal = signal.SIGKILL  # a replica set takes its time over SIGTERM
 
-    def __init__(self, standalone: bool) -> None:
-        super().__init__(None if standalone else os.environ.get(self.url_variable))
+    def __init__(self, options: Sequence[str] = (), standalone: bool = False, megabytes: int = 0) -> None:
+        super().__init__(None if standalone else os.environ.get(self.url_variable), megabytes)
         self._standalone = standalone
+        self._options = options
 
     def program(self) -> str:
         wanted = os.environ.get(self.program_variable) or _packaged("fiftyone", "db/bin/mongod")
@@ -268,12 +295,13 @@ class Mongo(Server):
         return os.path.abspath(found)
 
     def _create(self) -> None:
-        data = self.folder / "data"
-        data.mkdir()
-        self._command = [self.program(), "--dbpath", data, "--port", str(self.port), "--bind_ip", "127.0.0.1"]
+        self._mount()
+        self.data.mkdir()
+        self._command = [self.program(), "--dbpath", self.data, "--port", str(self.port), "--bind_ip", "127.0.0.1"]
         self._command += ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--quiet"]
         # A killed client's transaction keeps its documents unwritable for that long, by default a minute.
         self._command += ["--setParameter", "transactionLifetimeLimitSeconds=5"]
+        self._command += self._options
         self.url = f"mongodb://127.0.0.1:{self.port}/"
         if not self._standalone:
             self._command += ["--replSet", "rs0", "--oplogSize", "64"]

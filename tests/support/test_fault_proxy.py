@@ -107,6 +107,21 @@ async def test_each_direction_can_be_delayed(direction: str, proxy: FaultProxy) 
     streams[1].close()
 
 
+async def test_connections_can_fall_silent_while_new_ones_work(proxy: FaultProxy, echo: Echo) -> None:
+    silent = await connected(proxy)
+    assert await ask(silent, b"one") == b"one"
+    proxy.silence()
+    silent[1].write(b"two")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(A_MOMENT):
+            await silent[0].read(100)
+    new = await connected(proxy)
+    assert await ask(new, b"three") == b"three"
+    assert echo.received == [b"one", b"three"]
+    for _, writer in (silent, new):
+        writer.close()
+
+
 @pytest.mark.parametrize("stopped", ["requests", "replies", "both"])
 async def test_a_stopped_direction_forwards_later(stopped: str, proxy: FaultProxy, echo: Echo) -> None:
     fault = proxy if stopped == "both" else getattr(proxy, stopped)

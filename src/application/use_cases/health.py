@@ -1,5 +1,6 @@
 """A readiness check: whether the store accepts writes."""
 
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +11,10 @@ from application.transact import Transact
 from domain.user import UserId
 
 PROBE_BYTES = 64 * 1024
-"""As large as the largest request body, so that the disk space that suffices for the probe suffices for requests."""
+"""As large as the largest request body, so that the disk space that suffices for the probe suffices for requests.
+
+They are random, because PostgreSQL and MongoDB compress what they store.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +41,4 @@ class CheckWritable:
         """Store the probe: a new idempotency key with an answer of PROBE_BYTES, which expires at once."""
         probe = KeyId(UserId(self.ids()), operation="health", key="probe")
         await uow.keys.claim(probe, b"", at=self.now(), lifetime=timedelta(0), max_wait=0)
-        await uow.keys.save_answer(probe, bytes(PROBE_BYTES))
+        await uow.keys.save_answer(probe, secrets.token_bytes(PROBE_BYTES))

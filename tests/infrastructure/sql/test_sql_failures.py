@@ -20,7 +20,9 @@ from infrastructure.settings import Misconfigured, Settings
 from interfaces.certification.overlapping import insert
 from interfaces.testing.builders import a_user
 from interfaces.testing.clock_and_ids import SetClock
+from tests.faults.store_connections import open_transactions
 from tests.support import engines
+from tests.support.fault_proxy import fault_proxy
 from tests.support.servers import Postgres, postgres
 
 POOL_SIZE = 3
@@ -183,6 +185,49 @@ async def test_connections_that_died_meanwhile_are_replaced(store: AnyStore, use
     server.kill()
     server.start()
     await all_is_well(store, user)
+
+
+@needs_postgresql
+@pytest.mark.parametrize("at", ["read", "change"])
+async def test_connections_on_which_no_answer_comes_are_replaced(
+    at: str, store: AnyStore, user: User, server: Postgres
+) -> None:
+    """As after a failover to another machine with the same address: only new connections reach the server."""
+
+    async def ask(through: AnyStore) -> None:
+        async with asyncio.timeout(0.5):
+            if at == "read":
+                await through.users.get(user.id)
+            else:
+                async with through.begin() as uow:
+                    await uow.users.hold(user.id)
+
+    async with fault_proxy(server.port) as proxy:
+        other = settings(proxy.url(store.settings.database_url), pool_timeout=30)
+        async with opened(other, type(store)) as through:
+            await warm(through, user)
+            proxy.silence()
+            answers = await asyncio.gather(*(ask(through) for _ in range(POOL_SIZE)), return_exceptions=True)
+            assert [type(answer) for answer in answers] == [TimeoutError] * POOL_SIZE
+            async with asyncio.timeout(30):
+                await all_is_well(through, user)
+
+
+@needs_postgresql
+@pytest.mark.parametrize("optimistic", [False, True])
+async def test_nothing_of_a_unit_that_was_left_stays_on_its_connection(
+    optimistic: bool, store: AnyStore, user: User
+) -> None:
+    """The only connection is used again, and what was not committed must not be committed with what comes next."""
+    left, kept = a_user(), a_user()
+    async with opened(settings(store.settings.database_url, pool_size=1), type(store)) as single:
+        async with single.begin(optimistic=optimistic) as uow:
+            await uow.users.add(left)
+            await uow.users.hold(user.id)
+        assert await open_transactions(store.settings.database_url) == 0
+        await insert(single.begin, kept)
+        assert await single.users.find_by_login(left.username) is None
+        assert await single.users.find_by_login(kept.username) is not None
 
 
 @needs_postgresql

@@ -75,7 +75,12 @@ def _classify(error: PyMongoError) -> Exception | None:
     match error:
         case WaitQueueTimeoutError():
             translated = Busy("all connections to MongoDB are in use")
-        case ServerSelectionTimeoutError() | NetworkTimeout():
+        case ServerSelectionTimeoutError():
+            # A server that has reached its limit of connections closes each new one without a word.
+            translated = Unavailable(
+                "MongoDB does not answer: is it running, and has it connections left (net.maxIncomingConnections)?"
+            )
+        case NetworkTimeout():
             translated = Unavailable("MongoDB does not answer")
         case OperationFailure(code=code) if code == WRITE_CONFLICT:
             translated = WriteConflict("another unit of work was first")

@@ -1,0 +1,164 @@
+"""The disk of PostgreSQL or MongoDB is full: writes are answered with 503, no acknowledged change is lost, and the same
+server of Handover accepts writes again when there is space.
+
+`tests/http/requests/test_full_disk.py` does this with SQLite. The small file systems need `unshare`; without it these
+tests fail with a line that says so.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import httpx2
+import pytest
+
+from interfaces.certification.parity.problems import assert_problem
+from tests.faults.checks import ALLOWED, check
+from tests.faults.clients import sign_up
+from tests.support import engines, servers
+from tests.support.clients.writers import Writers, history, writing
+from tests.support.served import Served, served
+
+PATIENCE = 120.0
+"""Seconds in which anything that is waited for must happen, however slow the machine is."""
+WRITERS = 4
+POSTGRESQL_MEGABYTES = 120
+"""A new database takes 40 MB and its log 16 to 80 MB."""
+MONGODB_MEGABYTES = 400
+"""The journal alone takes 300 MB from the beginning."""
+MONGODB_OPTIONS = ["--syncdelay", "1", "--setParameter", "diagnosticDataCollectionEnabled=false"]
+"""A checkpoint each second, so that a full disk is soon found; by default it takes up to a minute. Without the
+diagnostic data, nothing but the data of databases uses space."""
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not reached():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.02)
+
+
+async def each_is_refused(writers: Writers) -> None:
+    """Wait until each writer has twice more been asked to try again; the first request may be older than this call."""
+    before = [writer.refused.total() for writer in writers.all]
+    await until(lambda: all(w.refused.total() >= n + 2 for w, n in zip(writers.all, before, strict=True)))
+
+
+@asynccontextmanager
+async def under_load(store: servers.Server, folder: Path) -> AsyncIterator[tuple[Served, httpx2.AsyncClient, Writers]]:
+    """A server of Handover with writers. After the block, each writer must finish, and all must be well."""
+    url = store.url
+    async with served(folder, DATABASE_URL=url, LOG_LEVEL="warning") as server, server.client() as http:
+        async with asyncio.timeout(PATIENCE), writing(server.url, number=WRITERS) as writers:
+            await writers.each()
+            yield server, http, writers
+            await writers.each()
+            await until_ready(http)
+        assert {*writers.refused} <= ALLOWED
+        await check(writers, server, folder, DATABASE_URL=url)
+        assert "Traceback" not in server.said
+        assert await server.stop() == 0
+
+
+async def until_ready(http: httpx2.AsyncClient) -> None:
+    while (await http.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 - there is no event for it
+        await asyncio.sleep(0.05)
+
+
+async def says_that_there_is_no_space(http: httpx2.AsyncClient) -> None:
+    """Check readiness several times, since its own attempt to write must not succeed by chance."""
+    for _ in range(5):
+        answer = await http.get("/health/ready")
+        assert_problem(answer, 503, "store-unavailable")
+        assert "disk space" in answer.json()["detail"]
+        assert int(answer.headers["Retry-After"]) > 0
+    assert (await http.get("/health/live")).status_code == 200
+
+
+@pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
+async def test_tables_of_postgresql_cannot_grow(tmp_path: Path) -> None:
+    with servers.postgres(megabytes=POSTGRESQL_MEGABYTES) as store:
+        assert store.disk
+        async with under_load(store, tmp_path) as (server, http, writers):
+            store.disk.fill()
+            await each_is_refused(writers)
+            await says_that_there_is_no_space(http)
+            assert "has no disk space left: free some" in server.said
+            for writer in writers.all:
+                assert len(await history(http, writer.item, writer.headers[0])) == writer.done  # reads go on
+            assert not store.has_ended()
+            store.disk.free()
+
+
+@pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
+async def test_space_in_the_pages_of_one_table_does_not_mean_that_there_is_space(tmp_path: Path) -> None:
+    """The page that has the first idempotency key has space for others, but not for an answer of the largest size."""
+    with servers.postgres(megabytes=POSTGRESQL_MEGABYTES) as store:
+        assert store.disk
+        async with served(tmp_path, DATABASE_URL=store.url) as server, server.client() as http:
+            user = await sign_up(http)
+            item = {"name": "Book", "price": 1}
+            keyed = user.headers | {"Idempotency-Key": "first"}
+            assert (await http.post("/items", json=item, headers=keyed)).status_code == 201
+            store.disk.fill()
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    large = item | {"description": secrets.token_hex(1000)}
+                    answer = await http.post("/items", json=large, headers=user.headers)
+                    if answer.status_code != 201:
+                        break
+            assert_problem(answer, 503, "store-unavailable")
+            await says_that_there_is_no_space(http)
+            store.disk.free()
+            await until_ready(http)
+
+
+@pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
+async def test_the_log_of_postgresql_cannot_grow(tmp_path: Path) -> None:
+    """PostgreSQL ends itself when it cannot write to pg_wal, so it has to be started again."""
+    with servers.postgres("min_wal_size=32MB", "max_wal_size=32MB", megabytes=POSTGRESQL_MEGABYTES) as store:
+        assert store.disk
+        async with under_load(store, tmp_path) as (server, http, writers):
+            connection = await asyncpg.connect(store.url)
+            store.disk.fill()
+            await ends_by_itself(store, connection)
+            connection.terminate()
+            await is_away(server, http, writers, "cannot be reached: is it running")
+            store.disk.free()
+            await asyncio.to_thread(store.start)
+
+
+async def ends_by_itself(store: servers.Postgres, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Let PostgreSQL begin new segments of its log until there is no space for another one."""
+    async with asyncio.timeout(PATIENCE):
+        while not connection.is_closed():
+            try:
+                await connection.execute("SELECT pg_switch_wal()")
+                await connection.execute("CREATE SEQUENCE IF NOT EXISTS nothing; SELECT nextval('nothing')")
+            except (asyncpg.DiskFullError, asyncpg.PostgresConnectionError, OSError):
+                await asyncio.sleep(0.05)
+    await until(store.has_ended)
+
+
+async def is_away(server: Served, http: httpx2.AsyncClient, writers: Writers, reason: str) -> None:
+    """Check the answers while the store has ended itself, and that the log has the reason."""
+    await each_is_refused(writers)
+    ready = await http.get("/health/ready")
+    assert_problem(ready, 503, "store-unavailable")
+    assert int(ready.headers["Retry-After"]) > 0
+    assert (await http.get("/health/live")).status_code == 200
+    assert reason in server.said
+
+
+@pytest.mark.skipif("mongodb" not in engines.selected(), reason="ENGINES leaves MongoDB out")
+async def test_mongodb_ends_itself_when_its_disk_is_full(tmp_path: Path) -> None:
+    with servers.mongodb(*MONGODB_OPTIONS, megabytes=MONGODB_MEGABYTES) as store:
+        assert store.disk
+        async with under_load(store, tmp_path) as (server, http, writers):
+            store.disk.fill()
+            await until(store.has_ended)
+            await is_away(server, http, writers, "MongoDB does not answer")
+            store.disk.free()
+            await asyncio.to_thread(store.start)
