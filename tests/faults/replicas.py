@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
+from pymongo import MongoClient
 
 from tests.support.servers import Mongo, Postgres, postgres
 
@@ -45,6 +47,14 @@ class Pair:
         """The standby is named first, so that the primary is not found by chance."""
         return f"postgresql://postgres@127.0.0.1:{self.standby.port},127.0.0.1:{self.primary.port}/postgres"
 
+    async def give_up_waiting(self) -> None:
+        """Cancel each statement of the primary that waits for the standby; its changes are visible from then on."""
+        connection = await asyncpg.connect(self.primary.url)
+        try:
+            await connection.execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        finally:
+            await connection.close()
+
     async def wait_for_standby(self, *, synchronous: bool) -> None:
         """Return when the standby follows; from then on commits of the primary wait for it if that is wanted.
 
@@ -72,15 +82,22 @@ def primary_and_standby(*settings: str) -> Iterator[Pair]:
 # MongoDB
 
 
+FAIL_POINTS = ("--setParameter", "enableTestCommands=1")
+
+
 class Member(Mongo):
     """One server of a replica set of several. It is ready when it answers."""
 
-    def __init__(self) -> None:
-        super().__init__(standalone=False)
+    def __init__(self, *options: str) -> None:
+        super().__init__(options)
         self.url = ""  # never a server that runs already
 
     def _ready(self) -> bool:
         return bool(self.command("hello"))
+
+    def client(self) -> MongoClient[dict[str, Any]]:
+        """Return a client of this server alone."""
+        return MongoClient(f"mongodb://127.0.0.1:{self.port}/?directConnection=true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +128,21 @@ class ReplicaSet:
         """Return when all but one follow, so that a majority remains if the primary is killed."""
         self._wait_for(len(self.members) - 1, "secondary")
 
+    @contextmanager
+    def without_replication(self) -> Iterator[MongoClient[dict[str, Any]]]:
+        """Let the secondaries receive nothing during the block; yield a client of the primary, which stays primary.
+
+        The members must have been started with FAIL_POINTS.
+        """
+        primary = self.primary()
+        secondaries = [member for member in self.members if member is not primary]
+        with ExitStack() as ends:
+            for member in secondaries:
+                admin = ends.enter_context(member.client()).admin
+                admin.command("configureFailPoint", "stopReplProducer", mode="alwaysOn")
+                ends.callback(admin.command, "configureFailPoint", "stopReplProducer", mode="off")
+            yield ends.enter_context(primary.client())
+
     def _wait_for(self, count: int, state: str) -> list[Member]:
         deadline = time.monotonic() + 60
         while len(found := [member for member in self.members if member.command("hello").get(state)]) < count:
@@ -120,10 +152,10 @@ class ReplicaSet:
 
 
 @contextmanager
-def replica_set() -> Iterator[ReplicaSet]:
-    """A replica set of three."""
+def replica_set(*options: str) -> Iterator[ReplicaSet]:
+    """A replica set of three, started with these options in addition."""
     with ExitStack() as ends:
-        members = ReplicaSet([ends.enter_context(Member().running()) for _ in range(3)])
+        members = ReplicaSet([ends.enter_context(Member(*options).running()) for _ in range(3)])
         members.initiate()
         members.wait_for_secondaries()
         yield members

@@ -25,7 +25,11 @@ from tests.support.served import Served, served
 CLIENTS = 4
 DROPPED = 200 if FULL else 10
 """At least so many replies are dropped in each test."""
-COMMITS: dict[str, Callable[[], Exchange]] = {"postgresql": PostgresCommits, "mongodb": MongoCommits}
+COMMITS: dict[str, Callable[[], Exchange]] = {
+    "postgresql": PostgresCommits,
+    "sqlmodel-postgresql": PostgresCommits,
+    "mongodb": MongoCommits,
+}
 LOCKING = {"ISOLATION": "SERIALIZABLE"}
 """With this setting no transaction is optimistic: each locks, and ends with COMMIT."""
 
@@ -39,9 +43,16 @@ def on_engines(*cases: tuple[str, dict[str, str], int]) -> pytest.MarkDecorator:
     )
 
 
+CASES: list[tuple[str, dict[str, str], int]] = [
+    ("postgresql", {}, 2),
+    ("postgresql", LOCKING, 2),
+    ("sqlmodel-postgresql", {}, 2),
+    ("mongodb", {}, 2),
+]
 MORE_CASES: list[tuple[str, dict[str, str], int]] = [
     ("postgresql", {}, 3),
     ("postgresql", LOCKING, 3),
+    ("sqlmodel-postgresql", {}, 3),
     ("mongodb", {}, 3),
 ]
 
@@ -58,6 +69,7 @@ async def behind_a_proxy(
         assert address.port
         async with fault_proxy(address.port, address.hostname) as proxy:
             settings = settings | {"SECRET_KEY": secrets.token_hex(32), "LOG_LEVEL": "warning"}
+            settings["PERSISTENCE"] = database.settings.persistence
             async with served(folder, DATABASE_URL=through(proxy, url), **settings) as server:
                 yield server, proxy
 
@@ -81,7 +93,7 @@ async def transfer_until_dropped(clients: list[Client], http: httpx2.AsyncClient
             group.create_task(work(client))
 
 
-@on_engines(("postgresql", {}, 2), ("postgresql", LOCKING, 2), ("mongodb", {}, 2), *(MORE_CASES if FULL else []))
+@on_engines(*CASES, *(MORE_CASES if FULL else []))
 async def test_a_transfer_whose_commit_is_not_confirmed_happens_once(
     settings: dict[str, str], every: int, engine: str, new_database: NewDatabase, tmp_path: Path
 ) -> None:

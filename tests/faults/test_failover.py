@@ -12,11 +12,13 @@ import httpx2
 import pytest
 
 from tests.faults.checks import ALLOWED, FULL, WORKERS, check
-from tests.faults.replicas import primary_and_standby, replica_set
+from tests.faults.replicas import FAIL_POINTS, primary_and_standby, replica_set
 from tests.support import engines
 from tests.support.clients.writers import PATIENCE, Writer, new_writer, writing
 from tests.support.served import served
 
+STALLED = {"REQUEST_DEADLINE": "3", "LOG_LEVEL": "error"}
+"""Settings for tests in which nothing is replicated, so that requests fail at their deadline."""
 Record = Callable[[str, object], None]
 
 
@@ -68,15 +70,18 @@ async def test_a_secondary_is_elected(store: str, tmp_path: Path, record_propert
 
 
 @on("postgresql")
-async def test_a_replay_acknowledges_nothing_that_the_standby_lacks(store: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("persistence", ["sqlalchemy", "sqlmodel"])
+async def test_a_replay_acknowledges_nothing_that_the_standby_lacks(
+    persistence: str, store: str, tmp_path: Path
+) -> None:
     """PostgreSQL gives up waiting for a standby if the statement is cancelled, as at the deadline of a request.
 
-    From then on the change is visible, and lost if the standby is promoted. A retry finds the answer of the first
+    The adapter with SQLModel closes its connection instead, so an administrator cancels the statement. From then on the change is visible, and lost if the standby is promoted. A retry finds the answer of the first
     request. It has to wait for the standby as that request did.
     """
     with primary_and_standby() as servers:
         await servers.wait_for_standby(synchronous=True)
-        settings = {"DATABASE_URL": servers.url, "REQUEST_DEADLINE": "3", "LOG_LEVEL": "error"}
+        settings = STALLED | {"DATABASE_URL": servers.url, "PERSISTENCE": persistence}
         async with served(tmp_path, **settings) as server, server.client() as http:
             writer = await new_writer(http, 0)
             while not await writer.transfer(http):
@@ -85,13 +90,38 @@ async def test_a_replay_acknowledges_nothing_that_the_standby_lacks(store: str, 
             async with asyncio.timeout(PATIENCE):
                 while await version(http, writer) < 3:
                     assert not await writer.transfer(http)
-            for _ in range(2):
-                assert not await writer.transfer(http), "what only the primary has was acknowledged"
+                    await servers.give_up_waiting()
+            await is_not_acknowledged(http, writer)
             await asyncio.to_thread(servers.standby.resume)
-            async with asyncio.timeout(60):
-                while not await writer.transfer(http):  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)
-            await writer.check(http)
+            await is_acknowledged_at_last(http, writer)
+
+
+@on("mongodb")
+async def test_a_replay_acknowledges_nothing_that_the_majority_lacks(store: str, tmp_path: Path) -> None:
+    """A commit that the majority does not get in time is answered with 503, but the primary has it, and its key."""
+    with replica_set(*FAIL_POINTS) as servers:
+        async with served(tmp_path, DATABASE_URL=servers.url, **STALLED) as server, server.client() as http:
+            writer = await new_writer(http, 0)
+            while not await writer.transfer(http):
+                pass
+            with servers.without_replication() as primary:
+                async with asyncio.timeout(PATIENCE):
+                    while primary.handover.transfers.count_documents({}) < 2:
+                        assert not await writer.transfer(http)
+                await is_not_acknowledged(http, writer)
+            await is_acknowledged_at_last(http, writer)
+
+
+async def is_not_acknowledged(http: httpx2.AsyncClient, writer: Writer) -> None:
+    for _ in range(2):
+        assert not await writer.transfer(http), "what only the primary has was acknowledged"
+
+
+async def is_acknowledged_at_last(http: httpx2.AsyncClient, writer: Writer) -> None:
+    async with asyncio.timeout(60):
+        while not await writer.transfer(http):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    await writer.check(http)
 
 
 async def version(http: httpx2.AsyncClient, writer: Writer) -> int:
