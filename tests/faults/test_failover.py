@@ -76,8 +76,9 @@ async def test_a_replay_acknowledges_nothing_that_the_standby_lacks(
 ) -> None:
     """PostgreSQL gives up waiting for a standby if the statement is cancelled, as at the deadline of a request.
 
-    The adapter with SQLModel closes its connection instead, so an administrator cancels the statement. From then on the change is visible, and lost if the standby is promoted. A retry finds the answer of the first
-    request. It has to wait for the standby as that request did.
+    The adapter with SQLModel closes its connection instead, so an administrator cancels the statement here. From then
+    on the change is visible, and lost if the standby is promoted. A retry finds the answer of the first request. It has
+    to wait for the standby as that request did.
     """
     with primary_and_standby() as servers:
         await servers.wait_for_standby(synchronous=True)

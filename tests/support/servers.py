@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -26,9 +26,10 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from tests.support import guard
-from tests.support.small_disk import SmallDisk, small_disk
 
 SECONDS_TO_START = 30
+Mount = Callable[[Mapping[str, Any]], Path]
+"""Returns the folder for a server's data, which the server creates. It gets the user of the server as Popen does."""
 DEBIAN_PACKAGES = {
     "libcrypto.so.3": "libssl3",
     "libcurl.so.4": "libcurl4",
@@ -42,20 +43,20 @@ class ServerNotStarted(RuntimeError):
     """The message says what is missing and which variable to set."""
 
 
-def postgres(*settings: str, megabytes: int = 0) -> AbstractContextManager["Postgres"]:
+def postgres(*settings: str, mount: Mount | None = None) -> AbstractContextManager["Postgres"]:
     """`settings` are the server's own, such as "fsync=on" where the cost of a commit is measured.
 
-    If `megabytes` are given, its data are on a SmallDisk of this size, and raise NoSmallDisk if that cannot be had.
+    `mount` may put its data elsewhere than into its folder.
     """
-    return Postgres(settings, megabytes).running()
+    return Postgres(settings, mount).running()
 
 
-def mongodb(*options: str, standalone: bool = False, megabytes: int = 0) -> AbstractContextManager["Mongo"]:
+def mongodb(*options: str, standalone: bool = False, mount: Mount | None = None) -> AbstractContextManager["Mongo"]:
     """A replica set of one, since a standalone has no transactions; a standalone is always a server of our own.
 
-    `options` are more arguments of mongod; `megabytes` as in postgres().
+    `options` are more arguments of mongod; `mount` is as in postgres().
     """
-    return Mongo(options, standalone, megabytes).running()
+    return Mongo(options, standalone, mount).running()
 
 
 class Server(ABC):
@@ -64,12 +65,9 @@ class Server(ABC):
     url_variable: ClassVar[str]
     _last_signal: ClassVar[signal.Signals]
 
-    def __init__(self, given_url: str | None, megabytes: int = 0) -> None:
+    def __init__(self, given_url: str | None, mount: Mount | None = None) -> None:
         self.url = given_url or ""
-        self._megabytes = megabytes
-        self._resources = ExitStack()
-        self.disk: SmallDisk | None = None
-        """What its data are on, if that is not its folder."""
+        self._mount = mount
         self.port = 0
         self.pid = 0
         self.folder = Path()
@@ -85,7 +83,6 @@ class Server(ABC):
             return
         with tempfile.TemporaryDirectory(prefix=f"handover-{self.name.lower()}-", ignore_cleanup_errors=True) as folder:
             self.folder = Path(folder)
-            self.data = self.folder / "data"
             self.port = free_port()
             try:
                 try:
@@ -97,7 +94,6 @@ class Server(ABC):
             finally:
                 if self.pid:
                     self._end(self._last_signal)  # nothing more is saved: its data go next
-                self._resources.close()
 
     def start(self) -> None:
         """Start on the same data and port as before; return when it takes writes."""
@@ -166,11 +162,9 @@ class Server(ABC):
             self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
             self._give_away(self.folder)
 
-    def _mount(self) -> None:
-        """Put the data on a small disk, if one is wanted; call this when the user is known, and before they exist."""
-        if self._megabytes:
-            self.disk = self._resources.enter_context(small_disk(self._megabytes, self._user))
-            self.data = self.disk.folder / "data"
+    def _choose_data_folder(self) -> None:
+        """Set `data`. Call this when the user is known, and create the folder after it."""
+        self.data = self._mount(self._user) if self._mount else self.folder / "data"
 
     def _give_away(self, path: Path) -> None:
         os.chown(path, self._user["user"], self._user["group"], follow_symlinks=False)
@@ -210,8 +204,8 @@ class Postgres(Server):
     url_variable = "HANDOVER_TEST_POSTGRESQL_URL"
     _last_signal = signal.SIGQUIT  # as quick as SIGKILL, but shared memory is given back
 
-    def __init__(self, settings: Sequence[str], megabytes: int = 0) -> None:
-        super().__init__(os.environ.get(self.url_variable), megabytes)
+    def __init__(self, settings: Sequence[str], mount: Mount | None = None) -> None:
+        super().__init__(os.environ.get(self.url_variable), mount)
         # Without fsync a commit is in the kernel's hands, which outlives any SIGKILL; only a power cut would lose it.
         # Dynamic shared memory lies in the server's folder, since a killed server would leave it behind in /dev/shm.
         self._settings = ["max_connections=200", "fsync=off", "dynamic_shared_memory_type=mmap", *settings]
@@ -227,7 +221,7 @@ class Postgres(Server):
 
     def _create(self) -> None:
         programs = self._usable_programs()
-        self._mount()
+        self._choose_data_folder()
         command = self._creation(programs, self.data)
         if self._run(*command):
             raise self._not_started(f"{Path(command[0]).name} failed")
@@ -283,8 +277,8 @@ class Mongo(Server):
     url_variable = "HANDOVER_TEST_MONGODB_URL"
     _last_signal = signal.SIGKILL  # a replica set takes its time over SIGTERM
 
-    def __init__(self, options: Sequence[str] = (), standalone: bool = False, megabytes: int = 0) -> None:
-        super().__init__(None if standalone else os.environ.get(self.url_variable), megabytes)
+    def __init__(self, options: Sequence[str] = (), standalone: bool = False, mount: Mount | None = None) -> None:
+        super().__init__(None if standalone else os.environ.get(self.url_variable), mount)
         self._standalone = standalone
         self._options = options
 
@@ -295,7 +289,7 @@ class Mongo(Server):
         return os.path.abspath(found)
 
     def _create(self) -> None:
-        self._mount()
+        self._choose_data_folder()
         self.data.mkdir()
         self._command = [self.program(), "--dbpath", self.data, "--port", str(self.port), "--bind_ip", "127.0.0.1"]
         self._command += ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--quiet"]

@@ -18,6 +18,7 @@ import pytest
 from interfaces.certification.parity.problems import assert_problem
 from tests.faults.checks import ALLOWED, check
 from tests.faults.clients import sign_up
+from tests.faults.limits.small_disk import small_disk
 from tests.support import engines, servers
 from tests.support.clients.writers import Writers, history, writing
 from tests.support.served import Served, served
@@ -79,30 +80,28 @@ async def says_that_there_is_no_space(http: httpx2.AsyncClient) -> None:
 
 @pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
 async def test_tables_of_postgresql_cannot_grow(tmp_path: Path) -> None:
-    with servers.postgres(megabytes=POSTGRESQL_MEGABYTES) as store:
-        assert store.disk
+    with small_disk(POSTGRESQL_MEGABYTES) as disk, servers.postgres(mount=disk.mount) as store:
         async with under_load(store, tmp_path) as (server, http, writers):
-            store.disk.fill()
+            disk.fill()
             await each_is_refused(writers)
             await says_that_there_is_no_space(http)
             assert "has no disk space left: free some" in server.said
             for writer in writers.all:
                 assert len(await history(http, writer.item, writer.headers[0])) == writer.done  # reads go on
             assert not store.has_ended()
-            store.disk.free()
+            disk.free()
 
 
 @pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
 async def test_space_in_the_pages_of_one_table_does_not_mean_that_there_is_space(tmp_path: Path) -> None:
     """The page that has the first idempotency key has space for others, but not for an answer of the largest size."""
-    with servers.postgres(megabytes=POSTGRESQL_MEGABYTES) as store:
-        assert store.disk
+    with small_disk(POSTGRESQL_MEGABYTES) as disk, servers.postgres(mount=disk.mount) as store:
         async with served(tmp_path, DATABASE_URL=store.url) as server, server.client() as http:
             user = await sign_up(http)
             item = {"name": "Book", "price": 1}
             keyed = user.headers | {"Idempotency-Key": "first"}
             assert (await http.post("/items", json=item, headers=keyed)).status_code == 201
-            store.disk.fill()
+            disk.fill()
             async with asyncio.timeout(PATIENCE):
                 while True:
                     large = item | {"description": secrets.token_hex(1000)}
@@ -111,22 +110,22 @@ async def test_space_in_the_pages_of_one_table_does_not_mean_that_there_is_space
                         break
             assert_problem(answer, 503, "store-unavailable")
             await says_that_there_is_no_space(http)
-            store.disk.free()
+            disk.free()
             await until_ready(http)
 
 
 @pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
 async def test_the_log_of_postgresql_cannot_grow(tmp_path: Path) -> None:
     """PostgreSQL ends itself when it cannot write to pg_wal, so it has to be started again."""
-    with servers.postgres("min_wal_size=32MB", "max_wal_size=32MB", megabytes=POSTGRESQL_MEGABYTES) as store:
-        assert store.disk
+    settings = ["min_wal_size=32MB", "max_wal_size=32MB"]
+    with small_disk(POSTGRESQL_MEGABYTES) as disk, servers.postgres(*settings, mount=disk.mount) as store:
         async with under_load(store, tmp_path) as (server, http, writers):
             connection = await asyncpg.connect(store.url)
-            store.disk.fill()
+            disk.fill()
             await ends_by_itself(store, connection)
             connection.terminate()
             await is_away(server, http, writers, "cannot be reached: is it running")
-            store.disk.free()
+            disk.free()
             await asyncio.to_thread(store.start)
 
 
@@ -154,11 +153,10 @@ async def is_away(server: Served, http: httpx2.AsyncClient, writers: Writers, re
 
 @pytest.mark.skipif("mongodb" not in engines.selected(), reason="ENGINES leaves MongoDB out")
 async def test_mongodb_ends_itself_when_its_disk_is_full(tmp_path: Path) -> None:
-    with servers.mongodb(*MONGODB_OPTIONS, megabytes=MONGODB_MEGABYTES) as store:
-        assert store.disk
+    with small_disk(MONGODB_MEGABYTES) as disk, servers.mongodb(*MONGODB_OPTIONS, mount=disk.mount) as store:
         async with under_load(store, tmp_path) as (server, http, writers):
-            store.disk.fill()
+            disk.fill()
             await until(store.has_ended)
             await is_away(server, http, writers, "MongoDB does not answer")
-            store.disk.free()
+            disk.free()
             await asyncio.to_thread(store.start)

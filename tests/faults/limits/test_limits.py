@@ -1,5 +1,6 @@
 """Limits of the machine and of the stores: requests are answered 503 while one is met, and well again after it."""
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
@@ -11,10 +12,13 @@ import pytest
 
 from interfaces.certification.database import Database
 from interfaces.certification.parity.problems import assert_problem
+from tests.faults.store_connections import through
 from tests.support import engines, servers
+from tests.support.fault_proxy import fault_proxy
 from tests.support.served import Served, handover, served
 
 POSTGRESQL = [name for name in ("postgresql",) if name in engines.selected()]
+MONGODB = [name for name in ("mongodb",) if name in engines.selected()]
 SQLITE = [name for name in ("sqlite",) if name in engines.selected()]
 PATIENT = {"REQUEST_DEADLINE": "60"}
 """So that nothing but the limit is a reason for 503, however slow the machine is."""
@@ -83,6 +87,46 @@ async def test_postgresql_has_no_connection_left(small_postgresql: str, tmp_path
             await other.close()
         await is_well(client, "grace")
         assert await server.stop() == 0
+
+
+@pytest.mark.skipif(not MONGODB, reason="ENGINES leaves MongoDB out")
+async def test_mongodb_has_no_connection_left(tmp_path: Path) -> None:
+    with servers.mongodb("--maxConns", "12") as store:
+        async with fault_proxy(store.port) as proxy:
+            settings = {"DATABASE_URL": through(proxy, store.url), "LOG_LEVEL": "warning"} | PATIENT
+            async with served(tmp_path, **settings) as server, server.client() as client:
+                await is_well(client, "ada")
+                proxy.reset()
+                others = await take_all_connections(store.port)
+                proxy.go_on()
+                await is_refused(client, server, "has it connections left (net.maxIncomingConnections)?")
+                for other in others:
+                    other.close()
+                async with asyncio.timeout(60):
+                    while (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110
+                        await asyncio.sleep(0.1)
+                await is_well(client, "grace")
+                assert await server.stop() == 0
+
+
+async def take_all_connections(port: int) -> list[asyncio.StreamWriter]:
+    """Connect to MongoDB until it closes several new connections in a row; return those that it has kept."""
+    kept: list[asyncio.StreamWriter] = []
+    refused = 0
+    while refused < 3:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.timeout(0.3):
+                await reader.read(1)  # MongoDB says nothing before it is asked, so this is the end of the connection
+            refused += 1
+            writer.close()
+            await asyncio.sleep(0.1)  # for MongoDB to notice that connections have ended
+        except TimeoutError:
+            refused = 0
+            kept.append(writer)
+        except OSError:
+            refused += 1
+    return kept
 
 
 @pytest.mark.skipif(not SQLITE, reason="ENGINES leaves SQLite out")
