@@ -7,13 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 MEGABYTE = 1024 * 1024
 MOUNT = 'mount -t tmpfs -o size="$1m" tmpfs /tmp && : > /tmp/filler && echo mounted && exec cat'
 """It waits for the end of its input, and so ends with the tests. With it ends the name space that has the mount."""
-
-
-class NoSmallDisk(RuntimeError):
-    """The message says what is missing."""
 
 
 class SmallDisk:
@@ -27,7 +25,7 @@ class SmallDisk:
         """Mount it in a mount name space of its own, and return a folder to create, which other processes can use, too.
 
         `user` are the arguments of Popen that say as whom to mount it. Only this user can create files in it, and only
-        this user and root can enter it. Raise NoSmallDisk if it cannot be mounted.
+        this user and root can enter it. If it cannot be mounted, the test fails with one line.
         """
         try:
             self._mounter = subprocess.Popen(
@@ -40,12 +38,10 @@ class SmallDisk:
                 **user,
             )
         except FileNotFoundError:
-            raise NoSmallDisk(
-                "a full disk needs the program unshare (Debian, Ubuntu: the package util-linux)"
-            ) from None
+            pytest.fail("a full disk needs the program unshare (Debian, Ubuntu: the package util-linux)", pytrace=False)
         assert self._mounter.stdout
         if (said := self._mounter.stdout.readline().strip()) != "mounted":
-            raise NoSmallDisk(f"a full disk needs a file system that this user may mount with unshare: {said}")
+            pytest.fail(f"a full disk needs a file system that this user may mount with unshare: {said}", pytrace=False)
         return self._folder / "data"
 
     @property

@@ -7,6 +7,7 @@ tests fail with a line that says so.
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support import engines, servers
 from tests.support.clients.writers import Writers, history, writing
 from tests.support.served import Served, served
 
+Record = Callable[[str, object], None]
 PATIENCE = 120.0
 """Seconds in which anything that is waited for must happen, however slow the machine is."""
 WRITERS = 4
@@ -48,15 +50,19 @@ async def each_is_refused(writers: Writers) -> None:
 
 
 @asynccontextmanager
-async def under_load(store: servers.Server, folder: Path) -> AsyncIterator[tuple[Served, httpx2.AsyncClient, Writers]]:
+async def under_load(
+    store: servers.Server, folder: Path, record: Record
+) -> AsyncIterator[tuple[Served, httpx2.AsyncClient, Writers]]:
     """A server of Handover with writers. After the block, each writer must finish, and all must be well."""
     url = store.url
     async with served(folder, DATABASE_URL=url, LOG_LEVEL="warning") as server, server.client() as http:
         async with asyncio.timeout(PATIENCE), writing(server.url, number=WRITERS) as writers:
             await writers.each()
             yield server, http, writers
+            began = time.monotonic()
             await writers.each()
             await until_ready(http)
+            record("all is well after", f"{time.monotonic() - began:.1f} s")
         assert {*writers.refused} <= ALLOWED
         await check(writers, server, folder, DATABASE_URL=url)
         assert "Traceback" not in server.said
@@ -79,9 +85,9 @@ async def says_that_there_is_no_space(http: httpx2.AsyncClient) -> None:
 
 
 @pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
-async def test_tables_of_postgresql_cannot_grow(tmp_path: Path) -> None:
+async def test_tables_of_postgresql_cannot_grow(tmp_path: Path, record_property: Record) -> None:
     with small_disk(POSTGRESQL_MEGABYTES) as disk, servers.postgres(mount=disk.mount) as store:
-        async with under_load(store, tmp_path) as (server, http, writers):
+        async with under_load(store, tmp_path, record_property) as (server, http, writers):
             disk.fill()
             await each_is_refused(writers)
             await says_that_there_is_no_space(http)
@@ -115,11 +121,11 @@ async def test_space_in_the_pages_of_one_table_does_not_mean_that_there_is_space
 
 
 @pytest.mark.skipif("postgresql" not in engines.selected(), reason="ENGINES leaves PostgreSQL out")
-async def test_the_log_of_postgresql_cannot_grow(tmp_path: Path) -> None:
+async def test_the_log_of_postgresql_cannot_grow(tmp_path: Path, record_property: Record) -> None:
     """PostgreSQL ends itself when it cannot write to pg_wal, so it has to be started again."""
     settings = ["min_wal_size=32MB", "max_wal_size=32MB"]
     with small_disk(POSTGRESQL_MEGABYTES) as disk, servers.postgres(*settings, mount=disk.mount) as store:
-        async with under_load(store, tmp_path) as (server, http, writers):
+        async with under_load(store, tmp_path, record_property) as (server, http, writers):
             connection = await asyncpg.connect(store.url)
             disk.fill()
             await ends_by_itself(store, connection)
@@ -152,9 +158,9 @@ async def is_away(server: Served, http: httpx2.AsyncClient, writers: Writers, re
 
 
 @pytest.mark.skipif("mongodb" not in engines.selected(), reason="ENGINES leaves MongoDB out")
-async def test_mongodb_ends_itself_when_its_disk_is_full(tmp_path: Path) -> None:
+async def test_mongodb_ends_itself_when_its_disk_is_full(tmp_path: Path, record_property: Record) -> None:
     with small_disk(MONGODB_MEGABYTES) as disk, servers.mongodb(*MONGODB_OPTIONS, mount=disk.mount) as store:
-        async with under_load(store, tmp_path) as (server, http, writers):
+        async with under_load(store, tmp_path, record_property) as (server, http, writers):
             disk.fill()
             await until(store.has_ended)
             await is_away(server, http, writers, "MongoDB does not answer")
