@@ -1,9 +1,11 @@
 """Logging: one format for our own lines and those of libraries, either for a terminal or as JSON."""
 
+import asyncio
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -60,6 +62,30 @@ def log_request(request_id: str, method: str, route: str | None, status: int, ms
         logger.request(request_id, fields)
     else:  # configure_logs() has not been called
         logger.info("request", **fields)
+
+
+def log_unavailable(scope: Mapping[str, Any], code: str, error: BaseException, reason: str = "") -> None:
+    """Log as a warning that a request is answered with 503. Called once for each, in the context of its request.
+
+    `code` is the slug of the problem, `error` why. `reason` is the error's message unless given. The line also has the
+    template of the route, None if no route matched, and the class of the error below, such as a driver's.
+    """
+    route = getattr(scope.get("route"), "path_format", None)
+    reason = reason or str(error) or type(error).__name__
+    structlog.get_logger().warning("unavailable", code=code, route=route, reason=reason, error=_class_below(error))
+
+
+def _class_below(error: BaseException) -> str:
+    """Return the name of the class of the error that has led to this one, or of this one if there is none.
+
+    Cancellation and time limits in between are left out, since our own message says which limit it was.
+    """
+    name = type(error).__name__
+    while below := error.__cause__ or error.__context__:
+        error = below
+        if not isinstance(error, asyncio.CancelledError | TimeoutError):
+            name = type(error).__name__
+    return name
 
 
 def _logger_class(level: int, *, as_json: bool, in_one_step: bool) -> type[structlog.typing.FilteringBoundLogger]:

@@ -1,6 +1,7 @@
 """The exception handler of the app: one table turns a kind of error into a status."""
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from math import ceil
 from typing import NamedTuple
 
@@ -9,19 +10,27 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from application.errors import Busy, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from application.errors import Busy, NoSpace, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.session import TokenReused, TooManyAttempts
 from interfaces.http.conditional import has_malformed_if_match
 from interfaces.http.responses.problems import RETRY_SOON, problem_response
 from interfaces.http.routing.route import allowed_methods
 from interfaces.http.validation.models import field_errors, json_pointer
+from interfaces.logs import log_unavailable
 
 log = structlog.get_logger()
 
 
 class NotReady(Unavailable):
-    """The server cannot serve requests now. Unlike that of other Unavailable errors, its message is sent to clients."""
+    """The server cannot serve requests now. Unlike that of other Unavailable errors, its message is sent to clients.
+
+    `code` is the slug of its problem type. The error that has caused it, if there is one, is logged.
+    """
+
+    def __init__(self, detail: str, code: str = "store-unavailable") -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class ErrorKind(NamedTuple):
@@ -46,6 +55,7 @@ KINDS: dict[type[Exception], ErrorKind] = {
 }
 """By class. An error that is not in the table is answered like its nearest base class that is."""
 
+NO_SPACE = "The store has no disk space left for changes. Reading still works. See Retrying."
 MALFORMED_IF_MATCH = 'If-Match must be the ETag in double quotes, such as "1", or *'
 _SLUG_BY_STATUS = {
     400: "bad-request",
@@ -62,7 +72,8 @@ _SLUG_BY_STATUS = {
 async def answer_error(request: Request, error: Exception) -> Response:
     """Return the problem response for an error that a route, or something below it, has raised.
 
-    Log the error with log_error(), unless it comes from the framework (RequestValidationError, HTTPException).
+    Log it, unless it comes from the framework (RequestValidationError, HTTPException): each 503 with log_unavailable(),
+    other errors with log_refusal().
     """
     scope = request.scope
     if isinstance(error, RequestValidationError):
@@ -72,7 +83,11 @@ async def answer_error(request: Request, error: Exception) -> Response:
         headers = {"Allow": allowed_methods(request)} if status == 405 else error.headers  # noqa: PLR2004
         return problem_response(scope, _SLUG_BY_STATUS.get(status, "bad-request"), status=status, headers=headers)
     status, headers = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
-    log_error(error, client=request.client and request.client.host)
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        cause = error.__cause__ if isinstance(error, NotReady) else None
+        log_unavailable(scope, _slug(error), cause if isinstance(cause, Unavailable) else error)
+    else:
+        log_refusal(error, client=request.client and request.client.host)
     if isinstance(error, TooManyAttempts):
         headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
     detail = _detail(error)
@@ -84,12 +99,11 @@ async def answer_error(request: Request, error: Exception) -> Response:
     return problem_response(scope, _slug(error), status=status, detail=detail, headers=headers, errors=errors)
 
 
-def log_error(error: Exception, client: str | None) -> None:
-    """Log what operators should know about an error, and nothing about errors of other kinds.
+def log_refusal(error: Exception, client: str | None) -> None:
+    """Log what operators should know about a refused request, and nothing about errors of other kinds.
 
-    Reused refresh tokens, throttling, an unavailable store and a commit with an unknown outcome (also as `unavailable`)
-    are warnings; refusals are only information. `client` is the client's address. What the client has sent is not
-    logged.
+    Reused refresh tokens and throttling are warnings; other refusals are only information. `client` is the client's
+    address. What the client has sent is not logged.
     """
     match error:
         case TokenReused():
@@ -98,8 +112,6 @@ def log_error(error: Exception, client: str | None) -> None:
             log.warning("throttled", client=client)
         case Unauthenticated() | Forbidden():
             log.info("refused", code=error.code, client=client)
-        case Unavailable() | OutcomeUnknown():
-            log.warning("unavailable", reason=str(error))
 
 
 def _known_fields(request: Request) -> list[str]:
@@ -111,11 +123,11 @@ def _known_fields(request: Request) -> list[str]:
 def _slug(error: Exception) -> str:
     """Return the slug of the error's problem type.
 
-    It is the code of a DomainError, `outcome-unknown` for OutcomeUnknown, `busy` for Busy and TryAgain, and
+    It is the code of a DomainError or NotReady, `outcome-unknown` for OutcomeUnknown, `busy` for Busy and TryAgain, and
     `store-unavailable` for any other error.
     """
     match error:
-        case DomainError():
+        case DomainError() | NotReady():
             return error.code
         case OutcomeUnknown():
             return "outcome-unknown"
@@ -126,5 +138,10 @@ def _slug(error: Exception) -> str:
 
 
 def _detail(error: Exception) -> str | None:
-    """Return the error's message if it is for API clients, else None: an adapter's message says where the store is."""
+    """Return the detail of the problem; None for that of its type.
+
+    It is the error's message if that is for API clients. An adapter's message says where the store is.
+    """
+    if isinstance(error, NoSpace):
+        return NO_SPACE
     return str(error) if isinstance(error, DomainError | NotReady) else None

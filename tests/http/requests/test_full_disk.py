@@ -42,10 +42,12 @@ async def test_readiness_tells_that_there_is_no_space(http: AsyncClient, ada: Pe
             break
         kept.append(answer.json())
     assert_problem(answer, 503, "store-unavailable")
+    assert "no disk space" in answer.json()["detail"]
 
     not_ready = await http.get("/health/ready")
     assert_problem(not_ready, 503, "store-unavailable")
     assert "disk space" in not_ready.json()["detail"]
+    assert "becomes ready by itself" in not_ready.json()["detail"]
     assert (await http.get("/health/live")).status_code == 200
     assert [(await ada.get(f"/items/{item['id']}")).json() for item in kept] == kept
 

@@ -15,8 +15,10 @@ from fastapi import FastAPI
 from httpx2 import AsyncClient, Response
 from starlette.types import Message
 
-from application.errors import Busy, KeyInFlight, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from application.errors import Busy, KeyInFlight, NoSpace, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
+from application.locks import KeyedLock
 from application.transact import Transact
+from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.container import Settings
 from interfaces.certification.database import Database
 from interfaces.certification.parity.problems import assert_problem
@@ -93,14 +95,18 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
     assert len(response.headers["x-request-id"]) == 32
 
 
+CHANGED = "A change may have been made: see Retrying"
+
+
 @pytest.mark.parametrize(
     ("error", "status", "slug", "said"),
     [
-        (Unavailable(PLACE), 503, "store-unavailable", "A change may have been made: see Retrying"),
-        (Busy(PLACE), 503, "busy", "A change may have been made: see Retrying"),
+        (Unavailable(PLACE), 503, "store-unavailable", CHANGED),
+        (Busy(PLACE), 503, "busy", CHANGED),
+        (NoSpace(PLACE), 503, "store-unavailable", "no disk space"),
         (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
-        (TryAgain(SECRET), 503, "busy", "A change may have been made: see Retrying"),
-        (KeyInFlight(SECRET), 503, "busy", "A change may have been made: see Retrying"),
+        (TryAgain(PLACE), 503, "busy", CHANGED),
+        (KeyInFlight(PLACE), 503, "busy", CHANGED),
         (OutcomeUnknown(PLACE), 503, "outcome-unknown", "may have taken effect"),
         (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
         (RuntimeError(SECRET), 500, "internal-error", "an error of the server"),
@@ -108,17 +114,39 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
         (TimeoutError(SECRET), 500, "internal-error", "an error of the server"),
     ],
 )
+@pytest.mark.parametrize("method", ["POST", "GET", "HEAD"])
 async def test_what_comes_from_below(
-    app: FastAPI, http: AsyncClient, error: Exception, status: int, slug: str, said: str
+    app: FastAPI,
+    http: AsyncClient,
+    logged: io.StringIO,
+    error: Exception,
+    status: int,
+    slug: str,
+    said: str,
+    method: str,
 ) -> None:
-    @app.get("/fails", openapi_extra=PUBLIC)
+    @app.api_route("/fails/{id}", methods=["GET", "POST"], openapi_extra=PUBLIC)
     async def fails() -> None:
-        raise error
+        raise error from ConnectionRefusedError(SECRET)
 
-    response = await http.get("/fails")
+    response = await http.request(method, f"/fails/{SECRET}", headers={"X-Request-ID": "r1"})
+    unavailable = [line for line in lines(logged) if line["event"] == "unavailable"]
+    assert len(unavailable) == (status == 503)
+    for line in unavailable:
+        assert (line["level"], line["request_id"], line["route"]) == ("warning", "r1", "/fails/{id}")
+        assert (line["code"], line["error"]) == (slug, "ConnectionRefusedError")
+        assert line["reason"] == str(error)
+    assert SECRET not in logged.getvalue()
+    if method == "HEAD":
+        assert (response.status_code, response.content) == (status, b"")
+        return
     assert_problem(response, status, slug)
-    assert said in response.json()["detail"]
-    assert SECRET not in response.text
+    detail = response.json()["detail"]
+    if method == "GET" and said is CHANGED:
+        said = "Repeat the request after the seconds in Retry-After"
+        assert "change" not in detail
+    assert said in detail
+    assert SECRET not in response.text.replace(f"/fails/{SECRET}", "")
     assert PLACE not in response.text
 
 
@@ -268,14 +296,35 @@ async def through_deadline(app: Any, receive: Any = None, seconds: float = 0.05)
     return sent
 
 
-async def test_what_takes_too_long_is_busy() -> None:
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
+async def test_what_takes_too_long_is_busy_and_the_log_says_what_it_has_waited_for(logged: io.StringIO) -> None:
+    limiter = CapacityLimiter(1, seconds=100)
+    await limiter.acquire()
+
+    async def waits_for_a_connection(scope: Any, receive: Any, send: Any) -> None:
+        await limiter.acquire()
+
+    async def waits_for_another_request(scope: Any, receive: Any, send: Any) -> None:
+        async with locks("a"), locks("a"):
+            pass
+
+    async def waits_for_something_else(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(100)
 
-    start, body = await through_deadline(slow)
-    assert start["status"] == 503
-    assert (b"retry-after", b"1") in start["headers"]
-    assert json.loads(body["body"])["type"] == "/problems/busy"
+    locks = KeyedLock()
+    reasons = {
+        waits_for_a_connection: "HANDOVER_POOL_SIZE",
+        waits_for_another_request: "another request of this process",
+        waits_for_something_else: "asyncio",
+    }
+    for app in reasons:
+        start, body = await through_deadline(app)
+        assert start["status"] == 503
+        assert (b"retry-after", b"1") in start["headers"]
+        assert json.loads(body["body"])["type"] == "/problems/busy"
+    for line, told in zip(lines(logged), reasons.values(), strict=True):
+        assert (line["event"], line["level"], line["code"]) == ("unavailable", "warning", "busy")
+        assert line["reason"].startswith("not finished within 0.05 seconds, but waiting for ")
+        assert told in line["reason"]
 
 
 async def test_waiting_for_the_body_does_not_count() -> None:

@@ -126,8 +126,8 @@ class Sessions:
                 return await self._fetch(statement, parameters)
             except ConnectionLost:
                 return await self._fetch(statement, parameters)
-        except TryAgain:
-            raise Busy("the store is too busy to answer") from None
+        except TryAgain as error:
+            raise Busy(f"the store is too busy to answer: {error}") from None
 
     async def _fetch(self, statement: SelectOfScalar[T], parameters: Mapping[str, Any] | None) -> Sequence[T]:
         """Execute a query once, as fetch() does.

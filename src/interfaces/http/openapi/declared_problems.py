@@ -72,7 +72,7 @@ def add_problems(
     for slug in slugs:
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, these in sorted(by_status.items()):
-        examples = {slug: _example(slug, path, operation, schemas) for slug in these}
+        examples = {slug: _example(slug, path, method, operation, schemas) for slug in these}
         responses[str(status)] = _problem_response(examples)
 
 
@@ -107,15 +107,17 @@ def _restricts(schema: dict[str, Any]) -> bool:
     return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
 
 
-def _example(slug: str, path: str, operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+def _example(
+    slug: str, path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]
+) -> dict[str, Any]:
     """Return an example of the body of this problem, as this operation answers it."""
-    status, title, explanation = PROBLEMS[slug]
-    default = DETAILS.get(slug, explanation)
+    kind = PROBLEMS[slug]
+    default = DETAILS.get(slug, kind.explain(method.upper()))
     detail = DETAILS_OF_OPERATIONS.get((operation["operationId"], slug), default)
     problem: dict[str, Any] = {
         "type": f"/problems/{slug}",
-        "title": title,
-        "status": status,
+        "title": kind.title,
+        "status": kind.status,
         "detail": detail,
         "instance": re.sub(r"\{(\w+)\}", lambda parameter: str(PARAMETERS[parameter[1]]), path),
         "request_id": "0f8fad5bd9cb469fa165708867728950",

@@ -13,12 +13,23 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SOON = {"Retry-After": "1"}
 
 
+SAFE_METHODS = {"GET", "HEAD"}
+
+
 class Problem(NamedTuple):
-    """A problem type: its status, its title, and an explanation for the people who use the API."""
+    """A problem type: its status, its title, and an explanation for the people who use the API.
+
+    `explanation_of_reads` is that for GET and HEAD, if it differs.
+    """
 
     status: int
     title: str
     explanation: str
+    explanation_of_reads: str = ""
+
+    def explain(self, method: str) -> str:
+        """Return the explanation for a request with this method, such as `GET`."""
+        return (method in SAFE_METHODS and self.explanation_of_reads) or self.explanation
 
 
 PROBLEMS = {
@@ -107,11 +118,13 @@ PROBLEMS = {
         503,
         "Store unavailable",
         "The store cannot be used now. A change may have been made: see Retrying.",
+        "The store cannot be used now. Repeat the request after the seconds in Retry-After.",
     ),
     "busy": Problem(
         503,
         "Busy",
         "The server could not finish in time. A change may have been made: see Retrying.",
+        "The server could not finish in time. Repeat the request after the seconds in Retry-After.",
     ),
     "outcome-unknown": Problem(
         503,
@@ -133,7 +146,7 @@ def problem_response(
 ) -> Response:
     """Return the problem of this type as a response to the request.
 
-    Status and detail are those of PROBLEMS unless given. For an unknown slug the status is 500 unless given, and the
+    Status and detail are those of PROBLEMS for the request's method unless given. For an unknown slug the status is 500 unless given, and the
     title is that of the status. `errors` are the fields that are wrong, as field_errors() returns them.
     """
     known = PROBLEMS.get(slug)
@@ -142,7 +155,7 @@ def problem_response(
         "type": f"/problems/{slug}",
         "title": known.title if known else HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail or (known.explanation if known else HTTPStatus(status).phrase),
+        "detail": detail or (known.explain(scope.get("method", "")) if known else HTTPStatus(status).phrase),
         "instance": quote(scope["path"], safe="/:@!$&'()*+,;=~", errors="replace"),
         "request_id": scope["state"]["request_id"],
     }

@@ -65,9 +65,9 @@ async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch"
     """Return the explanation of a type of problem. The field `type` of every error is the path of its explanation."""
     if slug not in PROBLEMS:
         raise HTTPException(404)
-    status, title, explanation = PROBLEMS[slug]
-    content = {"type": f"/problems/{slug}", "title": title, "status": status, "explanation": explanation}
-    return json_answer(content).response()
+    problem = PROBLEMS[slug]
+    content = {"type": f"/problems/{slug}", "title": problem.title, "status": problem.status}
+    return json_answer(content | {"explanation": problem.explanation}).response()
 
 
 class LinksOut(BaseModel):

@@ -227,8 +227,8 @@ class Database:
                 return await self._fetch(pool, statement, parameters)
             except ConnectionLost:
                 return await self._fetch(pool, statement, parameters)
-        except TryAgain:
-            raise Busy("the store is too busy to answer") from None
+        except TryAgain as error:
+            raise Busy(f"the store is too busy to answer: {error}") from None
 
     async def _fetch(self, pool: ConnectionPool, statement: ClauseElement, parameters: Parameters) -> Sequence[Row]:
         """Execute a statement once on a connection of this pool, and return its rows.
