@@ -3,10 +3,13 @@
 import asyncio
 import json
 import os
+import re
 import secrets
+import signal
 import socket
 import stat
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -80,10 +83,46 @@ async def test_production_serves_once_all_is_in_order(tmp_path: Path) -> None:
     assert (await handover("migrate", "up", folder=tmp_path, **PRODUCTION)).exit_code == 0
     async with served(tmp_path, WORKERS="2", **PRODUCTION) as server:
         assert await is_accepted(server, await signed_up(server))
-        lines = server.said.splitlines()[4:]
-        assert {json.loads(line)["event"] for line in lines} >= {"request", "signed in"}
-        assert PRODUCTION["SECRET_KEY"] not in server.said
         assert await server.stop() == 0
+    assert PRODUCTION["SECRET_KEY"] not in server.said
+    events = [json.loads(line)["event"] for line in server.said.splitlines()]
+    assert {"request", "signed in"} < set(events)
+    assert [event for event in events if event in {"started", "draining", "stopped"}] == [
+        "started",
+        "draining",
+        "stopped",
+    ]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_log_in_json_says_what_has_started_and_why_it_has_stopped(
+    number: signal.Signals, workers: str, tmp_path: Path
+) -> None:
+    async with served(tmp_path, LOG_FORMAT="json", WORKERS=workers, DRAIN_SECONDS="0.2") as server:
+        server.process.send_signal(number)
+        assert await server.wait() == 0
+    lines = [json.loads(line) for line in server.said.splitlines()]
+    assert all(line.pop("timestamp") and line.pop("level") == "info" for line in lines)
+    started, draining, stopped = lines
+    assert started == {
+        "event": "started",
+        "version": version("handover"),
+        "url": server.url,
+        "workers": int(workers),
+        "engine": "sqlite",
+        "adapter": "sqlalchemy",
+        "data": f"{tmp_path}/handover.db",
+    }
+    assert draining == {"event": "draining", "signal": number.name}
+    assert stopped == {"event": "stopped"}
+
+
+async def test_a_log_for_people_says_why_it_has_stopped(tmp_path: Path) -> None:
+    async with served(tmp_path, DRAIN_SECONDS="0") as server:
+        assert await server.stop() == 0
+    assert "started" not in server.said
+    assert re.search(r"draining +signal=SIGTERM\n.*stopped *\n$", server.said)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +135,7 @@ async def test_forwarded_addresses_are_believed_of_trusted_proxies_only(
     settings = {"TRUSTED_PROXIES": trusted, "LOG_FORMAT": "json", "DATABASE_URL": "memory://"}
     async with served(tmp_path, **settings) as server:
         await signed_up(server, {"X-Forwarded-For": "203.0.113.9"})
-        events = [json.loads(line) for line in server.said.splitlines()[4:]]
+        events = [json.loads(line) for line in server.said.splitlines()]
     assert [event["client"] for event in events if event["event"] == "signed in"] == [believed]
 
 

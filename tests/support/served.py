@@ -18,6 +18,8 @@ from interfaces.cli import main
 
 SECONDS_TO_START = 120
 SECONDS_TO_RUN = 120
+STARTED = re.compile(r'Handover is at +(\S+)\n|"url":"(\S+?)".*"event":"started"')
+"""What a server says once it serves: its address, for people or in a JSON log."""
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:
@@ -167,10 +169,10 @@ async def served(folder: Path, *, wrapper: str = "", **settings: str) -> AsyncIt
     server = Served(process, log)
     try:
         async with asyncio.timeout(SECONDS_TO_START):
-            while not (found := re.search(r"Handover is at +(\S+)\n", server.said)):
+            while not (found := STARTED.search(server.said)):
                 assert process.returncode is None, server.said
                 await asyncio.sleep(0.02)
-        server.url = found[1]
+        server.url = found[1] or found[2]
         yield server
     finally:
         with suppress(ProcessLookupError):

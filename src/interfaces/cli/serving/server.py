@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import cast
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -28,6 +29,8 @@ from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.cli.serving.purging import purge_repeatedly
 from interfaces.http.app import create_app
 from interfaces.http.metrics import Metrics
+
+log = structlog.get_logger()
 
 STOPPED, FAILED_TO_START = 0, 3
 DRAIN, STOP = b"d", b"s"
@@ -121,6 +124,7 @@ class Server(uvicorn.Server):
         self.purges = settings.purge_interval > 0
         self.purging: asyncio.Task[None] | None = None
         self.control = control
+        self.signal_to_log: str | None = None
         self.on_started = on_started
         self.closes_at = float("inf")
         self.ends_at = float("inf")
@@ -138,8 +142,11 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to drain: on SIGTERM serve for `drain_seconds` more, on SIGINT close the port without delay.
 
-        Running requests are aborted DRAIN_LIMIT or INTERRUPT_LIMIT seconds after the signal (see drain).
+        Running requests are aborted DRAIN_LIMIT or INTERRUPT_LIMIT seconds after the signal (see drain). on_tick() logs
+        the signal, because it may have come while something else was being logged; a worker's parent does so itself.
         """
+        if self.control is None:
+            self.signal_to_log = signal.Signals(sig).name
         if sig == signal.SIGINT:
             self.drain(0, INTERRUPT_LIMIT)
         else:
@@ -204,9 +211,13 @@ class Server(uvicorn.Server):
         """Close connections whose heads are late, once a second; return whether it is time to close the port.
 
         uvicorn calls this TICKS_PER_SECOND times a second. Each call records by how much it is late, and, once a
-        second, how busy the pools are. The first call after drain() cancels the purge.
+        second, how busy the pools are. The first call after a signal logs it, and the first after drain() cancels the
+        purge.
         """
         began = time.monotonic()
+        if self.signal_to_log:
+            name, self.signal_to_log = self.signal_to_log, None
+            log.info("draining", signal=name)
         if self.ticked_at is not None:
             self.metrics.lag.observe(max(0.0, began - self.ticked_at - 1 / TICKS_PER_SECOND))
         if self.app.state.draining and self.purging and not self.purging.cancelling():

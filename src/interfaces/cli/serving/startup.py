@@ -6,6 +6,9 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+
+import structlog
 
 from application.errors import Unavailable
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
@@ -13,6 +16,9 @@ from interfaces.cli.serving.metrics_folder import shared_metrics_folder
 from interfaces.cli.serving.server import STOPPED, serve
 from interfaces.cli.serving.supervisor import Supervisor
 from interfaces.http.metrics import SHARED_FOLDER, remove_gauges
+from interfaces.logs import configure_logs
+
+log = structlog.get_logger()
 
 BACKLOG = 2048
 """How many new connections the kernel keeps until a worker accepts them."""
@@ -21,6 +27,8 @@ BACKLOG = 2048
 def start() -> None:
     """Open the port, migrate the store if needed and allowed by the settings, then serve until a signal.
 
+    Once it serves, say where (see announcement()); the log has a line for each signal, and one at the end.
+
     Raise Misconfigured if a setting is wrong, unsafe in production or does not fit the store, or if the port cannot be
     opened. Raise Unavailable if the store cannot be used, its schema is not current, or the server did not start.
     """
@@ -28,6 +36,7 @@ def start() -> None:
     settings.check_serving(open_store(settings).capabilities)
     with listen(settings.host, settings.port) as listener:
         asyncio.run(prepare_store(settings))
+        configure_logs(settings)
         os.environ["HANDOVER_SECRET_KEY"] = settings.secret()  # workers read the environment, and need the same key
         announce = announcement(settings, *listener.getsockname()[:2])
         if settings.workers == 1:
@@ -45,6 +54,7 @@ def start() -> None:
                 code = asyncio.run(supervisor.run())
     if code != STOPPED:
         raise Unavailable("the server did not start; what is above says why")
+    log.info("stopped")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -90,21 +100,27 @@ async def prepare_store(settings: Settings) -> None:
 
 
 def announcement(settings: Settings, host: str, port: int) -> Callable[[], None]:
-    """Return a function that writes the server's address, docs page and data location to stderr.
+    """Return a function that says on stderr that the server serves; it is to be called once it does.
 
-    It is to be called when the server has started. Passwords are masked.
+    If the log is JSON, it logs the line `started`, with the version, the address, the store and the number of workers.
+    Otherwise it writes the address, the docs page, the data location and how to stop. Passwords are masked.
     """
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    data = str(settings.sqlite_file or settings.masked_url)
     text = f"""\
 Handover is at  {address}
 its docs page   {address}/docs
-its data        {settings.sqlite_file or settings.masked_url}
+its data        {data}
 stop it with    Ctrl+C
 """
 
     def announce() -> None:
-        """Write the server's address, docs page and data location to stderr."""
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        """Log the line `started` if the log is JSON, else write the text for people."""
+        if settings.logs_json:
+            store = {"engine": settings.scheme, "adapter": settings.adapter, "data": data}
+            log.info("started", version=version("handover"), url=address, workers=settings.workers, **store)
+        else:
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
     return announce

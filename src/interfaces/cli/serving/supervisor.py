@@ -8,7 +8,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
+import structlog
+
 from interfaces.cli.serving.server import DRAIN, FAILED_TO_START, STOP, STOPPED
+
+log = structlog.get_logger()
 
 RESTART_PAUSE = 1.0
 """Seconds before a worker that has ended is replaced."""
@@ -50,10 +54,15 @@ class Supervisor:
         It is STOPPED, or FAILED_TO_START if one of the first workers has ended without ever serving.
         """
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self.stop, DRAIN, STOPPED)
-        loop.add_signal_handler(signal.SIGINT, self.stop, STOP, STOPPED)
+        loop.add_signal_handler(signal.SIGTERM, self.handle_signal, signal.SIGTERM)
+        loop.add_signal_handler(signal.SIGINT, self.handle_signal, signal.SIGINT)
         await asyncio.gather(*(self.keep_worker_running() for _ in range(self.count)))
         return self.exit_code or STOPPED
+
+    def handle_signal(self, number: signal.Signals) -> None:
+        """Log the signal and stop: on SIGTERM with the order DRAIN, on SIGINT with STOP."""
+        log.info("draining", signal=number.name)
+        self.stop(DRAIN if number == signal.SIGTERM else STOP, STOPPED)
 
     def stop(self, order: bytes, exit_code: int) -> None:
         """Send the order DRAIN or STOP to all workers, and replace them no more; do not wait until they end.
@@ -77,7 +86,7 @@ class Supervisor:
         while self.exit_code is None:
             await asyncio.sleep(RESTART_PAUSE)
             if self.exit_code is None:
-                print("handover: a worker has ended; starting another", file=sys.stderr, flush=True)
+                log.warning("a worker has ended; starting another")
                 await self.run_worker()
 
     async def run_worker(self) -> bool:

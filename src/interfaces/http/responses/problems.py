@@ -146,8 +146,9 @@ def problem_response(
 ) -> Response:
     """Return the problem of this type as a response to the request.
 
-    Status and detail are those of PROBLEMS for the request's method unless given. For an unknown slug the status is 500 unless given, and the
-    title is that of the status. `errors` are the fields that are wrong, as field_errors() returns them.
+    Status and detail are those of PROBLEMS for the request's method unless given. For an unknown slug the status is 500
+    unless given, and the title is that of the status. `errors` are the fields that are wrong, as field_errors() returns
+    them.
     """
     known = PROBLEMS.get(slug)
     status = status or (known.status if known else 500)
