@@ -13,7 +13,15 @@ ADAPTER_BY_SCHEME = {
 }
 """The adapters of URL schemes that are not called like their adapter."""
 
-OUR_SQL_AND_MONGODB_ADAPTERS = {"sqlalchemy", "sqlmodel", "beanie"}
+SCHEMES_BY_ADAPTER = {
+    "sqlalchemy": ["sqlite", "postgresql"],
+    "sqlmodel": ["sqlite", "postgresql"],
+    "beanie": ["mongodb", "mongodb+srv"],
+    "memory": ["memory"],
+}
+"""The URL schemes of our own adapters. Other adapters check the URL themselves."""
+
+OUR_SQL_AND_MONGODB_ADAPTERS = SCHEMES_BY_ADAPTER.keys() - {"memory"}
 """Adapters whose name is not a URL scheme."""
 
 

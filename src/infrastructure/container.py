@@ -21,7 +21,7 @@ from application.use_cases.users import (
     DeleteAccount,
     ReadAccount,
 )
-from infrastructure.adapters import described, installed_adapters
+from infrastructure.adapters import SCHEMES_BY_ADAPTER, described, installed_adapters
 from infrastructure.clock_and_ids import new_id, new_token, utc_now
 from infrastructure.dependency_injector_core import containers, providers
 from infrastructure.security.passwords import Argon2Passwords
@@ -48,12 +48,20 @@ EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
 def open_store(settings: Settings) -> Store:
     """Import the adapter that the settings name, and return its store, which is not opened yet.
 
-    Raise Misconfigured if the adapter is not installed, if it cannot be imported, or if it refuses the settings.
+    Raise Misconfigured if the adapter is not installed, if it is one of ours for another engine than that of the URL, if
+    it cannot be imported, or if it refuses the settings.
     """
     adapters = installed_adapters()
     if settings.adapter not in adapters:
         raise Misconfigured(
             f"HANDOVER_PERSISTENCE: there is no such adapter; installed are {', '.join(sorted(adapters))}"
+        )
+    schemes = SCHEMES_BY_ADAPTER.get(settings.adapter, [settings.scheme])
+    if settings.scheme not in schemes:
+        raise Misconfigured(
+            f"HANDOVER_PERSISTENCE: the adapter {settings.adapter} is for"
+            f" {' and '.join(f'{scheme}://' for scheme in schemes)}, but HANDOVER_DATABASE_URL begins with"
+            f" {settings.scheme}://: change that URL, or leave HANDOVER_PERSISTENCE out, which follows from it"
         )
     entry = adapters[settings.adapter]
     try:

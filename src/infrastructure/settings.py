@@ -27,7 +27,22 @@ from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_cr
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
 SIGN_UPS_IN_PRODUCTION = 15
 PREFIX = "HANDOVER_"
-Source = Literal["environment", ".env", "default", "generated file", "generated at start"]
+Source = Literal[
+    "environment",
+    ".env",
+    "default",
+    "generated file",
+    "generated at start",
+    "from HANDOVER_DATABASE_URL",
+    "from HANDOVER_ENVIRONMENT",
+]
+DERIVED: dict[str, tuple[str, Source]] = {
+    "persistence": ("database_url", "from HANDOVER_DATABASE_URL"),
+    "sign_ups_per_address": ("environment", "from HANDOVER_ENVIRONMENT"),
+    "migrate_on_start": ("environment", "from HANDOVER_ENVIRONMENT"),
+    "log_format": ("environment", "from HANDOVER_ENVIRONMENT"),
+}
+"""Settings whose default depends on another one, by name: that one, and how sources() names it."""
 SECRET_IN_QUERY = re.compile(r"([?&][^=&]*(?:pass|secret|key|token|properties)[^=&]*)=[^&]*", re.IGNORECASE)
 
 
@@ -243,21 +258,24 @@ class Settings(BaseSettings):
         """Return where the value of each setting came from, by the name of its variable.
 
         The environment and the file `.env` are read again. A secret key that is not set is one that secret() generates,
-        in production none.
+        in production none. A setting of DERIVED that is not set comes from the other one if that is set.
         """
         environment = EnvSettingsSource(type(self)).env_vars
         file = DotEnvSettingsSource(type(self)).env_vars
         generated: Source = "generated file" if self.sqlite_file else "generated at start"
 
-        def source(name: str) -> Source:
-            """Return where the value of one setting came from; `name` is the one of its variable."""
-            if name.lower() in environment:
+        def source(field: str) -> Source:
+            """Return where the value of one setting came from."""
+            variable = f"{PREFIX}{field}".lower()
+            if variable in environment:
                 return "environment"
-            if name.lower() in file:
+            if variable in file:
                 return ".env"
-            return generated if name == f"{PREFIX}SECRET_KEY" and not self.in_production else "default"
+            if field in DERIVED and source(DERIVED[field][0]) != "default":
+                return DERIVED[field][1]
+            return generated if field == "secret_key" and not self.in_production else "default"
 
-        return {name: source(name) for name in (f"{PREFIX}{field.upper()}" for field in type(self).model_fields)}
+        return {f"{PREFIX}{field.upper()}": source(field) for field in type(self).model_fields}
 
     @property
     def logs_json(self) -> bool:

@@ -410,12 +410,14 @@ async def test_the_refusal_says_how_to_empty_the_database(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("papyrus://roll", "HANDOVER_DATABASE_URL: must start with one of "),
-        ("postgresql://nobody@127.0.0.1:1/none", "cannot be reached"),
-        ("sqlite:////no/such/folder/new.db", "folder"),
+        ("papyrus://roll", "handover: --url: must start with one of "),
+        ("postgresql://nobody@127.0.0.1:1/none", "is --url right?"),
+        ("sqlite:////no/such/folder/new.db", "name another file in --url"),
+        ("sqlite:///new.db --adapter beanie", "handover: --adapter: the adapter beanie is for mongodb://"),
     ],
 )
 async def test_an_unusable_database_is_refused_in_one_line(url: str, reason: str, tmp_path: Path) -> None:
-    run = await handover("certify", "--url", url, folder=tmp_path)
+    run = await handover("certify", "--url", *url.split(), folder=tmp_path)
     assert (run.exit_code, run.out, run.err.count("\n")) == (1, "", 1), run
+    assert "HANDOVER_" not in run.err
     assert reason in run.err

@@ -89,6 +89,19 @@ async def test_settings_come_from_the_environment_and_then_the_file(tmp_path: Pa
     assert re.search(r"^HANDOVER_PORT +environment +2222$", plain, re.MULTILINE)
 
 
+def test_where_values_come_from_that_follow_from_another_setting() -> None:
+    def source(name: str, **settings: str) -> str:
+        return str(json.loads(invoke("settings", "--json", **settings).stdout)[f"HANDOVER_{name}"]["source"])
+
+    assert source("PERSISTENCE", DATABASE_URL="memory://") == "from HANDOVER_DATABASE_URL"
+    assert source("PERSISTENCE", DATABASE_URL="memory://", PERSISTENCE="memory") == "environment"
+    for name in "LOG_FORMAT", "MIGRATE_ON_START", "SIGN_UPS_PER_ADDRESS":
+        assert source(name, ENVIRONMENT="production") == "from HANDOVER_ENVIRONMENT"
+        assert source(name) == "default"
+    plain = invoke("settings", DATABASE_URL="memory://").stdout
+    assert re.search("^HANDOVER_PERSISTENCE +from HANDOVER_DATABASE_URL +memory$", plain, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("settings", "shown"),
     [

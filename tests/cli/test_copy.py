@@ -126,10 +126,15 @@ async def test_ctrl_c_ends_it_in_one_line(source: Store, tmp_path: Path) -> None
     ("words", "said"),
     [
         (["sqlite:///source.db", "sqlite:///source.db"], "are the same store"),
-        (["sqlite:///source.db", "papyrus://roll"], "HANDOVER_DATABASE_URL: must start with"),
-        (["sqlite:///source.db", "sqlite:///none/of/them.db"], "create its folder"),
+        (["sqlite:///source.db", "papyrus://roll"], "handover: TARGET_URL: must start with"),
+        (["papyrus://roll", "sqlite:///target.db"], "handover: SOURCE_URL: must start with"),
+        (["sqlite:///source.db", "sqlite:///none/of/them.db"], "create its folder, or name another file in TARGET_URL"),
+        (["postgresql://x@127.0.0.1:1/x", "sqlite:///target.db"], "is SOURCE_URL right?"),
         (["sqlite:///empty.db", "sqlite:///target.db"], "run `handover migrate up` on it"),
-        (["sqlite:///source.db", "sqlite:///target.db", "--target-adapter", "papyrus"], "there is no such adapter"),
+        (
+            ["sqlite:///source.db", "sqlite:///target.db", "--target-adapter", "papyrus"],
+            "--target-adapter: there is no such",
+        ),
     ],
 )
 async def test_what_cannot_be_copied_is_refused_in_one_line(
@@ -138,6 +143,7 @@ async def test_what_cannot_be_copied_is_refused_in_one_line(
     run = await handover("copy", *words, folder=tmp_path)
     assert (run.exit_code, run.out) == (1, "")
     assert said in run.err
+    assert "HANDOVER_" not in run.err
     assert run.err.count("\n") == 1
     assert "Traceback" not in run.err
 

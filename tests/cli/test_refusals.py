@@ -50,6 +50,15 @@ def refused(run: Run, *words: str) -> bool:
         ({"DATABASE_URL": "sqlite:///no/such/folder/x.db"}, ["HANDOVER_DATABASE_URL", "no/such/folder"]),
         ({"DATABASE_URL": "memory://", "WORKERS": "2"}, ["HANDOVER_WORKERS"]),
         ({"DATABASE_URL": "memory://", "PERSISTENCE": "papyrus"}, ["HANDOVER_PERSISTENCE", "sqlalchemy"]),
+        (
+            {"PERSISTENCE": "beanie"},
+            ["HANDOVER_PERSISTENCE", "beanie is for mongodb://", "HANDOVER_DATABASE_URL", "sqlite://"],
+        ),
+        ({"PERSISTENCE": "memory"}, ["HANDOVER_PERSISTENCE", "memory is for memory://", "sqlite://"]),
+        (
+            {"DATABASE_URL": f"mongodb://u:{PASSWORD}@h/x", "PERSISTENCE": "sqlmodel"},
+            ["for sqlite:// and postgresql://"],
+        ),
         ({"MIGRATE_ON_START": "false"}, ["handover migrate up", "is needed"]),
     ],
     ids=lambda value: ",".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",

@@ -6,7 +6,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from pymongo.uri_parser import parse_uri
 
+from infrastructure.adapters import SCHEMES_BY_ADAPTER
+from infrastructure.container import open_store
 from infrastructure.settings import Settings
 from tests.docs.blocks import FENCE, blocks, snippets
 from tests.docs.copies import ROOT, files
@@ -140,6 +143,20 @@ def test_the_example_of_settings_is_accepted(tmp_path: Path) -> None:
     assert (settings.environment, settings.workers, settings.scheme) == ("production", 4, "postgresql")
     for line in example.splitlines():
         assert line.partition("=")[0].removeprefix("HANDOVER_").lower() in Settings.model_fields
+
+
+def test_the_urls_of_stores_are_accepted() -> None:
+    section = (ROOT / "docs" / "settings.md").read_text().partition("## The URLs of stores")[2].partition("\n## ")[0]
+    urls = re.findall(r"\| `([^`]+)` \|$", section, re.MULTILINE)
+    schemes = {url.partition("://")[0] for url in urls}
+    assert schemes == {scheme for schemes in SCHEMES_BY_ADAPTER.values() for scheme in schemes}
+    for url in urls:
+        settings = Settings(database_url=url, _env_file=None)
+        store = open_store(settings)
+        if settings.adapter == "beanie" and settings.scheme != "mongodb+srv":  # which asks a DNS server
+            parse_uri(url, validate=True)
+        assert store.capabilities
+        assert "s3cret" not in settings.masked_url
 
 
 def test_the_other_entry_point_of_an_adapter_is_the_one_that_is_looked_for() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from interfaces.cli.store import naming
 from interfaces.cli.terminal.interruption import Interrupted
 from interfaces.cli.terminal.output import AsJson, print_json
 
@@ -41,10 +42,11 @@ def certify(
         raise Misconfigured(f"this command needs the package {error.name}: pip install 'handover[certify]'") from None
     if concurrency:
         only = CONCURRENCY if not only else f"{CONCURRENCY} and ({only})"
-    settings = load_settings(database_url=url, persistence=adapter)
     began = monotonic()
     try:
-        certificate = certifying.Certification(settings, _progress()).run(only, concurrency=concurrency)
+        with naming(HANDOVER_DATABASE_URL="--url", HANDOVER_PERSISTENCE="--adapter"):
+            settings = load_settings(database_url=url, persistence=adapter)
+            certificate = certifying.Certification(settings, _progress()).run(only, concurrency=concurrency)
     except certifying.Stopped as stopped:
         raise Interrupted(str(stopped), stopped.number) from None
     if as_json:

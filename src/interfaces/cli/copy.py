@@ -11,13 +11,17 @@ from application.errors import Unavailable
 from application.store import Store
 from application.use_cases.copy_store import CopyStore
 from domain.user import User
-from interfaces.cli.store import check_durable
+from interfaces.cli.store import check_durable, naming
 from interfaces.cli.terminal.interruption import interruptible
 from interfaces.cli.terminal.output import AsJson, print_json
 from interfaces.cli.terminal.progress import progress
 
 if TYPE_CHECKING:
     from infrastructure.container import Settings
+
+SOURCE = {"HANDOVER_DATABASE_URL": "SOURCE_URL", "HANDOVER_PERSISTENCE": "--source-adapter"}
+TARGET = {"HANDOVER_DATABASE_URL": "TARGET_URL", "HANDOVER_PERSISTENCE": "--target-adapter"}
+"""The arguments for the source and for the target, as naming() takes them."""
 
 
 def copy(
@@ -34,8 +38,10 @@ def copy(
     """
     from infrastructure.container import Misconfigured, load_settings
 
-    source = load_settings(database_url=source_url, persistence=source_adapter)
-    target = load_settings(database_url=target_url, persistence=target_adapter)
+    with naming(**SOURCE):
+        source = load_settings(database_url=source_url, persistence=source_adapter)
+    with naming(**TARGET):
+        target = load_settings(database_url=target_url, persistence=target_adapter)
     if source.location == target.location:
         raise Misconfigured(f"the source and the target are the same store, {source.masked_url}: name another target")
     with interruptible("repeat the command to continue the copy"):
@@ -55,7 +61,7 @@ async def _copy(source: "Settings", target: "Settings") -> dict[str, int]:
     source's schema is not current, or if the target's is not current then. Raise CopyRefused if the target has anything
     but an unfinished copy of this source, or if the copy differs from the source. Report progress to stderr.
     """
-    async with _opened(source) as from_store, _opened(target) as to_store:
+    async with _opened(source, SOURCE) as from_store, _opened(target, TARGET) as to_store:
         schema = await from_store.schema()
         if not schema.is_current:
             raise Unavailable(
@@ -74,16 +80,17 @@ async def _copy(source: "Settings", target: "Settings") -> dict[str, int]:
 
 
 @asynccontextmanager
-async def _opened(settings: "Settings") -> AsyncIterator[Store]:
-    """Yield a store that is open inside the block.
+async def _opened(settings: "Settings", names: dict[str, str]) -> AsyncIterator[Store]:
+    """Yield a store that is open inside the block. `names` are the arguments of naming() while it is opened.
 
     Raise Misconfigured if its data do not outlive the command, Unavailable if it cannot be used.
     """
     from infrastructure.container import open_store
 
-    store = open_store(settings)
-    check_durable(settings, store)
-    await store.open()
+    with naming(**names):
+        store = open_store(settings)
+        check_durable(settings, store)
+        await store.open()
     try:
         yield store
     finally:

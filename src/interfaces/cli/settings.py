@@ -2,14 +2,15 @@
 
 from interfaces.cli.terminal.output import AsJson, print_json, print_rows
 
-COLUMNS = {"Variable": 35, "Source": 18, "Value": 0}
+COLUMNS = {"Variable": 35, "Source": 26, "Value": 0}
 
 
 def settings(as_json: AsJson = False) -> None:
     """Show the value and the source of every setting.
 
-    Secrets are masked. The source is the environment, the file .env, the default, or a generated file: a development
-    server keeps its secret key beside its SQLite file. With another engine, it generates one at each start.
+    Secrets are masked. The source is the environment, the file .env, the default, the variable from which the value
+    follows, or a generated file: a development server keeps its secret key beside its SQLite file. With another engine,
+    it generates one at each start.
     """
     from infrastructure.container import load_settings
 

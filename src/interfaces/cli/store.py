@@ -1,9 +1,10 @@
 """The store and the use cases for commands other than `serve`."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from application.errors import Unavailable
 from application.store import Store
 
 if TYPE_CHECKING:
@@ -41,3 +42,21 @@ def check_durable(settings: "Settings", store: Store) -> None:
 
     if not store.capabilities.durable:
         raise Misconfigured(f"{settings.masked_url} ends with this command: name a store that lasts")
+
+
+@contextmanager
+def naming(**arguments: str) -> Iterator[None]:
+    """Name the command's own arguments, by the variable that each replaces, in errors that are raised in the block.
+
+    With `naming(HANDOVER_DATABASE_URL="--url")`, the message of Misconfigured or Unavailable says `--url`.
+    """
+    from infrastructure.container import Misconfigured
+
+    try:
+        yield
+    except (Misconfigured, Unavailable) as error:
+        message = str(error)
+        for variable, argument in arguments.items():
+            message = message.replace(variable, argument)
+        error.args = (message,)
+        raise

@@ -107,9 +107,7 @@ def _restricts(schema: dict[str, Any]) -> bool:
     return {name: value for name, value in schema.items() if name not in {"title", "examples"}} != {"type": "string"}
 
 
-def _example(
-    slug: str, path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]
-) -> dict[str, Any]:
+def _example(slug: str, path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     """Return an example of the body of this problem, as this operation answers it."""
     kind = PROBLEMS[slug]
     default = DETAILS.get(slug, kind.explain(method.upper()))
