@@ -15,6 +15,8 @@ from application.errors import Busy, OutcomeUnknown, TryAgain, Unavailable
 from application.transact import Transact
 from domain.user import User
 from infrastructure.persistence.sqlalchemy import SqlStore
+from infrastructure.persistence.sqlalchemy.engines.postgresql import AsyncpgDriver
+from infrastructure.persistence.sqlalchemy.engines.postgresql_address import parse_address
 from infrastructure.persistence.sqlmodel import SqlModelStore
 from infrastructure.settings import Misconfigured, Settings
 from interfaces.certification.overlapping import insert
@@ -303,21 +305,79 @@ async def test_cancellation_at_any_moment_leaks_nothing(store: AnyStore, user: U
     assert {row["state"] for row in states} <= {"idle"}
 
 
+async def add_users_with_conditions(server: Postgres) -> None:
+    """The user `locked` needs a password, and `encrypted` needs TLS, which this server does not have."""
+    access = server.folder / "data" / "pg_hba.conf"
+    lines = "host all locked all scram-sha-256\nhostssl all encrypted all trust\nhost all encrypted all reject\n"
+    if lines in access.read_text():
+        return
+    connection = await asyncpg.connect(server.url)
+    await connection.execute("CREATE ROLE locked LOGIN PASSWORD 'another'; CREATE ROLE encrypted LOGIN")
+    access.write_text(lines + access.read_text())
+    await connection.execute("SELECT pg_reload_conf()")
+    while not await connection.fetchval("SELECT count(*) FROM pg_hba_file_rules WHERE user_name = '{locked}'"):
+        await asyncio.sleep(0.02)
+    await connection.close()
+
+
+def test_a_file_that_may_not_be_read_is_told_with_the_home_in_which_the_driver_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/srv/somebody")
+    error = AsyncpgDriver("PostgreSQL at db").classify(PermissionError(13, "Permission denied"))
+    assert type(error) is Unavailable
+    assert "check /srv/somebody/.postgresql" in str(error)
+    assert str(error).endswith("(PermissionError: [Errno 13] Permission denied)")
+
+
+def test_no_secret_of_the_address_is_told() -> None:
+    address = parse_address("postgresql://u:hun%20ter2@db/x?password=hunter3&sslpassword=hunter4")
+    driver = AsyncpgDriver(address.location, secrets=address.secrets)
+    error = driver.classify(OSError("no hun ter2,\nno hunter3, no hunter4"))
+    assert str(error).endswith("(OSError: no ***, no ***, no ***)")
+
+
 @needs_postgresql
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda url: url.rpartition("/")[0] + "/nowhere", "no database of this name"),
-        (lambda url: url.replace("postgres@", "nobody:hunter2@"), "refuses this user"),
-        (lambda _: "postgresql://somebody:hunter2@127.0.0.1:1/store", "127.0.0.1:1 cannot be reached"),
-        (lambda _: "postgresql://somebody:hunter2@no-such-host.invalid/store", "no host of this name"),
-        (lambda url: url + "?sslmode=require&password=hunter2", "cannot be reached"),
-        (lambda url: url + "?sslmode=hunter2", "a parameter that is wrong"),
-        (lambda url: url + "?hunter2=1", "a parameter in HANDOVER_DATABASE_URL"),
+        (
+            lambda url: url.rpartition("/")[0] + "/nowhere",
+            r'no database of this name.*\(InvalidCatalogNameError: database "nowhere"',
+        ),
+        (
+            lambda url: url.replace("postgres@", "nobody:hunter2@"),
+            r'refuses this user.*: role "nobody" does not exist\)',
+        ),
+        (
+            lambda url: url.replace("postgres@", "locked:hunter2@"),
+            r"refuses this password.*\(InvalidPasswordError: password",
+        ),
+        (
+            lambda url: url.replace("postgres@", "encrypted:hunter2@"),
+            "refuses this user.*: pg_hba.conf rejects .*no encryption",
+        ),
+        (
+            lambda _: "postgresql://somebody:hunter2@127.0.0.1:1/store",
+            r"127.0.0.1:1 cannot be reached.*\(ConnectionRefused",
+        ),
+        (lambda _: "postgresql://somebody:hunter2@no-such-host.invalid/store", r"no host of this name.*\(gaierror: "),
+        (
+            lambda url: url + "?sslmode=require&password=hunter2",
+            r"cannot be reached.*\(ConnectionError: .*rejected SSL",
+        ),
+        (lambda url: url + "?sslmode=hunter2", r"a parameter that is wrong \(ClientConfigurationError: `sslmode`"),
+        (lambda url: url + "?hunt_er2=1", r"a parameter in HANDOVER_DATABASE_URL \(UndefinedObjectError: .*hunt_er2"),
+        (lambda url: url + "?sslpassword=hunter2&sslnegotiation=x", "`sslnegotiation` parameter"),
         (lambda url: url + "?target_session_attrs=standby", "none of these hosts"),
+        (lambda _: "postgresql://somebody:hunter2@/store?host=/no/such/folder", r"socket.*\(FileNotFoundError: "),
+        (lambda url: url + "?sslmode=verify-full&sslrootcert=/no/such/file", r"sslrootcert.*\(FileNotFoundError: "),
     ],
 )
-async def test_a_wrong_address_is_told_in_one_line(change: Callable[[str], str], told: str, server: Postgres) -> None:
+async def test_a_wrong_address_is_told_in_one_line_with_its_cause(
+    change: Callable[[str], str], told: str, server: Postgres
+) -> None:
+    await add_users_with_conditions(server)
     store = SqlStore(settings(change(server.url)))
     with pytest.raises(Unavailable, match=told) as error:
         await store.open()

@@ -17,7 +17,7 @@ from application.errors import Unavailable
 from infrastructure.capacity_limiter import CapacityLimiter
 from infrastructure.persistence.beanie.documents import DOCUMENTS
 from infrastructure.persistence.beanie.driver_calls import result_of, start_call
-from infrastructure.persistence.beanie.errors import translate_errors
+from infrastructure.persistence.beanie.errors import translate_errors, why_not_selected
 from infrastructure.persistence.beanie.tracing import CommandSpans
 from infrastructure.settings import Settings
 from infrastructure.tracing import current_tracer
@@ -156,10 +156,11 @@ class Connection:
         with translate_errors():
             try:
                 hello = await self.client.admin.command("hello")
-            except ServerSelectionTimeoutError:
+            except ServerSelectionTimeoutError as error:
                 raise Unavailable(
                     f"no primary of a MongoDB replica set answers at {servers}: is it running,"
                     " does HANDOVER_DATABASE_URL name it, and was rs.initiate() run once?"
+                    f" ({why_not_selected(error)})"
                 ) from None
             if "setName" not in hello and hello.get("msg") != "isdbgrid":
                 raise Unavailable(

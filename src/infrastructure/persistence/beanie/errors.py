@@ -1,5 +1,6 @@
 """The application's errors for errors of MongoDB, recognized by class, code and label, never by their text."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -51,6 +52,15 @@ def translate_errors() -> Iterator[None]:
         raise translated from error
 
 
+def why_not_selected(error: ServerSelectionTimeoutError) -> str:
+    """Return why no server could be used: the error of each, such as `db:27017: [Errno 111] Connection refused`.
+
+    The driver's text goes on with its settings and its view of the servers, which is left out.
+    """
+    causes = str(error).partition(", Timeout: ")[0]
+    return " ".join(re.sub(r" \(configured timeouts: [^)]*\)", "", causes).split())
+
+
 def _duplicate_key_error(error: DuplicateKeyError) -> Exception | None:
     """Return the error for a violated unique index, or None if the index has no error of its own.
 
@@ -78,7 +88,8 @@ def _classify(error: PyMongoError) -> Exception | None:
         case ServerSelectionTimeoutError():
             # A server that has reached its limit of connections closes each new one without a word.
             translated = Unavailable(
-                "MongoDB does not answer: is it running, and has it connections left (net.maxIncomingConnections)?"
+                f"MongoDB does not answer ({why_not_selected(error)}): is it running, and has it connections left"
+                " (net.maxIncomingConnections)?"
             )
         case NetworkTimeout():
             translated = Unavailable("MongoDB does not answer")

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -69,7 +70,8 @@ def open_postgresql(settings: Settings) -> Database:
         pool_pre_ping=settings.pool_pre_ping,
         pool_reset_on_return=None,
     )
-    driver = AsyncpgDriver(address.location, f"BEGIN ISOLATION LEVEL {settings.isolation or 'READ COMMITTED'}")
+    begin = f"BEGIN ISOLATION LEVEL {settings.isolation or 'READ COMMITTED'}"
+    driver = AsyncpgDriver(address.location, begin, secrets=address.secrets)
     limiter = CapacityLimiter(settings.pool_size + settings.pool_overflow, settings.pool_timeout)
     pool = ConnectionPool(engine, limiter)
     return Database(driver, readers=pool, writers=pool, pre_ping=settings.pool_pre_ping)
@@ -106,7 +108,7 @@ async def change_schema(settings: Settings, change: SchemaChange) -> None:
     engine = create_async_engine(
         "postgresql+handover://", async_creator=connect, poolclass=NullPool, hide_parameters=True
     )
-    classify = AsyncpgDriver(address.location).classify
+    classify = AsyncpgDriver(address.location, secrets=address.secrets).classify
 
     with translate_errors(classify):
         async with engine.connect() as connection:
@@ -173,9 +175,24 @@ BY_TYPE: list[tuple[type[Exception], type[Exception], str]] = [
     (TimeoutError, Unavailable, "does not answer: is it well, and is HANDOVER_DATABASE_URL right?"),
     (socket.gaierror, Unavailable, "cannot be found: there is no host of this name; check HANDOVER_DATABASE_URL"),
     (ssl.SSLError, Unavailable, "cannot be reached over TLS: check sslmode and the certificates"),
+    (
+        PermissionError,
+        Unavailable,
+        "cannot be reached, because this user may not read a file: check {home}/.postgresql, the files and the socket"
+        " that HANDOVER_DATABASE_URL names, and HOME",
+    ),
+    (
+        FileNotFoundError,
+        Unavailable,
+        "cannot be reached, because there is no file or socket of a name in HANDOVER_DATABASE_URL: check sslrootcert,"
+        " sslcert, sslkey and host",
+    ),
     (OSError, Unavailable, "cannot be reached: is it running, and is HANDOVER_DATABASE_URL right?"),
 ]
-"""Errors without a known SQLSTATE, by the class of the exception; the first match counts."""
+"""Errors without a known SQLSTATE, by the class of the exception; the first match counts.
+
+`{home}` stands for the home folder, in which asyncpg looks for certificates.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +202,8 @@ class AsyncpgDriver:
     location: str
     begin_statement: str = "BEGIN"
     has_named_rows: bool = True
+    secrets: Sequence[str] = ()
+    """What no message may show."""
 
     async def query(self, connection: Any, sql: str, arguments: list[Any], *, is_short: bool) -> Sequence[Any]:
         """Execute a statement and return its rows. `is_short` makes no difference here (see Driver)."""
@@ -202,7 +221,9 @@ class AsyncpgDriver:
     def classify(self, error: Exception) -> Exception:
         """Return the application's error for an error of asyncpg or the network, also one that SQLAlchemy has wrapped.
 
-        A database error without a known meaning is UnexpectedDriverError; any other error is returned unchanged.
+        A database error without a known meaning is UnexpectedDriverError; any other error is returned unchanged. The
+        message of Unavailable ends with the class and the text of the driver's error, without secrets: it is about
+        connecting or the schema, and has no values of rows.
         """
         cause = unwrap_driver_error(error)
         if isinstance(cause, asyncpg.InvalidCachedStatementError):
@@ -214,7 +235,24 @@ class AsyncpgDriver:
         state = getattr(cause, "sqlstate", None) or ""
         by_type = ((kind, what) for type_, kind, what in BY_TYPE if isinstance(cause, type_))
         kind, what = BY_STATE.get(state) or BY_CLASS.get(state[:2]) or next(by_type, (None, ""))
+        if kind and issubclass(kind, Unavailable) and not issubclass(kind, Busy | NoSpace):
+            return kind(f"{self.location} {what.replace('{home}', _home())} ({self._describe(cause)})")
         if kind:
             return kind(f"{self.location} {what}")
         is_database_error = isinstance(cause, asyncpg.PostgresError)
         return UnexpectedDriverError(f"{self.location}: {cause.args[0]}") if is_database_error else error
+
+    def _describe(self, cause: Exception) -> str:
+        """Return the class and the text of an error in one line, such as `TimeoutError` or `OSError: no route`."""
+        text = " ".join(str(cause.args[0] if isinstance(cause, asyncpg.PostgresError) else cause).split())
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+
+
+def _home() -> str:
+    """Return the home folder of this process's user, `~` if it is not known."""
+    try:
+        return str(Path.home())
+    except (RuntimeError, KeyError):
+        return "~"

@@ -32,6 +32,13 @@ class Address:
         hosts = [f"{host}:{port}" if port else host for host, port in bracketed if host]
         return f"PostgreSQL at {', '.join(hosts)}" if hosts else "PostgreSQL"
 
+    @property
+    def secrets(self) -> list[str]:
+        """The passwords in the URL, which no message may show: that of the user, and those among the parameters."""
+        parameters = parse_qsl(urlsplit(self.arguments["dsn"]).query)
+        found = [self.arguments["password"], *(value for name, value in parameters if "password" in name)]
+        return [secret for secret in found if secret]
+
 
 def parse_address(url: str) -> Address:
     """Parse a PostgreSQL URL, whose hosts are in its authority or in the parameters `host` and `port`.
