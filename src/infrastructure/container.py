@@ -48,8 +48,8 @@ EXTRAS = {"beanie": "mongodb", "sqlmodel": "sqlmodel"}
 def open_store(settings: Settings) -> Store:
     """Import the adapter that the settings name, and return its store, which is not opened yet.
 
-    Raise Misconfigured if the adapter is not installed, if it is one of ours for another engine than that of the URL, if
-    it cannot be imported, or if it refuses the settings.
+    Raise Misconfigured if the adapter is not installed, if it is one of ours for another engine than that of the URL,
+    if it cannot be imported, or if it refuses the settings.
     """
     adapters = installed_adapters()
     if settings.adapter not in adapters:

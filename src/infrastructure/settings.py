@@ -292,8 +292,13 @@ def load_settings(**given: Any) -> Settings:
     """Read the settings from the environment and from `.env`, if that file exists, and return them.
 
     Settings that are given, by field name such as `port=8001`, take precedence. Raise Misconfigured if a setting is not
-    valid, with the names of all wrong variables but not their values, or if `.env` cannot be read.
+    valid, with the names of all wrong variables but not their values, if `.env` cannot be read, or if the current
+    folder, in which it would be, no longer exists.
     """
+    try:
+        Path.cwd()
+    except OSError:
+        raise Misconfigured("the current folder no longer exists: start handover in another one") from None
     try:
         return Settings(**given)
     except ValidationError as error:

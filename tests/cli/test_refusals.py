@@ -6,6 +6,7 @@ import secrets
 import socket
 import sqlite3
 import stat
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -13,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from application.errors import Unavailable
+from infrastructure.persistence.sqlalchemy.engines.sqlite import why_not_opened
 from infrastructure.security.secret_key import weakness
+from infrastructure.settings import Settings
+from interfaces.cli.serving.startup import prepare_store
 from tests.support.served import SECONDS_TO_RUN, Run, environment, handover
 from tests.support.servers import mongodb
 
@@ -103,6 +108,40 @@ async def test_a_package_that_is_not_installed(tmp_path: Path) -> None:
         out, err = await process.communicate()
     run = Run(process.returncode or 0, out.decode(), err.decode())
     assert refused(run, "HANDOVER_PERSISTENCE", "sqlmodel", "pip install 'handover[sqlmodel]'")
+
+
+async def test_a_file_that_this_user_may_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as root, who may write everything."""
+    (tmp_path / "store.db").touch()
+    settings = Settings(database_url=f"sqlite:///{tmp_path}/store.db", _env_file=None)
+    for readable_only in tmp_path, tmp_path / "store.db":
+        monkeypatch.setattr(os, "access", lambda path, mode, only=readable_only: path != only or mode == os.F_OK)
+        with pytest.raises(Unavailable, match=f"{tmp_path}/store.db cannot be written: give this user the right"):
+            await prepare_store(settings)
+
+
+def test_a_folder_that_this_user_may_not_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert "give this user the right to read and write it and its folder" in why_not_opened(tmp_path / "store.db")
+
+
+def test_a_current_folder_that_is_gone(tmp_path: Path) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m handover"
+    for word in "serve", "settings":
+        ended = subprocess.run(
+            f"{command} {word}",
+            shell=True,
+            cwd=tmp_path,
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        run = Run(ended.returncode, ended.stdout, ended.stderr)
+        assert refused(run, "the current folder no longer exists")
 
 
 async def test_a_settings_file_that_is_no_text(tmp_path: Path) -> None:

@@ -315,9 +315,13 @@ async def add_users_with_conditions(server: Postgres) -> None:
     await connection.execute("CREATE ROLE locked LOGIN PASSWORD 'another'; CREATE ROLE encrypted LOGIN")
     access.write_text(lines + access.read_text())
     await connection.execute("SELECT pg_reload_conf()")
-    while not await connection.fetchval("SELECT count(*) FROM pg_hba_file_rules WHERE user_name = '{locked}'"):
-        await asyncio.sleep(0.02)
     await connection.close()
+    while True:  # the server reads the file a moment later
+        try:
+            connection = await asyncpg.connect(server.url.replace("postgres@", "locked@"), password="wrong")
+        except asyncpg.InvalidPasswordError:
+            return
+        await connection.close()
 
 
 def test_a_file_that_may_not_be_read_is_told_with_the_home_in_which_the_driver_looks(

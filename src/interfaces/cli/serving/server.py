@@ -124,7 +124,8 @@ class Server(uvicorn.Server):
         self.purges = settings.purge_interval > 0
         self.purging: asyncio.Task[None] | None = None
         self.control = control
-        self.signal_to_log: str | None = None
+        self.signals: dict[str, bool] = {}
+        """The names of the signals that have come, and whether each is logged."""
         self.on_started = on_started
         self.closes_at = float("inf")
         self.ends_at = float("inf")
@@ -146,7 +147,7 @@ class Server(uvicorn.Server):
         the signal, because it may have come while something else was being logged; a worker's parent does so itself.
         """
         if self.control is None:
-            self.signal_to_log = signal.Signals(sig).name
+            self.signals.setdefault(signal.Signals(sig).name, False)
         if sig == signal.SIGINT:
             self.drain(0, INTERRUPT_LIMIT)
         else:
@@ -215,8 +216,8 @@ class Server(uvicorn.Server):
         purge.
         """
         began = time.monotonic()
-        if self.signal_to_log:
-            name, self.signal_to_log = self.signal_to_log, None
+        for name in [name for name, is_logged in self.signals.items() if not is_logged]:
+            self.signals[name] = True
             log.info("draining", signal=name)
         if self.ticked_at is not None:
             self.metrics.lag.observe(max(0.0, began - self.ticked_at - 1 / TICKS_PER_SECOND))

@@ -44,6 +44,7 @@ class Supervisor:
         self.on_started = on_started
         self.on_ended = on_ended
         self.started_workers = 0
+        self.signals: set[signal.Signals] = set()
         self.exit_code: int | None = None
         self.controls: set[socket.socket] = set()
         """One socket per running worker, through which it gets its orders."""
@@ -60,8 +61,10 @@ class Supervisor:
         return self.exit_code or STOPPED
 
     def handle_signal(self, number: signal.Signals) -> None:
-        """Log the signal and stop: on SIGTERM with the order DRAIN, on SIGINT with STOP."""
-        log.info("draining", signal=number.name)
+        """Stop, on SIGTERM with the order DRAIN, on SIGINT with STOP; log the signal if it is the first of its kind."""
+        if number not in self.signals:
+            self.signals.add(number)
+            log.info("draining", signal=number.name)
         self.stop(DRAIN if number == signal.SIGTERM else STOP, STOPPED)
 
     def stop(self, order: bytes, exit_code: int) -> None:

@@ -249,11 +249,11 @@ def why_not_opened(path: Path) -> str:
     The file itself is not opened to find out: closing it would release all locks that this process has on it (POSIX),
     which SQLite needs. See sqlite.org/howtocorrupt.html, section 2.2.
     """
-    if path.is_dir():
-        return "is a folder: name a file in HANDOVER_DATABASE_URL"
-    if not path.absolute().parent.is_dir():
-        return "cannot be opened: create its folder, or name another file in HANDOVER_DATABASE_URL"
     try:
+        if path.is_dir():
+            return "is a folder: name a file in HANDOVER_DATABASE_URL"
+        if not path.absolute().parent.is_dir():
+            return "cannot be opened: create its folder, or name another file in HANDOVER_DATABASE_URL"
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         if is_too_many_files(error):
