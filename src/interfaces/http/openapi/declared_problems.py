@@ -40,6 +40,14 @@ DETAILS = {
 
 DETAILS_OF_OPERATIONS = {
     ("sign_in", "bad-request"): PROBLEMS["bad-request"].explanation,
+    ("ready", "store-unavailable"): (
+        "the store (postgresql) cannot be used: look whether it runs; the log says why, in the line 'unavailable' with"
+        " this request_id. The server becomes ready by itself once that is mended; it needs no restart."
+    ),
+    ("ready", "busy"): (
+        "the store (postgresql) is busy, or all connections to it are in use: look at its load, then at"
+        " HANDOVER_POOL_SIZE. The server becomes ready by itself once that is mended; it needs no restart."
+    ),
     ("read_metrics", "not-signed-in"): "metrics need the token of HANDOVER_METRICS_TOKEN",
     ("read_metrics", "invalid-token"): "this is not the token of HANDOVER_METRICS_TOKEN",
     ("create_user", "too-many-attempts"): "too many sign-ups from this address; wait before the next",
