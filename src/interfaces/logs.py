@@ -72,7 +72,7 @@ def log_unavailable(scope: Mapping[str, Any], code: str, error: BaseException, r
     """
     route = getattr(scope.get("route"), "path_format", None)
     reason = reason or str(error) or type(error).__name__
-    structlog.get_logger().warning("unavailable", code=code, route=route, reason=reason, error=_class_below(error))
+    structlog.get_logger().warning("unavailable", code=code, route=route, reason=reason, cause=_class_below(error))
 
 
 def _class_below(error: BaseException) -> str:

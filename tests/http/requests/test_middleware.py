@@ -134,7 +134,7 @@ async def test_what_comes_from_below(
     assert len(unavailable) == (status == 503)
     for line in unavailable:
         assert (line["level"], line["request_id"], line["route"]) == ("warning", "r1", "/fails/{id}")
-        assert (line["code"], line["error"]) == (slug, "ConnectionRefusedError")
+        assert (line["code"], line["cause"]) == (slug, "ConnectionRefusedError")
         assert line["reason"] == str(error)
     assert SECRET not in logged.getvalue()
     if method == "HEAD":
