@@ -15,8 +15,8 @@ REMEDY = "let every user read the environment, as `chmod -R a+rX` does, or insta
 def hidden_package() -> str | None:
     """Return a sentence about the first of our packages that Python does not find beside this file.
 
-    That is one which this user may not read, which is missing, or which another package hides. Return None if it finds all of them. Their
-    names are common, and the first package of a name on Python's path is the one that is imported.
+    That is one which this user may not read, which is missing, or which another package hides. Return None if it finds
+    all of them. Their names are common, and the first package of a name on Python's path is the one that is imported.
     """
     folder = Path(__file__).resolve().parent
     for name in PACKAGES:

@@ -82,8 +82,8 @@ async def prepare_store(settings: Settings) -> None:
     """Make sure that the store can be used and its schema is current, then close it; migrate it if the settings allow.
 
     Raise Unavailable if the store cannot be used, if it is a SQLite file that this user may only read, or if its schema
-    is newer, or not current and the settings do not allow to migrate it; otherwise as Store.upgrade() does. Called once,
-    before any worker starts.
+    is newer, or not current and the settings do not allow to migrate it; otherwise as Store.upgrade() does. Called
+    once, before any worker starts.
     """
     file = settings.sqlite_file
     if file and os.access(file, os.F_OK) and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
