@@ -1,5 +1,6 @@
 """The store and the use cases for commands other than `serve`."""
 
+import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ def naming(**arguments: str) -> Iterator[None]:
     """Name the command's own arguments, by the variable that each replaces, in errors that are raised in the block.
 
     With `naming(HANDOVER_DATABASE_URL="--url")`, the message of Misconfigured or Unavailable says `--url`.
+    A command in the message, which sets the variable, is left as it is.
     """
     from infrastructure.container import Misconfigured
 
@@ -57,6 +59,6 @@ def naming(**arguments: str) -> Iterator[None]:
     except (Misconfigured, Unavailable) as error:
         message = str(error)
         for variable, argument in arguments.items():
-            message = message.replace(variable, argument)
+            message = re.sub(rf"{variable}\b(?!=)", argument, message)
         error.args = (message,)
         raise
