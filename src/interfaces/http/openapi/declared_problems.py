@@ -41,11 +41,11 @@ DETAILS = {
 DETAILS_OF_OPERATIONS = {
     ("sign_in", "bad-request"): PROBLEMS["bad-request"].explanation,
     ("ready", "store-unavailable"): (
-        "the store (postgresql) cannot be used: look whether it runs; the log says why, in the line 'unavailable' with"
+        "the store cannot be used: look whether it runs; the log says why, in the line 'unavailable' with"
         " this request_id. The server becomes ready by itself once that is mended; it needs no restart."
     ),
     ("ready", "busy"): (
-        "the store (postgresql) is busy, or all connections to it are in use: look at its load, then at"
+        "the store is busy, or all connections to it are in use: look at its load, then at"
         " HANDOVER_POOL_SIZE. The server becomes ready by itself once that is mended; it needs no restart."
     ),
     ("read_metrics", "not-signed-in"): "metrics need the token of HANDOVER_METRICS_TOKEN",

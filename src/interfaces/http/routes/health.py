@@ -68,43 +68,42 @@ async def ready(
     """
     if request.app.state.draining:
         raise NotReady("the server is about to stop, because it was told to; it does not become ready again")
-    name = f"the store ({request.app.state.settings.scheme})"
     try:
         async with asyncio.timeout(STORE_SECONDS) as limit:
-            await _check_store(name, store, check_writable)
+            await _check_store(store, check_writable)
     except TimeoutError as error:
         if not limit.expired():
             raise
         raise NotReady(
-            f"{name} has not answered for {STORE_SECONDS:g} seconds: look whether it is overloaded or hangs, and at the"
-            f" network. {BY_ITSELF}"
+            f"the store has not answered for {STORE_SECONDS:g} seconds: look whether it is overloaded or hangs, and at"
+            f" the network. {BY_ITSELF}"
         ) from error
     except NotReady:
         raise
     except Busy as error:
         raise NotReady(
-            f"{name} is busy, or all connections to it are in use: look at its load, then at HANDOVER_POOL_SIZE."
+            "the store is busy, or all connections to it are in use: look at its load, then at HANDOVER_POOL_SIZE."
             f" {BY_ITSELF}",
             "busy",
         ) from error
     except Unavailable as error:
         raise NotReady(
-            f"{name} cannot be used: look whether it runs; the log says why, in the line 'unavailable' with this"
+            "the store cannot be used: look whether it runs; the log says why, in the line 'unavailable' with this"
             f" request_id. {BY_ITSELF}"
         ) from error
     return json_answer({"status": "ready"}).response()
 
 
-async def _check_store(name: str, store: Store, check_writable: CheckWritable) -> None:
+async def _check_store(store: Store, check_writable: CheckWritable) -> None:
     """Raise NotReady, with the reason, if the store's schema is not current or it has no disk space for writes.
 
-    `name` is what the reason calls the store. Raise Busy or Unavailable if the store cannot be asked.
+    Raise Busy or Unavailable if the store cannot be asked.
     """
     schema = await store.schema()
     if not schema.is_current and not schema.is_newer:
         raise NotReady(
-            f"the schema of {name} is {schema.found or 'missing'} and not {schema.needed}: run `handover migrate up`."
-            f" {BY_ITSELF}"
+            f"the schema of the store is {schema.found or 'missing'} and not {schema.needed}: run"
+            f" `handover migrate up`. {BY_ITSELF}"
         )
     if not await check_writable():
-        raise NotReady(f"{name} has no disk space left for writes: free some. Reading still works. {BY_ITSELF}")
+        raise NotReady(f"the store has no disk space left for writes: free some. Reading still works. {BY_ITSELF}")
