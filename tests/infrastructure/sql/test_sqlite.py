@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import resource
 import sqlite3
 import subprocess
@@ -206,7 +207,7 @@ async def test_a_connection_whose_opening_is_cancelled_is_closed(path: Path, mon
     open_file = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", connect)
     threads = threading.active_count()
-    opening = asyncio.ensure_future(aiosqlite_connections.connector(path)())
+    opening = asyncio.ensure_future(aiosqlite_connections.Connector(path)())
     await asyncio.sleep(0.05)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -268,3 +269,20 @@ async def test_an_error_of_opening_the_file_gives_up_no_lock_of_another_connecti
     assert users_seen_by_another_process(path) == 1
     await insert(store.begin, grace)
     assert users_seen_by_another_process(path) == 2
+
+
+async def test_a_file_that_was_moved_away_is_not_replaced_by_an_empty_one(store: SqlStore, path: Path) -> None:
+    await store.open()
+    await insert(store.begin, user := a_user())
+    await store.close()  # of all connections, so that the next ones are new
+    os.rename(path, f"{path}.away")
+
+    with pytest.raises(Unavailable, match="is missing: put it back"):
+        await insert(store.begin, a_user())
+    with pytest.raises(Unavailable, match="is missing: put it back"):
+        await store.users.get(user.id)
+    assert path.name not in os.listdir(path.parent)
+
+    os.rename(f"{path}.away", path)
+    await insert(store.begin, a_user())
+    assert await store.users.get(user.id) == user

@@ -8,7 +8,7 @@ cannot outlive the event loop. tests/infrastructure/test_library_internals.py fa
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -48,13 +48,20 @@ class SqliteDialect(SQLiteDialect_aiosqlite):
         dbapi_connection.driver_connection.stop()
 
 
-def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
-    """Return a function for `async_creator` of SQLAlchemy's engine that opens this file."""
-    file = path.absolute()  # independent of later changes of the working directory, and never read as a file: URI
+class Connector:
+    """Opens connections to one file, for `async_creator` of SQLAlchemy's engine.
 
-    async def connect() -> aiosqlite.Connection:
+    The first connection creates the file if there is none. Later ones do not: if the file was moved away meanwhile, a
+    new and empty one would stay in use after the file has come back.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.absolute()  # independent of later changes of the working directory
+        self._mode = "rwc"
+
+    async def __call__(self) -> aiosqlite.Connection:
         """Open the file and return the connection. If this is cancelled, close the connection as soon as it is open."""
-        connection = aiosqlite.connect(file, check_same_thread=False)
+        connection = aiosqlite.connect(f"{self._file.as_uri()}?mode={self._mode}", uri=True, check_same_thread=False)
         connection._thread.daemon = True
         opening = asyncio.ensure_future(connection)
 
@@ -64,7 +71,7 @@ def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
                 connection.stop()
 
         try:
-            return await asyncio.shield(opening)
+            await asyncio.shield(opening)
         except asyncio.CancelledError:
             # The thread cannot be interrupted, and aiosqlite would leave the file open once it has been opened.
             opening.add_done_callback(close_unused)
@@ -72,8 +79,8 @@ def connector(path: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
         except sqlite3.Error:
             connection._thread.join(1)  # it is about to end, and must not outlive the event loop
             raise
-
-    return connect
+        self._mode = "rw"
+        return connection
 
 
 async def query(

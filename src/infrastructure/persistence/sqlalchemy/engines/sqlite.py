@@ -28,8 +28,8 @@ from infrastructure.cpu import CORES
 from infrastructure.persistence.sqlalchemy.engines.aiosqlite_connections import (
     BEGIN,
     BUSY_TIMEOUT,
+    Connector,
     SqliteDialect,
-    connector,
     query,
 )
 from infrastructure.persistence.sqlalchemy.engines.database import ConnectionPool, Database, SchemaChange
@@ -77,11 +77,12 @@ def open_sqlite(settings: Settings) -> Database:
         oldest = ".".join(map(str, OLDEST_VERSION))
         raise Misconfigured(f"SQLite {oldest} or newer is needed, not {sqlite3.sqlite_version}")
     path = path_in(settings.database_url)
+    connect = Connector(path)
 
     def pool(size: int, overflow: int) -> ConnectionPool:
         """Return a pool of so many connections to the file, and up to `overflow` more."""
         engine = create_engine(
-            path,
+            connect,
             PRAGMAS,
             poolclass=AsyncAdaptedQueuePool,
             pool_size=size,
@@ -119,7 +120,7 @@ async def change_schema(settings: Settings, change: SchemaChange) -> None:
     are checked at the end. SQLite ignores this pragma inside a transaction, so it is set before.
     """
     path = path_in(settings.database_url)
-    engine = create_engine(path, PRAGMAS | {"foreign_keys": "OFF"}, poolclass=NullPool)
+    engine = create_engine(Connector(path), PRAGMAS | {"foreign_keys": "OFF"}, poolclass=NullPool)
     try:
         with translate_errors(AiosqliteDriver(path).classify):
             async with engine.connect() as connection:
@@ -132,11 +133,11 @@ async def change_schema(settings: Settings, change: SchemaChange) -> None:
         raise Busy(str(error)) from None
 
 
-def create_engine(path: Path, pragmas: dict[str, str], **pool_options: Any) -> AsyncEngine:
-    """Return a SQLAlchemy engine on this file in autocommit mode, which sets the pragmas on every new connection."""
+def create_engine(connect: Connector, pragmas: dict[str, str], **pool_options: Any) -> AsyncEngine:
+    """Return a SQLAlchemy engine on a file in autocommit mode, which sets the pragmas on every new connection."""
     engine = create_async_engine(
         "sqlite+handover://",
-        async_creator=connector(path),
+        async_creator=connect,
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,
         **pool_options,
@@ -254,6 +255,8 @@ def why_not_opened(path: Path) -> str:
             return "is a folder: name a file in HANDOVER_DATABASE_URL"
         if not path.absolute().parent.is_dir():
             return "cannot be opened: create its folder, or name another file in HANDOVER_DATABASE_URL"
+        if not path.exists() and os.access(path.absolute().parent, os.W_OK):
+            return "is missing: put it back, or start Handover again to begin with an empty one"
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         if is_too_many_files(error):
