@@ -128,6 +128,12 @@ async def test_an_unknown_field_is_answered_with_the_known_ones(ada: Person) -> 
     assert_problem(response, 422, "invalid-request")
     known = "has a field that is not known; known are: description, name, price"
     assert response.json()["errors"] == [{"pointer": "", "detail": known}]
+    several = {"owner_id": 1, "version": 2, "id": 3, "name": "Lamp"}
+    errors = (await ada.post("/items", json=several)).json()["errors"]
+    assert errors == [
+        {"pointer": "/price", "detail": "is required"},
+        {"pointer": "", "detail": "has 3 fields that are not known; known are: description, name, price"},
+    ]
     form = await ada.http.post("/auth/token", data={"username": "ada", "password": "x", "secret-name": "secret-value"})
     assert "known are: client_id, client_secret, grant_type, password, scope, username" in form.text
     assert "secret" not in (response.text + form.text).replace("client_secret", "")

@@ -21,7 +21,6 @@ ABSENT: Any = MISSING
 """The default of a field that may be absent: it is not null, and absent from model_dump(), too."""
 _TEXTS = {
     "missing": "is required",
-    "extra_forbidden": "has a field that is not known; known are: {known}",
     "json_invalid": "is not valid JSON: {error}",
     "string_type": "must be a string",
     "string_unicode": "lone surrogates are not text",
@@ -94,24 +93,29 @@ def json_pointer(field: str | None) -> str:
 def field_errors(error: RequestValidationError, known: list[str]) -> list[dict[str, str]]:
     """Return the `errors` of a problem response: the JSON pointer of each wrong field, and what is wrong with it.
 
-    `known` are the names of the body's fields, which are listed if there is another one.
+    `known` are the names of the body's fields. If there are others, they are one error of the body as a whole, the last
+    one. It says how many they are, and not their names, which the sender has chosen.
     """
-    return [_field_error(found, known) for found in error.errors()]
+    found = [one for one in error.errors() if one["type"] != "extra_forbidden"]
+    errors = [_field_error(one) for one in found]
+    if unknown := len(error.errors()) - len(found):
+        errors.append({"pointer": "", "detail": unknown_fields(unknown, known)})
+    return errors
 
 
-def _field_error(found: dict[str, Any], known: list[str]) -> dict[str, str]:
+def unknown_fields(count: int, known: list[str]) -> str:
+    """Return what is wrong with a body that has so many fields that are not among the known ones."""
+    unknown = "a field that is" if count == 1 else f"{count} fields that are"
+    return f"has {unknown} not known; known are: {', '.join(known)}"
+
+
+def _field_error(found: dict[str, Any]) -> dict[str, str]:
     """Return the JSON pointer and our own text of one of Pydantic's errors.
 
-    Malformed JSON is an error of the whole request. An unknown field is an error of the object that has it.
+    Malformed JSON is an error of the whole request.
     """
     kind, (_, *path) = found["type"], found["loc"]
     if kind == "json_invalid":
         path = []
-    elif kind == "extra_forbidden":
-        path = path[:-1]  # without the field's name, which the sender has chosen
-    text = (
-        found["msg"]
-        if kind == RULE_ERROR
-        else _TEXTS.get(kind, "is not valid").format(known=", ".join(known), **found.get("ctx", {}))
-    )
+    text = found["msg"] if kind == RULE_ERROR else _TEXTS.get(kind, "is not valid").format(**found.get("ctx", {}))
     return {"pointer": "".join(json_pointer(str(part)) for part in path), "detail": text}
