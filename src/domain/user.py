@@ -128,4 +128,4 @@ def username_taken() -> Conflict:
 
 def user_owns_items() -> Conflict:
     """Return the error Conflict `user-owns-items`, for removing a user who owns items."""
-    return Conflict("user-owns-items", "an account that owns items cannot be deleted")
+    return Conflict("user-owns-items", "an account that owns items cannot be deleted; transfer or delete them first")

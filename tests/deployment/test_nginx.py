@@ -18,7 +18,7 @@ import pytest
 
 from infrastructure.settings import Settings
 from interfaces.certification.parity.problems import assert_problem
-from interfaces.http.responses.problems import PROBLEMS
+from interfaces.http.responses.problems import PROBLEMS, REPEAT
 from interfaces.http.validation.body import MAX_BODY_BYTES
 from tests.faults.clients import Client, new_clients
 from tests.support.served import SECONDS_TO_RUN, Served, served
@@ -171,7 +171,7 @@ async def test_without_a_server_the_proxy_answers_as_a_busy_server_would(tmp_pat
             answer = await http.request(method, "/items", content=b"x" * 1000, headers={"X-Request-ID": "my-1"})
             assert_problem(answer, 503, "busy")
             assert answer.json()["title"] == PROBLEMS["busy"].title
-            assert answer.json()["detail"].endswith("A change may have been made: see Retrying.")
+            assert answer.json()["detail"].endswith(f"A change may have been made. {REPEAT}")
             assert answer.json()["request_id"] == answer.headers["X-Request-ID"] == "my-1"
             assert answer.headers["Cache-Control"] == "no-store"
             assert answer.headers["X-Content-Type-Options"] == "nosniff"

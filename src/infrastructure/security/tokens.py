@@ -109,4 +109,6 @@ def _kid(key: bytes) -> str:
 
 def _invalid() -> Unauthenticated:
     """Return the error `invalid-token`, for a token that is not valid or has expired."""
-    return Unauthenticated("invalid-token", "the access token is not valid or has expired")
+    return Unauthenticated(
+        "invalid-token", "the access token is not valid or has expired; refresh it with POST /auth/refresh"
+    )

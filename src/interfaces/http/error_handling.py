@@ -14,8 +14,9 @@ from application.errors import Busy, NoSpace, OutcomeUnknown, RequestInProgress,
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.session import TokenReused, TooManyAttempts
 from interfaces.http.conditional import has_malformed_if_match
-from interfaces.http.responses.problems import RETRY_SOON, problem_response
+from interfaces.http.responses.problems import REPEAT, RETRY_SOON, problem_response
 from interfaces.http.routing.route import allowed_methods
+from interfaces.http.validation.body import UnsupportedMediaType
 from interfaces.http.validation.models import field_errors, json_pointer
 from interfaces.logs import log_unavailable
 
@@ -55,7 +56,7 @@ KINDS: dict[type[Exception], ErrorKind] = {
 }
 """By class. An error that is not in the table is answered like its nearest base class that is."""
 
-NO_SPACE = "The store has no disk space left for changes. Reading still works. See Retrying."
+NO_SPACE = f"The store has no disk space left for changes. Reading still works. {REPEAT}"
 MALFORMED_IF_MATCH = 'If-Match must be the ETag in double quotes, such as "1", or *'
 _SLUG_BY_STATUS = {
     400: "bad-request",
@@ -81,7 +82,9 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         status = error.status_code
         headers = {"Allow": allowed_methods(request)} if status == 405 else error.headers  # noqa: PLR2004
-        return problem_response(scope, _SLUG_BY_STATUS.get(status, "bad-request"), status=status, headers=headers)
+        slug = _SLUG_BY_STATUS.get(status, "bad-request")
+        detail = error.detail if isinstance(error, UnsupportedMediaType) else None  # others are the framework's
+        return problem_response(scope, slug, status=status, detail=detail, headers=headers)
     status, headers = next(KINDS[kind] for kind in type(error).__mro__ if kind in KINDS)
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         cause = error.__cause__ if isinstance(error, NotReady) else None

@@ -110,7 +110,7 @@ async def get_idempotency(
     """
     key = request.headers.get(HEADER)
     if key is not None and not _PRINTABLE.fullmatch(key):
-        raise Invalid("invalid-request", "1 to 255 printable ASCII characters", HEADER)
+        raise Invalid("invalid-request", "must have 1 to 255 printable ASCII characters", HEADER)
     return Idempotency(request, require_caller(request), key)
 
 

@@ -69,4 +69,5 @@ class FakeTokens:
         try:
             return UserId(UUID(token.partition(" ")[0]))
         except ValueError:
-            raise Unauthenticated("invalid-token", "the access token is not valid or has expired") from None
+            detail = "the access token is not valid or has expired; refresh it with POST /auth/refresh"
+            raise Unauthenticated("invalid-token", detail) from None

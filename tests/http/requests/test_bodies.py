@@ -171,6 +171,53 @@ async def test_a_recipient_that_is_no_id(ada: Person, value: object) -> None:
     assert_faults(await ada.post(f"/items/{item['id']}/transfer", json={"to_user_id": value}), "/to_user_id")
 
 
+async def test_a_refusal_says_how_to_mend_the_request(ada: Person) -> None:
+    item = b'{"name": "x", "price": 1}'
+    told = [
+        (await register(ada, b"\xef\xbb\xbf" + item), "is not valid JSON: begins with a byte order mark"),
+        (await ada.get("/tasks?created_after=2026-11-22T14:00:00+02:00"), "in an address write + as %2B, or use Z"),
+        (await ada.get("/tasks?cursor=x"), "send next_cursor as it was, or leave cursor out to begin again"),
+        (
+            await ada.post("/items", content=item, headers=JSON | {"Idempotency-Key": ""}),
+            "must have 1 to 255 printable ASCII characters",
+        ),
+    ]
+    for response, detail in told:
+        assert_problem(response, 422, "invalid-request")
+        [error] = response.json()["errors"]
+        assert error["detail"].endswith(detail)
+    malformed = (await ada.get("/tasks?created_after=yesterday")).json()["errors"]
+    assert [error["detail"] for error in malformed] == ["must be a date and time with its offset (RFC 3339)"]
+
+
+async def test_a_wrong_or_missing_media_type_is_answered_with_the_right_one(http: AsyncClient, ada: Person) -> None:
+    for response, media_type in [
+        (await ada.post("/items", content=b"{}"), "application/json"),
+        (await ada.post("/items", content=b"{}", headers={"Content-Type": "text/plain"}), "application/json"),
+        (await http.post("/auth/token", json={}), "application/x-www-form-urlencoded"),
+    ]:
+        assert_problem(response, 415, "unsupported-media-type")
+        assert response.json()["detail"] == f"Send the header Content-Type: {media_type}."
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "identity, gzip", "GZIP", "x"])
+async def test_a_compressed_body_is_refused_as_such(ada: Person, coding: str) -> None:
+    response = await register_encoded(ada, coding)
+    assert_problem(response, 415, "unsupported-media-type")
+    assert "must not be compressed" in response.json()["detail"]
+    assert response.headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", ""])
+async def test_a_body_that_is_not_compressed_may_say_so(ada: Person, coding: str) -> None:
+    assert (await register_encoded(ada, coding)).status_code == 201
+
+
+async def register_encoded(person: Person, coding: str) -> Response:
+    content = b'{"name": "x", "price": 1}'
+    return await person.post("/items", content=content, headers=JSON | {"Content-Encoding": coding})
+
+
 @pytest.mark.parametrize("item_id", ["x", "%00", "%ff", "1", "null", "0" * 33, "%F0%9F%8F%AE", "x" * 5000, "%zz"])
 async def test_an_address_that_holds_no_id(ada: Person, item_id: str) -> None:
     assert_faults(await ada.get(f"/items/{item_id}"), "/item_id")

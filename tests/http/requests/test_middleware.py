@@ -27,6 +27,7 @@ from interfaces.http.middleware import deadline
 from interfaces.http.middleware.deadline import DeadlineMiddleware
 from interfaces.http.middleware.request_log import RequestLogMiddleware
 from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
+from interfaces.http.responses.problems import REPEAT
 from interfaces.http.routing.auth import PUBLIC
 from interfaces.logs import configure_logs, log_request
 from interfaces.testing.builders import new_id
@@ -95,7 +96,7 @@ async def test_any_other_is_replaced(http: AsyncClient, request_id: bytes) -> No
     assert len(response.headers["x-request-id"]) == 32
 
 
-CHANGED = "A change may have been made: see Retrying"
+CHANGED = f"A change may have been made. {REPEAT}"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ CHANGED = "A change may have been made: see Retrying"
         (NotReady("the server is about to stop"), 503, "store-unavailable", "about to stop"),
         (TryAgain(PLACE), 503, "busy", CHANGED),
         (KeyInFlight(PLACE), 503, "busy", CHANGED),
-        (OutcomeUnknown(PLACE), 503, "outcome-unknown", "may have taken effect"),
+        (OutcomeUnknown(PLACE), 503, "outcome-unknown", f"may have taken effect. {REPEAT}"),
         (RequestInProgress(), 409, "request-in-progress", "has not ended yet"),
         (RuntimeError(SECRET), 500, "internal-error", "an error of the server"),
         (ValueError(SECRET), 500, "internal-error", "an error of the server"),

@@ -10,6 +10,7 @@ from httpx2 import AsyncClient
 from application.errors import Busy, Unavailable
 from application.store import Schema, Store
 from interfaces.certification.parity.problems import assert_problem
+from interfaces.http.responses.problems import REPEAT
 from interfaces.http.routes import health
 
 PLACE = "PostgreSQL at 10.0.0.7:5432 cannot be reached"
@@ -58,7 +59,7 @@ async def test_not_ready(
     for words in ["the store", BY_ITSELF, *told]:
         assert words in detail
     assert PLACE not in detail
-    assert "see Retrying" not in detail
+    assert REPEAT not in detail
 
 
 async def test_ready_with_a_newer_schema(app: FastAPI, http: AsyncClient) -> None:

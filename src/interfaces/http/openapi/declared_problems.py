@@ -9,12 +9,13 @@ from typing import Any
 from interfaces.http.openapi.annotations import PROBLEMS_KEY
 from interfaces.http.openapi.examples import PARAMETERS
 from interfaces.http.responses.problems import MEDIA_TYPE, PROBLEMS
-from interfaces.http.validation.body import FORM
+from interfaces.http.validation.body import FORM, wrong_media_type
+from interfaces.http.validation.models import unknown_fields
 
 DETAILS = {
     "bad-request": "HTTP/1.1 needs the header Host, once, with a host and perhaps a port.",
     "not-signed-in": "send an access token in the header Authorization: Bearer",
-    "invalid-token": "the access token is not valid or has expired",
+    "invalid-token": "the access token is not valid or has expired; refresh it with POST /auth/refresh",
     "wrong-credentials": "no active account has this name and password",
     "account-inactive": "the account that signed in is no longer active",
     "invalid-refresh-token": "this refresh token does not work; sign in again",
@@ -26,7 +27,7 @@ DETAILS = {
     "user-not-found": "there is no such user",
     "email-taken": "an account with this e-mail address exists",
     "username-taken": "an account with this username exists",
-    "user-owns-items": "an account that owns items cannot be deleted",
+    "user-owns-items": "an account that owns items cannot be deleted; transfer or delete them first",
     "recipient-inactive": "the recipient's account is not active",
     "request-in-progress": "the first request with this key has not ended yet",
     "version-mismatch": "it has changed since; read it again",
@@ -120,6 +121,8 @@ def _example(slug: str, path: str, method: str, operation: dict[str, Any], schem
     kind = PROBLEMS[slug]
     default = DETAILS.get(slug, kind.explain(method.upper()))
     detail = DETAILS_OF_OPERATIONS.get((operation["operationId"], slug), default)
+    if slug == "unsupported-media-type":
+        detail = wrong_media_type(next(iter(operation["requestBody"]["content"])))
     problem: dict[str, Any] = {
         "type": f"/problems/{slug}",
         "title": kind.title,
@@ -144,8 +147,7 @@ def _errors_of_a_request(operation: dict[str, Any], schemas: dict[str, Any]) -> 
     for content in operation.get("requestBody", {}).get("content", {}).values():
         schema = schemas[content["schema"]["$ref"].rpartition("/")[2]]
         missing = [{"pointer": f"/{name}", "detail": "is required"} for name in schema.get("required", [])]
-        known = ", ".join(sorted(schema["properties"]))
-        return [*missing, {"pointer": "", "detail": f"has a field that is not known; known are: {known}"}]
+        return [*missing, {"pointer": "", "detail": unknown_fields(1, sorted(schema["properties"]))}]
     for parameter in operation["parameters"]:
         name, schema = parameter["name"], parameter["schema"]
         if parameter["in"] == "path" and schema.get("format") == "uuid":

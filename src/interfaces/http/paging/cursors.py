@@ -21,6 +21,10 @@ from domain.item import checked_price
 from domain.text import checked_text
 
 CHECKSUM_LENGTH = 9  # bytes; a multiple of 3 needs no padding in base64
+NO_CURSOR = (
+    "is not a cursor of this list with these filters and this sort; send next_cursor as it was, or leave cursor out to"
+    " begin again"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -50,7 +54,7 @@ def decode_cursor(cursor: str, kind: type, list_name: str) -> Position:
         _, read = _KINDS[kind]
         return Position(read(value), UUID(id_))
     except (Invalid, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        raise Invalid("invalid-request", "is not a cursor of this list", "cursor") from None
+        raise Invalid("invalid-request", NO_CURSOR, "cursor") from None
 
 
 def _checksum(payload: bytes, list_name: str) -> bytes:

@@ -11,6 +11,11 @@ from starlette.types import Scope
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SOON = {"Retry-After": "1"}
+REPEAT = (
+    "Repeat the request after Retry-After seconds, a POST with the same Idempotency-Key. Details are at /docs, under"
+    " Retrying."
+)
+"""What to do after 503, if the request may have changed something."""
 
 
 SAFE_METHODS = {"GET", "HEAD"}
@@ -64,7 +69,9 @@ PROBLEMS = {
     "task-not-found": Problem(404, "Task not found", "There is no task with this id on your list."),
     "user-not-found": Problem(404, "User not found", "There is no user with this id."),
     "method-not-allowed": Problem(405, "Method not allowed", "The header Allow names the methods of this address."),
-    "request-timeout": Problem(408, "Request timeout", "The request took too long to arrive."),
+    "request-timeout": Problem(
+        408, "Request timeout", "The request took more than 10 seconds to arrive. Nothing was done: repeat it."
+    ),
     "email-taken": Problem(409, "E-mail address taken", "There is an account with this e-mail address already."),
     "username-taken": Problem(409, "Username taken", "There is an account with this username already."),
     "user-owns-items": Problem(409, "User owns items", "Hand the items over or delete them first."),
@@ -79,7 +86,7 @@ PROBLEMS = {
     "unsupported-media-type": Problem(
         415,
         "Unsupported media type",
-        "Send application/json; to POST /auth/token application/x-www-form-urlencoded.",
+        "Send application/json, to POST /auth/token application/x-www-form-urlencoded, and do not compress it.",
     ),
     "headers-too-large": Problem(
         431, "Headers too large", "The address and the headers of a request have at most 512 KiB together."
@@ -117,19 +124,19 @@ PROBLEMS = {
     "store-unavailable": Problem(
         503,
         "Store unavailable",
-        "The store cannot be used now. A change may have been made: see Retrying.",
+        f"The store cannot be used now. A change may have been made. {REPEAT}",
         "The store cannot be used now. Repeat the request after the seconds in Retry-After.",
     ),
     "busy": Problem(
         503,
         "Busy",
-        "The server could not finish in time. A change may have been made: see Retrying.",
+        f"The server could not finish in time. A change may have been made. {REPEAT}",
         "The server could not finish in time. Repeat the request after the seconds in Retry-After.",
     ),
     "outcome-unknown": Problem(
         503,
         "Outcome unknown",
-        "The connection to the store was lost during the commit, which may have taken effect: see Retrying.",
+        f"The connection to the store was lost during the commit, which may have taken effect. {REPEAT}",
     ),
 }
 """All problem types by slug. The `type` of a problem is the path `/problems/{slug}`, which explains it."""

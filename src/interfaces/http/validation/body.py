@@ -1,6 +1,7 @@
 """Request bodies: their size, their media type, and strict JSON."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import AsyncGenerator
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -32,32 +33,49 @@ class LimitedRequest(Request):
         return parse_json(await self.body())
 
 
+def wrong_media_type(media_type: str) -> str:
+    """Return what is wrong with a request whose Content-Type is not this media type."""
+    return f"Send the header Content-Type: {media_type}."
+
+
+class UnsupportedMediaType(HTTPException):
+    """A body of another media type or content coding than the operation takes: 415. `detail` is sent to the client."""
+
+    def __init__(self, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(415, detail, headers)
+
+
 def check_content_headers(request: Request, media_type: str | None) -> None:
     """Check the length and the media type that the headers announce for a body; return if the request may go on.
 
     `media_type` is what the route accepts. If it takes no body, that is None, and the media type is not checked.
 
-    Raise HTTPException 413 if Content-Length is larger than MAX_BODY_BYTES. Raise HTTPException 415 if Content-Type is
-    another media type, or if it is missing although the other headers announce a body that is not empty. Content-Length
-    may be missing or wrong, so this does not limit what is read: LimitedRequest does.
+    Raise HTTPException 413 if Content-Length is larger than MAX_BODY_BYTES. Raise UnsupportedMediaType if the body is
+    compressed, if Content-Type is another media type, or if it is missing although the other headers announce a body
+    that is not empty. Content-Length may be missing or wrong, so this does not limit what is read: LimitedRequest does.
     """
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and (len(length) > len(str(MAX_BODY_BYTES)) or int(length) > MAX_BODY_BYTES):
         raise HTTPException(413)
     if media_type is None:
         return
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"identity", ""}:
+        detail = "The body must not be compressed: send it as it is, without Content-Encoding."
+        raise UnsupportedMediaType(detail, {"Accept-Encoding": "identity"})
     content_type = request.headers.get("content-type")
     empty = length == "0" and "transfer-encoding" not in request.headers
     if not (empty if content_type is None else content_type.partition(";")[0].strip().lower() == media_type):
-        raise HTTPException(415)
+        raise UnsupportedMediaType(wrong_media_type(media_type))
 
 
 def parse_json(body: bytes) -> Any:
     """Parse JSON strictly: no duplicate fields, no NaN or Infinity; numbers with a fraction become Decimal.
 
-    Raise JSONDecodeError for anything else, and for text that is not UTF-8, nesting that is too deep and numbers that
+    Raise JSONDecodeError for anything else, and for text that is not UTF-8 or has a byte order mark, nesting that is too deep and numbers that
     are too large, because it is the only error that FastAPI answers with 422. Its message does not quote the body.
     """
+    if body.startswith(BOM_UTF8):
+        raise json.JSONDecodeError("begins with a byte order mark", "", 0)
     try:
         return _decoder.decode(body.decode())
     except json.JSONDecodeError as error:

@@ -52,7 +52,10 @@ def _query_time(value: object) -> datetime:
         with suppress(ValueError):  # no such day in that month
             at = datetime.fromisoformat(value.upper()).astimezone(UTC)
             return at.replace(microsecond=at.microsecond // 1000 * 1000)
-    raise PydanticCustomError(RULE_ERROR, "must be a date and time with its offset (RFC 3339)")
+    detail = "must be a date and time with its offset (RFC 3339)"
+    if isinstance(value, str) and re.fullmatch(_TIME, value.replace(" ", "+")):
+        detail += "; in an address write + as %2B, or use Z"  # it was decoded to a space
+    raise PydanticCustomError(RULE_ERROR, "{detail}", {"detail": detail})
 
 
 _PRICE: dict[str, Any] = {
