@@ -33,6 +33,7 @@ OPEN = {
     "live",
     "ready",
     "explain_problem",
+    "list_problems",
     "read_metrics",  # by a token of its own, and in production by nothing else
 }
 

@@ -64,6 +64,13 @@ async def test_a_problem_explains_itself(http: AsyncClient, slug: str) -> None:
     assert explained["status"] == PROBLEMS[slug].status
     assert explained["title"]
     assert explained["explanation"].endswith(".")
+    assert explained in (await http.get("/problems")).json()["items"]
+
+
+async def test_all_problems_are_listed_once_by_status(http: AsyncClient) -> None:
+    listed = (await http.get("/problems")).json()["items"]
+    assert sorted(problem["type"] for problem in listed) == sorted(f"/problems/{slug}" for slug in PROBLEMS)
+    assert [problem["status"] for problem in listed] == sorted(problem.status for problem in PROBLEMS.values())
 
 
 async def test_the_docs_page_needs_no_internet(http: AsyncClient) -> None:

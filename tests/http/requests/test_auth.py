@@ -30,6 +30,7 @@ PUBLIC = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
     ("GET", "/problems/{slug}"),
+    ("GET", "/problems"),
     ("GET", "/metrics"),
 }
 UNDOCUMENTED = {"/openapi.json", "/docs", "/docs/assets"}

@@ -175,6 +175,7 @@ class Story:
         await self.send(200, RequestTemplate("GET", "/").with_headers(Accept="text/html"))
         await self.send(200, RequestTemplate("GET", "/problems/version-mismatch"))
         await self.send("not-found", RequestTemplate("GET", "/problems/nope"))
+        await self.send(200, RequestTemplate("GET", "/problems"))
         await self.send("not-signed-in", RequestTemplate("GET", "/metrics"))
         await self.send("invalid-token", RequestTemplate("GET", "/metrics").with_headers(Authorization="Bearer x"))
         await self.send(200, RequestTemplate("GET", "/metrics").with_headers(Authorization="bearer of the metrics"))
@@ -336,6 +337,7 @@ class Story:
             "live": RequestTemplate("GET", "/health/live"),
             "ready": RequestTemplate("GET", "/health/ready"),
             "explain_problem": RequestTemplate("GET", "/problems/busy"),
+            "list_problems": RequestTemplate("GET", "/problems"),
             "create_user": RequestTemplate(
                 "POST", "/users", {"email": "joe@example.org", "username": "joe", "password": "joe has a password"}
             ),
@@ -376,7 +378,7 @@ class Story:
         These are problems of access tokens, inactive accounts, bodies, idempotency keys, versions, ids and queries, and
         of a store that fails. Every request is refused.
         """
-        storeless = {"start", "live", "explain_problem"}
+        storeless = {"start", "live", "explain_problem", "list_problems"}
         for name, request in self.valid_requests().items():
             if request.by is not None:
                 await self.send("not-signed-in", request, by=None)

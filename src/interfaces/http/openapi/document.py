@@ -23,12 +23,23 @@ The accounts are those of the first transfer in the README: if that was done on 
 
 **Signing in.** `POST /auth/token` exchanges name and password for an access token and a refresh token. All operations
 that are not public need the access token: `Authorization: Bearer …`. It works for `expires_in` seconds. Before or after
-that, `POST /auth/refresh` exchanges the refresh token for new tokens. After 401 `invalid-refresh-token` or
-`account-inactive`, sign in again.
+that, `POST /auth/refresh` exchanges the refresh token for new tokens. After 401 `invalid-refresh-token`, sign in again.
+After 401 `account-inactive`, the account was deactivated or deleted: tell the user, and forget the tokens. A new
+password ends all sessions: sign in with it.
 
-**Problems.** Every error is `application/problem+json` (RFC 9457); its `type` answers GET with an explanation. Beside
-those that each operation lists, there may be 404 and 405 for an unknown path or method, and 500 for an error of the
-server. Requests are checked in a fixed order: path and method, sign-in, size and media type of the body, the validity
+**Problems.** Every error is `application/problem+json` (RFC 9457); its `type` answers GET with an explanation, and
+`GET /problems` lists all of them. Beside the problems that an operation lists, any request may be answered with these:
+
+| Status | Problem | Reason |
+|---|---|---|
+| 400 | `bad-request` | The request cannot be read, or its header `Host` is malformed. |
+| 404 | `not-found` | There is nothing at this path. |
+| 405 | `method-not-allowed` | The path has no such method; `Allow` names those that it has. |
+| 408 | `request-timeout` | The request took more than 10 seconds to arrive. Nothing was done: repeat it. |
+| 431 | `headers-too-large` | The address and the headers are too large. |
+| 500 | `internal-error` | An error of the server: give `request_id` to the operator. |
+
+Requests are checked in a fixed order: path and method, sign-in, size and media type of the body, the validity
 of what was sent, then what is stored. Of that, the caller's account comes first (401), then whether the object exists
 (404), whether the caller may do this (403), the version (412), then the rest.
 

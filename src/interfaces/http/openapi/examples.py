@@ -10,7 +10,7 @@ server has would only be answered with 404. It is to be copied from the answer o
 
 from typing import Any
 
-from interfaces.http.responses.problems import PROBLEMS
+from interfaces.http.responses.problems import explanation, explanations
 
 ADA_ID = "019a9d4c-5f2e-7c11-9a51-3d4f0e6b7a20"
 GRACE_ID = "019a9d4c-8c3a-7d02-8b1e-5a6c2f9d4e11"
@@ -83,12 +83,8 @@ ANSWERS: dict[str, Any] = {
         "summary": "Handover keeps track of who owns what, and hands ownership over safely.",
         "links": {"docs": "/docs", "openapi": "/openapi.json", "live": "/health/live", "ready": "/health/ready"},
     },
-    "explain_problem": {
-        "type": "/problems/version-mismatch",
-        "title": PROBLEMS["version-mismatch"].title,
-        "status": PROBLEMS["version-mismatch"].status,
-        "explanation": PROBLEMS["version-mismatch"].explanation,
-    },
+    "explain_problem": explanation("version-mismatch"),
+    "list_problems": {"items": explanations()},
     "live": {"status": "alive"},
     "ready": {"status": "ready"},
     "read_metrics": "# HELP http_requests_total Requests that were answered.\n# TYPE http_requests_total counter\n",

@@ -142,6 +142,22 @@ PROBLEMS = {
 """All problem types by slug. The `type` of a problem is the path `/problems/{slug}`, which explains it."""
 
 
+def explanation(slug: str) -> dict[str, Any]:
+    """Return what `/problems/{slug}` answers about this problem type."""
+    problem = PROBLEMS[slug]
+    return {
+        "type": f"/problems/{slug}",
+        "title": problem.title,
+        "status": problem.status,
+        "explanation": problem.explanation,
+    }
+
+
+def explanations() -> list[dict[str, Any]]:
+    """Return the explanations of all problem types, ordered by status, then by slug."""
+    return [explanation(slug) for slug in sorted(PROBLEMS, key=lambda slug: (PROBLEMS[slug].status, slug))]
+
+
 def problem_response(
     scope: Scope,
     slug: str,

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from interfaces.http.openapi.annotations import problem_responses
 from interfaces.http.responses.answers import json_answer
-from interfaces.http.responses.problems import PROBLEMS
+from interfaces.http.responses.problems import PROBLEMS, explanation, explanations
 from interfaces.http.routing.auth import PUBLIC
 from interfaces.http.routing.route import new_router
 
@@ -65,9 +65,19 @@ async def explain_problem(slug: Annotated[str, Path(examples=["version-mismatch"
     """Return the explanation of a type of problem. The field `type` of every error is the path of its explanation."""
     if slug not in PROBLEMS:
         raise HTTPException(404)
-    problem = PROBLEMS[slug]
-    content = {"type": f"/problems/{slug}", "title": problem.title, "status": problem.status}
-    return json_answer(content | {"explanation": problem.explanation}).response()
+    return json_answer(explanation(slug)).response()
+
+
+class ExplanationsOut(BaseModel):
+    """All types of problems."""
+
+    items: list[ExplanationOut]
+
+
+@router.get("/problems", openapi_extra=PUBLIC, response_model=ExplanationsOut, summary="What the problem types mean")
+async def list_problems() -> Response:
+    """Return the explanations of all types of problems, ordered by status, then by type."""
+    return json_answer({"items": explanations()}).response()
 
 
 class LinksOut(BaseModel):

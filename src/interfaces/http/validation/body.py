@@ -71,8 +71,9 @@ def check_content_headers(request: Request, media_type: str | None) -> None:
 def parse_json(body: bytes) -> Any:
     """Parse JSON strictly: no duplicate fields, no NaN or Infinity; numbers with a fraction become Decimal.
 
-    Raise JSONDecodeError for anything else, and for text that is not UTF-8 or has a byte order mark, nesting that is too deep and numbers that
-    are too large, because it is the only error that FastAPI answers with 422. Its message does not quote the body.
+    Raise JSONDecodeError for anything else, and for text that is not UTF-8 or begins with a byte order mark, nesting
+    that is too deep and numbers that are too large, because it is the only error that FastAPI answers with 422. Its
+    message does not quote the body.
     """
     if body.startswith(BOM_UTF8):
         raise json.JSONDecodeError("begins with a byte order mark", "", 0)
