@@ -2,17 +2,23 @@
 
 import asyncio
 import sys
+import time
 from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
 
 from tests.docs.blocks import snippets
 from tests.docs.copies import ROOT
 from tests.http.support.client import PASSWORD, sign_in
 from tests.support.served import SECONDS_TO_RUN, environment, served
 
+PAGE = (ROOT / "docs/calling-the-api.md").read_text()
+
 
 async def test_the_client_of_the_page(tmp_path: Path) -> None:
-    page = (ROOT / "docs/calling-the-api.md").read_text()
-    [script], [promised] = snippets("python", page), snippets("text", page)
+    [script], [promised] = snippets("python", PAGE), snippets("text", PAGE)
     async with served(tmp_path, LOG_LEVEL="warning") as server:
         async with server.client() as http:
             account = {"email": "grace@example.org", "username": "grace", "password": PASSWORD}
@@ -29,3 +35,41 @@ async def test_the_client_of_the_page(tmp_path: Path) -> None:
         async with asyncio.timeout(SECONDS_TO_RUN):
             out, err = await client.communicate()
     assert (client.returncode, err.decode(), out.decode()) == (0, "", promised)
+
+
+@pytest.mark.parametrize(
+    ("first", "pause"),
+    [
+        (httpx2.Response(503, headers={"Retry-After": "7"}), 7),
+        (httpx2.Response(503), 1),
+        (httpx2.Response(408), 1),
+        (
+            httpx2.Response(409, headers={"Retry-After": "7"}, json={"type": "/problems/request-in-progress"}),
+            7,
+        ),
+    ],
+)
+def test_the_client_of_the_page_waits_as_long_as_the_server_says(
+    monkeypatch: pytest.MonkeyPatch, first: httpx2.Response, pause: int
+) -> None:
+    answers, pauses = [first, httpx2.Response(200, json={"id": 1})], list[float]()
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    client = client_answered_with(answers)
+    assert client.send("GET", "/items/1").json() == {"id": 1}
+    assert pauses == [pause]
+
+
+def test_the_client_of_the_page_tells_what_a_proxy_answers() -> None:
+    client = client_answered_with([httpx2.Response(502, text="Bad gateway")])
+    with pytest.raises(Exception, match="502 None"):
+        client.send("GET", "/items")
+
+
+def client_answered_with(answers: list[httpx2.Response]) -> Any:
+    """A client of the page's class, which is signed in and whose requests get these answers, one after another."""
+    [script] = snippets("python", PAGE)
+    names: dict[str, Any] = {}
+    exec(script.partition("\naddress = ")[0], names)
+    client = object.__new__(names["Client"])
+    client.http = httpx2.Client(base_url="http://test", transport=httpx2.MockTransport(lambda _: answers.pop(0)))
+    return client

@@ -58,8 +58,11 @@ null and `skip` is 0. Counting stops at 10,000; `total_exact` is then false.
 | POST that lists `Idempotency-Key` | Repeat it with the same key. It has one effect and gets the same answer. |
 | GET, signing in, signing out | Repeat it. |
 | PATCH, PUT, DELETE with `If-Match` | Repeat it. After 412, or 404 to DELETE, read the object. |
+| PATCH, PUT without `If-Match` | Repeat it. It may undo what somebody else has changed in between. |
+| DELETE without `If-Match` | Repeat it. 404 means that the object is gone. |
 | Signing up | Repeat it. 409 may mean that the first one took effect: sign in. |
-| Changing an account | Repeat it. 403 `wrong-password` may mean that the new password is valid already. |
+| Changing the password | Sign in with the new one. If that is refused, repeat the change. |
+| Changing only the e-mail address | Repeat it. |
 | Deleting an account | Repeat it. 401 `account-inactive` means that it is done. |
 | `POST /auth/refresh` | See there. |
 
