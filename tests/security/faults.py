@@ -227,8 +227,8 @@ def nobody_is_asked_for_a_token(patch: pytest.MonkeyPatch) -> None:
 def refusals_repeat_what_was_sent(patch: pytest.MonkeyPatch) -> None:
     told = validation._field_error
 
-    def tell_all(found: dict[str, Any], known: list[str]) -> dict[str, str]:
-        fault = told(found, known)
+    def tell_all(found: dict[str, Any]) -> dict[str, str]:
+        fault = told(found)
         return fault | {"detail": f"{fault['detail']}, and not {found['input']!r}"}
 
     patch.setattr(validation, "_field_error", tell_all)
