@@ -1,15 +1,19 @@
 """Certifying an adapter from the command line."""
 
+import asyncio
 import json
 import os
 import signal
+import sys
 from asyncio import to_thread
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
 import pytest
 
 from domain.user import User
 from infrastructure.persistence import sqlalchemy
+from interfaces.certification.plugin import SUITE
 from interfaces.testing.builders import a_user
 from tests.support.engines import settings_for
 from tests.support.installed import install
@@ -124,6 +128,31 @@ def open_store(settings):
     return store
 """
 
+WRITES_ON_CLOSE = """
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+from infrastructure.persistence import memory
+
+
+class WritesOnClose(memory.MemoryStore):
+    async def open(self):
+        file = Path("data.pickle")
+        for name, rows in pickle.loads(file.read_bytes()).items() if file.exists() else ():
+            getattr(self.tables, name).update(rows)
+
+    async def close(self):
+        kept = {name: getattr(self.tables, name) for name in self.tables.__slots__ if name != "claims"}
+        Path("data.pickle").write_bytes(pickle.dumps(kept))
+
+
+def open_store(settings):
+    store = WritesOnClose()
+    store.capabilities = replace(store.capabilities, durable=True)
+    return store
+"""
+
 STOPPED = """
 import asyncio
 import os
@@ -183,6 +212,8 @@ async def downgrade():
 
 kept.downgrade = downgrade
 """
+
+ROOT = Path(__file__).parents[2]
 
 READ_ON = (
     'read on at `Begin` in application/ports.py, and under "The most frequent mistakes" in docs/adding-an-adapter.md'
@@ -275,6 +306,26 @@ async def test_a_sound_adapter_keeps_the_promises(tmp_path: Path) -> None:
     assert await to_thread(os.listdir, tmp_path) == []
 
 
+async def test_a_part_of_the_tests_certifies_nothing(tmp_path: Path) -> None:
+    run = await handover("certify", "--url", "memory://", "--only", "test_attempts", "--json", folder=tmp_path)
+    assert run.exit_code == 0, run
+    certificate = json.loads(run.out)
+    assert (certificate["certified"], certificate["complete"]) == (None, False)
+
+
+@pytest.mark.parametrize("more", [[], ["--concurrency"]], ids=["alone", "with concurrency"])
+@pytest.mark.parametrize("only", ["purge and", "(purge", "purge(a=1)", "purge)"])
+async def test_a_selection_that_pytest_cannot_read_is_refused_in_one_line(
+    only: str, more: list[str], tmp_path: Path
+) -> None:
+    run = await handover("certify", "--url", "memory://", "--only", only, *more, folder=tmp_path)
+    assert (run.exit_code, run.out) == (2, "")
+    assert run.err == (
+        f"handover: --only: {only!r} cannot be read: join parts of names of tests by `and`, `or`, `not` and"
+        " parentheses, such as 'test_items and not removed'\n"
+    )
+
+
 async def test_a_broken_adapter_from_another_package_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report names the promise, the test and the reason, and each failure can be repeated by itself."""
     install(tmp_path, "forgetful", FORGETFUL)
@@ -364,12 +415,107 @@ async def test_a_capability_that_is_not_as_stated_is_told_in_words(
         ' committed while the first one was open; state "fail" if the engine cannot wait, or else let' in run.out
     )
     assert (
-        "the adapter states durable=True, but a committed user was no longer there after the store was closed and"
-        " another one was opened with the same settings; if that is right, state durable=False, or else" in run.out
+        "the adapter states durable=True, but a committed user was no longer there after the process that had committed"
+        " it was killed; if that is right, state durable=False, or else" in run.out
     )
     assert "NOT AS STATED  durable = True\n" in run.out
     assert "BROKEN  The engine can do what its adapter states, and no more. (3 of 5 tests failed)\n" in run.out
     assert "assert" not in run.out
+
+
+async def test_an_adapter_that_writes_only_when_it_is_closed_is_not_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "onclose", WRITES_ON_CLOSE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = await handover("certify", "--url", "onclose://", "--only", "outlive", folder=tmp_path)
+    assert run.exit_code == 1, run
+    assert (
+        "the adapter states durable=True, but a committed user was no longer there after the process that had committed"
+        " it was killed; if that is right, state durable=False, or else write the data to a disk before commit()"
+        in run.out
+    )
+
+
+async def test_a_database_of_another_revision_is_refused_and_not_migrated(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    store = sqlalchemy.open_store(settings_for(url))
+    await store.open()
+    await store.upgrade()
+    await store.stream.write([a_user()])
+    await store.downgrade()
+    before = await store.schema()
+    assert before.found not in {None, before.needed}
+    run = await handover("certify", "--url", url, folder=tmp_path)
+    assert (run.exit_code, run.out, run.err.count("\n")) == (1, "", 1), run
+    assert f"{url} is not empty, its schema is {before.found}, while {before.needed} is needed: name" in run.err
+    assert "handover migrate down --remove-everything" in run.err
+    in_pytest = await certify_with_pytest(tmp_path, url)
+    assert in_pytest.exit_code == 1, in_pytest
+    assert in_pytest.out.count(f"{url} is not empty, its schema is {before.found}, ") == 1
+    assert " failed" not in in_pytest.out
+    assert await store.schema() == before
+    await store.close()
+
+
+async def certify_with_pytest(folder: Path, url: str, *arguments: str) -> Run:
+    """Run the command in docs/adding-an-adapter.md in this folder, with these arguments more.
+
+    The conftest.py of this checkout is left out, as it is where Handover is installed.
+    """
+    text = (ROOT / "docs" / "adding-an-adapter.md").read_text()
+    command = text[text.index("pytest -p interfaces.certification.plugin") :].partition("```")[0].replace("\\\n", " ")
+    words = [url if word == "lmdb:///empty.lmdb" else word for word in command.split()]
+    options = f"--rootdir={folder}", f"--confcutdir={SUITE}", "-p", "no:cacheprovider"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", *words, *options, *arguments),
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([*sys.path, str(folder)])},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 300)
+    return Run(process.returncode or 0, out.decode(), err.decode())
+
+
+FIXTURES_OF_UNIT_TESTS = 'pytest_plugins = ["interfaces.testing.plugin"]\n'
+A_STORE_OF_ITS_OWN = """
+import pytest
+
+from infrastructure.persistence.memory import MemoryStore
+
+
+@pytest.fixture
+def store():
+    return MemoryStore()
+"""
+
+
+@pytest.mark.parametrize(
+    ("conftest", "module"),
+    [(FIXTURES_OF_UNIT_TESTS, "interfaces.testing.plugin"), (A_STORE_OF_ITS_OWN, "conftest")],
+    ids=["fixtures of unit tests", "a store of its own"],
+)
+async def test_a_conftest_that_replaces_the_certified_store_is_refused(
+    conftest: str, module: str, tmp_path: Path
+) -> None:
+    (tmp_path / "conftest.py").write_text(conftest)
+    (tmp_path / "test_mine.py").write_text("def test_mine(): ...\n")
+    run = await certify_with_pytest(tmp_path, f"sqlite:///{tmp_path}/new.db", "-k", "purge", str(tmp_path))
+    assert run.exit_code == pytest.ExitCode.USAGE_ERROR, run
+    assert (
+        "ERROR: the contract tests need the fixture `store` of interfaces.certification.plugin, but"
+        f" {module} replaces it: in this run, load no conftest.py or plugin that has such a fixture\n" in run.err
+    )
+
+
+async def test_a_conftest_with_other_fixtures_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(A_STORE_OF_ITS_OWN.replace("def store", "def other_store"))
+    (tmp_path / "test_mine.py").write_text("def test_mine(): ...\n")
+    run = await certify_with_pytest(
+        tmp_path, f"sqlite:///{tmp_path}/new.db", "-k", "purge or mine", str(tmp_path), "-q"
+    )
+    assert run.exit_code == 0, run
 
 
 async def test_a_database_with_data_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -30,17 +30,29 @@ def verify(store: Store, capability: str, is_as_stated: bool, observed: str, rem
 
 @pytest.mark.capability("durable")
 async def test_data_outlive_the_process_as_stated(database: Database) -> None:
-    user = a_user()
-    await insert(database.store.begin, user)
+    """A process is killed that has committed a user and has not closed the store; then a store is closed here."""
+    ada, grace = a_user(), a_user()
+    async with AsyncExitStack() as stack:
+        if database.store.capabilities.processes == "one":
+            await stack.enter_async_context(database.closed())
+        async with another_process.started(database.settings, "add", str(ada.id)) as process:
+            said = await another_process.says(process)
+    assert said == "added", f"another process that was to add a user answered {said or 'nothing'!r}"
+    await verify_kept(database, ada, "the process that had committed it was killed")
+    await insert(database.store.begin, grace)
     await database.reopen()
+    await verify_kept(database, grace, "the store was closed and another one was opened with the same settings")
+
+
+async def verify_kept(database: Database, user: User, event: str) -> None:
+    """Fail unless the user, who was committed before the event, is there exactly if the store is durable."""
     async with database.store.begin() as uow:
         kept = user.id in await uow.users.hold(user.id)
     verify(
         database.store,
         "durable",
         kept == database.store.capabilities.durable,
-        f"a committed user was {'still' if kept else 'no longer'} there after the store was closed and another one was"
-        " opened with the same settings",
+        f"a committed user was {'still' if kept else 'no longer'} there after {event}",
         f"if that is right, state durable={kept}, or else "
         + ("let the data end with the store" if kept else "write the data to a disk before commit() returns"),
     )

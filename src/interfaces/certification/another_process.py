@@ -1,8 +1,9 @@
 """Another process that uses the store that HANDOVER_DATABASE_URL and HANDOVER_PERSISTENCE name.
 
 `claim KEY CALLER` claims an idempotency key and adds a user, and `rename ITEM` renames an item; then neither commits
-nor ends. `find USER` prints whether a user exists. `rename-when-told ITEM` and `deactivate-when-told USER` wait for a
-line on stdin; then they make the change, commit it, and print how that ended.
+nor ends. `add USER` adds a user, commits, and does not end. `find USER` prints whether a user exists.
+`rename-when-told ITEM` and `deactivate-when-told USER` wait for a line on stdin; then they make the change, commit it,
+and print how that ended.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from application.store import Store
 from domain.errors import NotFound
 from domain.item import ItemId
 from domain.user import UserId
-from interfaces.certification.overlapping import Work, attempt
+from interfaces.certification.overlapping import Work, attempt, insert
 from interfaces.testing.builders import NOON, a_user
 
 if TYPE_CHECKING:
@@ -132,6 +133,13 @@ async def claim_and_stay(store: Store, key: str, caller: str) -> None:
         await stay()
 
 
+async def add_and_stay(store: Store, user_id: str) -> None:
+    """Add a user with this id, commit it, print `added`, and leave the store open."""
+    await insert(store.begin, a_user(id=UserId(UUID(user_id)), email=f"{user_id}@example.org", username=user_id))
+    print("added", flush=True)
+    await stay()
+
+
 async def find(store: Store, user_id: str) -> None:
     """Print `found` if the store has the user, else `not found`."""
     try:
@@ -163,6 +171,7 @@ async def run(command: str, *arguments: str) -> None:
 COMMANDS: dict[str, Callable[..., Awaitable[None]]] = {
     "claim": claim_and_stay,
     "rename": rename_and_stay,
+    "add": add_and_stay,
     "find": find,
     "rename-when-told": rename_when_told,
     "deactivate-when-told": deactivate_when_told,

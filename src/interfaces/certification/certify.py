@@ -31,6 +31,8 @@ class Certificate:
     promises: list[Promise]
     verified: dict[str, bool]
     """For each capability that was tested, whether all tests of its stated value have passed."""
+    is_complete: bool
+    """Whether all tests were run, and not only some that were selected."""
 
     @property
     def is_granted(self) -> bool:
@@ -43,12 +45,15 @@ class Certificate:
     def as_json(self) -> dict[str, object]:
         """Return the certificate as values that JSON can represent.
 
-        Each capability has its stated value and whether that was verified: None if no test was about it.
+        `certified` is False if a promise or capability is not as it should be, and otherwise True if all tests were
+        run, or None after a part of them. Each capability has its stated value and whether that was verified: None if
+        no test was about it.
         """
         return {
             "adapter": self.adapter,
             "url": self.url,
-            "certified": self.is_granted,
+            "certified": None if self.is_granted and not self.is_complete else self.is_granted,
+            "complete": self.is_complete,
             "capabilities": {
                 name: {"stated": value, "verified": self.verified.get(name)}
                 for name, value in asdict(self.capabilities).items()
@@ -62,6 +67,10 @@ class Certificate:
                 for promise in self.promises
             ],
         }
+
+
+class NoSuchSelection(Exception):
+    """The text that selects tests is not written as pytest's option -k demands. The message is one line."""
 
 
 class Stopped(Exception):
@@ -90,7 +99,8 @@ class Certification:
         Failed tests are no error: the certificate lists them. The tests delete everything in the store.
 
         Raise Unavailable if the store cannot be opened. Raise Misconfigured if the adapter is not installed or not
-        complete, if the store has any records, if no test was selected, or if the tests cannot be run.
+        complete, if the store has any records or another schema than the needed one, if no test was selected, or if the
+        tests cannot be run. Raise NoSuchSelection if `only` cannot be parsed.
 
         SIGINT and SIGTERM raise Stopped when the running test has been cancelled and the database was emptied. A second
         one ends the process at once; so does an adapter that blocks the event loop, with exit code 1. The variables of
@@ -116,6 +126,7 @@ class Certification:
             capabilities=capabilities,
             promises=list(self.results.promises.values()),
             verified=self.results.verified,
+            is_complete=not only,
         )
 
     def _prepared(self) -> Capabilities:
@@ -130,10 +141,7 @@ class Certification:
             ) from error
 
     async def _prepare(self) -> Capabilities:
-        """Return the capabilities that the adapter states; raise what run() says. Nothing is changed.
-
-        A store with another schema than the current one is not searched for records.
-        """
+        """Return the capabilities that the adapter states; raise what run() says. Nothing is changed."""
         store: Store = open_store(self.settings)
         self.watchdog.watch(type(store).__module__)
         if not callable(getattr(store, "open", None)):
@@ -141,8 +149,7 @@ class Certification:
         await store.open()
         try:
             await check_complete(store, self.settings.adapter)
-            if (await store.schema()).is_current:
-                await check_empty(store, self.settings)
+            await check_empty(store, self.settings)
             return store.capabilities
         finally:
             if callable(getattr(store, "close", None)):
@@ -159,6 +166,8 @@ class Certification:
             code = pytest.main(_arguments(self.settings, only, concurrency=concurrency), plugins=[self.results])
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self.results.refused:
+            raise NoSuchSelection(self.results.refused)
         if code == pytest.ExitCode.NO_TESTS_COLLECTED and not self.results.errors:
             raise Misconfigured(
                 f"no test has a name that matches `--only {only}`; such names are test_items, test_keys"

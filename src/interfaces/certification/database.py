@@ -30,9 +30,18 @@ class Database:
 
     async def reopen(self) -> None:
         """Close the store and open another one with the same settings."""
+        async with self.closed():
+            pass
+
+    @asynccontextmanager
+    async def closed(self) -> AsyncIterator[None]:
+        """Close the store for the time of the block, and open another one with the same settings at its end."""
         await self.store.close()
-        self.store = self.adapter(self.settings)
-        await self.store.open()
+        try:
+            yield
+        finally:
+            self.store = self.adapter(self.settings)
+            await self.store.open()
 
 
 @asynccontextmanager

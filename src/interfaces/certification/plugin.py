@@ -3,17 +3,19 @@
 The option `--certify URL` adds the contract tests to the run. The database must be empty; each test empties it again.
 """
 
+import inspect
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from shlex import quote
 
 import pytest
 
+from application.errors import Unavailable
 from application.store import Store
 from application.streaming import KINDS
-from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from infrastructure.container import Misconfigured, Settings, described, load_settings, open_store
 from interfaces.certification.completeness import check_complete
 from interfaces.certification.database import Database, NewDatabase, opened
 from interfaces.certification.watchdog import PLUGIN, watchdog_of_pytest
@@ -32,6 +34,8 @@ PACKAGED = Path(__file__).with_name("contracts")
 CHECKOUT = Path(__file__).parents[3] / "tests" / "contracts"
 SUITE = PACKAGED if PACKAGED.is_dir() else CHECKOUT
 """The contract tests: a wheel carries them next to this file."""
+UNIT_TESTS = "interfaces.testing.plugin"
+"""The plugin of which this one uses all fixtures but `store`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,8 +62,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:  # noqa: F811
-    """Sort what all else needs to the beginning of the contract tests, units of work, and comparisons to the end."""
+    """Sort what all else needs to the beginning of the contract tests, units of work, and comparisons to the end.
+
+    Raise UsageError if one of them would get another fixture than ours (see check_fixtures()).
+    """
+    check_fixtures([item for item in items if isinstance(item, pytest.Function) and item.path.is_relative_to(SUITE)])
     items.sort(key=lambda item: (item.path.parent != SUITE, item.path.stem != "test_unit_of_work"))
+
+
+def check_fixtures(contract_tests: list[pytest.Function]) -> None:
+    """Raise UsageError if another plugin or conftest.py replaces a fixture of this plugin in one of these tests.
+
+    Otherwise they would pass on another store than the one to certify. The contract tests may replace fixtures.
+    """
+    for test in contract_tests:
+        for name, definitions in test._fixtureinfo.name2fixturedefs.items():
+            functions = [inspect.unwrap(definition.func) for definition in definitions]
+            modules = [function.__module__ for function in functions]
+            expected = next((module for module in (__name__, UNIT_TESTS) if module in modules), None)
+            if expected in {None, modules[-1]} or Path(inspect.getfile(functions[-1])).is_relative_to(SUITE):
+                continue
+            raise pytest.UsageError(
+                f"the contract tests need the fixture `{name}` of {__name__}, but {modules[-1]} replaces it: in this"
+                " run, load no conftest.py or plugin that has such a fixture"
+            )
 
 
 async def records_in(store: Store) -> str:
@@ -78,8 +104,18 @@ def how_to_empty(settings: Settings) -> str:
 
 
 async def check_empty(store: Store, settings: Settings) -> None:
-    """Raise Misconfigured if the store has any records, which the tests would delete. Nothing is changed."""
-    if found := await records_in(store):
+    """Raise Misconfigured if the store has any records, which the tests would delete, or may have some.
+
+    It may if it has a schema of another revision than the needed one. Nothing is changed.
+    """
+    schema = await store.schema()
+    if schema.is_current:
+        found = await records_in(store)
+    elif schema.found is not None:
+        found = f"its schema is {schema.found}, while {schema.needed} is needed"
+    else:
+        return
+    if found:
         raise Misconfigured(
             f"{settings.masked_url} is not empty, {found}: name an empty database, since everything in it is deleted;"
             f" if a certification was interrupted here, {how_to_empty(settings)}"
@@ -112,18 +148,25 @@ async def remove_all(database: Database) -> None:
 async def certified(pytestconfig: pytest.Config) -> AsyncIterator[Database]:
     """Open and migrate the one database of the whole run; close it afterwards. Its schema stays.
 
-    Raise Misconfigured if the adapter is not complete, or if there are records at the beginning. The fixture `database`
-    empties it after each test.
+    If that is not possible, because the adapter is not complete or the database is not empty, end the run with one
+    message, and change nothing. The fixture `database` empties it after each test.
     """
     options = pytestconfig.option
-    settings = load_settings(database_url=options.certify, persistence=options.certify_adapter)
     watchdog = pytestconfig.pluginmanager.get_plugin(PLUGIN)
-    async with opened(settings, open_store, remove_all) as database:
-        if watchdog:
-            watchdog.watch(type(database.store).__module__)
-        await check_complete(database.store, settings.adapter)
-        await database.store.upgrade()
-        await check_empty(database.store, settings)
+    async with AsyncExitStack() as stack:
+        try:
+            settings = load_settings(database_url=options.certify, persistence=options.certify_adapter)
+            database = await stack.enter_async_context(opened(settings, open_store, remove_all))
+            if watchdog:
+                watchdog.watch(type(database.store).__module__)
+            await check_complete(database.store, settings.adapter)
+            await check_empty(database.store, settings)
+            await database.store.upgrade()
+            await check_empty(database.store, settings)
+        except (Misconfigured, Unavailable) as error:
+            pytest.exit(str(error), returncode=1)
+        except Exception as error:
+            pytest.exit(f"the adapter fails before the first test: {described(error)}", returncode=1)
         yield database
 
 

@@ -67,6 +67,8 @@ class Results:
         self.promises: dict[Path, Promise] = {}
         self.verified: dict[str, bool] = {}
         self.errors: list[str] = []
+        self.refused = ""
+        """Why pytest does not accept its arguments."""
         self.failed: set[str] = set()
         """The tests that have failed."""
         self.ended = self.total = 0
@@ -91,9 +93,17 @@ class Results:
         if self._interrupted:
             self.interrupt()
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> None:
-        """Count the tests of each module. Its promise is the first line of its docstring, or else its file name."""
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Function]) -> Generator[None]:
+        """Count the selected tests of each module. Its promise is the first line of its docstring, or its file name.
+
+        End the run if pytest refuses the option -k, and note that in `refused`.
+        """
+        try:
+            yield
+        except pytest.UsageError as error:  # which pytest would print
+            self.refused = str(error)
+            pytest.exit(self.refused)
         self.total = len(items)
         for item in items:
             promise = self.promises.setdefault(
@@ -132,6 +142,11 @@ class Results:
         """Add the last line of the error to `errors` if a module of tests cannot be imported."""
         if report.failed:
             self.errors.append(f"{report.nodeid}: {report.longreprtext.strip().splitlines()[-1]}")
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Add the reason to `errors` if the run was ended by pytest.exit()."""
+        if isinstance(excinfo.value, pytest.exit.Exception):
+            self.errors.append(str(excinfo.value))
 
     def pytest_internalerror(self, excrepr: object) -> None:
         """Add the last line of an error of pytest itself, outside of the tests, to `errors`."""

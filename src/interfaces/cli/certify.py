@@ -40,19 +40,27 @@ def certify(
         from interfaces.certification import certify as certifying
     except ModuleNotFoundError as error:
         raise Misconfigured(f"this command needs the package {error.name}: pip install 'handover[certify]'") from None
+    selected = only
     if concurrency:
-        only = CONCURRENCY if not only else f"{CONCURRENCY} and ({only})"
+        selected = CONCURRENCY if not only else f"{CONCURRENCY} and ({only})"
     began = monotonic()
     try:
         with naming(HANDOVER_DATABASE_URL="--url", HANDOVER_PERSISTENCE="--adapter"):
             settings = load_settings(database_url=url, persistence=adapter)
-            certificate = certifying.Certification(settings, _progress()).run(only, concurrency=concurrency)
+            certificate = certifying.Certification(settings, _progress()).run(selected, concurrency=concurrency)
     except certifying.Stopped as stopped:
         raise Interrupted(str(stopped), stopped.number) from None
+    except certifying.NoSuchSelection:
+        print(
+            f"handover: --only: {only!r} cannot be read: join parts of names of tests by `and`, `or`, `not` and"
+            " parentheses, such as 'test_items and not removed'",
+            file=sys.stderr,
+        )
+        raise typer.Exit(2) from None
     if as_json:
         print_json(certificate.as_json())
     else:
-        _print(certificate, monotonic() - began, only)
+        _print(certificate, monotonic() - began)
     if not certificate.is_granted:
         raise typer.Exit(1)
 
@@ -112,10 +120,10 @@ class Lines:
         """Do nothing."""
 
 
-def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> None:
+def _print(certificate: "certifying.Certificate", seconds: float) -> None:
     """Print each promise with its failures, each tested capability, and the verdict.
 
-    `seconds` is how long the tests took. If `only` has selected some of them, the verdict is never `Certified.`
+    `seconds` is how long the tests took. If only a part of them was run, the verdict is never `Certified.`
     """
     for promise in certificate.promises:
         failed = len({failure.test for failure in promise.failures})
@@ -135,4 +143,4 @@ def _print(certificate: "certifying.Certificate", seconds: float, only: str) -> 
     if broken:
         print(f"NOT certified: {len(broken)} of {len(certificate.promises)} promises broken.")
     else:
-        print("Held, but this was only a part of the tests." if only else "Certified.")
+        print("Certified." if certificate.is_complete else "Held, but this was only a part of the tests.")
