@@ -4,8 +4,11 @@ import asyncio
 import os
 import re
 import sys
+import textwrap
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,11 +143,33 @@ def test_the_story_of_an_adapter_is_that_of_the_example() -> None:
     text = (ROOT / "docs/adding-an-adapter.md").read_text()
     example = ROOT / "examples" / "handover-lmdb"
     code = "".join(file.read_text() for file in sorted((example / "src").rglob("*.py")))
-    assert [snippet for snippet in snippets("python", text) if snippet not in code] == []
+    *story, _ = snippets("python", text)
+    assert [snippet for snippet in story if snippet not in code] == []
     assert snippets("toml", text)[0] in (example / "pyproject.toml").read_text()
     command, in_pytest = snippets("sh", text)
     assert command.split() == ["handover", *CERTIFY]
     assert all(option in in_pytest for option in ("-p interfaces.certification.plugin", f"--certify {CERTIFY[-1]}"))
+
+
+async def test_the_lock_of_an_adapter_is_kept_until_its_thread_has_ended() -> None:
+    *_, snippet = snippets("python", (ROOT / "docs/adding-an-adapter.md").read_text())
+    names: dict[str, Any] = {"asyncio": asyncio}
+    exec(f"async def save(lock, write, changes):\n{textwrap.indent(snippet, '    ')}", names)
+    lock, began, may_end = asyncio.Lock(), threading.Event(), threading.Event()
+
+    def write(changes: str) -> None:
+        began.set()
+        may_end.wait(60)
+
+    saving = asyncio.create_task(names["save"](lock, write, "a change"))
+    await asyncio.to_thread(began.wait, 60)
+    saving.cancel()
+    await asyncio.wait({saving}, timeout=0.2)
+    assert lock.locked()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert not lock.locked()
 
 
 async def test_the_unit_tests_of_a_use_case_of_somebody_else(tmp_path: Path) -> None:

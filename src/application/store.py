@@ -63,7 +63,11 @@ class Capabilities:
     durable: bool
     """Whether committed data outlive the process."""
     processes: Literal["one", "one-machine", "any"]
-    """Which processes may share the data. With "one", every other process has a store of its own."""
+    """Which processes may share the data.
+
+    With "one", a store that is not durable is another one in each process, and open() of a durable one raises
+    Unavailable while another process has it open.
+    """
     writers: Literal["one", "many"]
     """Whether units of work that change different aggregates run at the same time."""
     conflicts: Literal["wait", "fail"]
@@ -73,7 +77,10 @@ class Capabilities:
     the latest.
     """
     seconds_to_release_locks: float | None
-    """How long after the death of a process its locks are released, at most. None: they are in its memory."""
+    """How long after the death of a process its locks are released, at most.
+
+    None exactly if `processes` is "one": the locks are in the memory of that process, and end with it.
+    """
 
 
 class Store(Protocol):
