@@ -19,6 +19,7 @@ from infrastructure.persistence.sqlalchemy.engines.sqlite import why_not_opened
 from infrastructure.security.secret_key import weakness
 from infrastructure.settings import Settings
 from interfaces.cli.serving.startup import prepare_store
+from tests.support.installed import install
 from tests.support.served import SECONDS_TO_RUN, Run, environment, handover
 from tests.support.servers import mongodb
 
@@ -219,3 +220,77 @@ async def test_a_store_that_a_newer_version_has_migrated(command: str, migrates:
         file.execute("UPDATE alembic_version SET version_num = '9999'")
     run = await handover(command, folder=tmp_path, MIGRATE_ON_START=migrates)
     assert refused(run, "9999", "use the version of Handover that has migrated it")
+
+
+BROKEN_ADAPTER = """
+from infrastructure.persistence import memory
+
+
+class Broken(memory.MemoryStore):
+    def __init__(self):
+        super().__init__()
+        self.capabilities = replace(self.capabilities, durable=True)
+        {in_the_factory}
+
+    async def open(self):
+        {when_opened}
+
+    async def schema(self):
+        {when_asked}
+        return await super().schema()
+
+
+def open_store(settings):
+    return Broken()
+"""
+COMMANDS_WITH_A_STORE = ["serve", "doctor", "purge", "users list", "migrate up", "copy broken:// sqlite:///copy.db"]
+
+
+@pytest.mark.parametrize("command", COMMANDS_WITH_A_STORE)
+@pytest.mark.parametrize("place", ["in_the_factory", "when_opened", "when_asked"])
+async def test_a_broken_adapter_is_named_in_one_line(
+    place: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = dict.fromkeys(("in_the_factory", "when_opened", "when_asked"), "pass") | {place: '{}["key"]'}
+    module = "from dataclasses import replace\n" + BROKEN_ADAPTER.format(**places)
+    install(tmp_path, "broken", module)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = await handover(*command.split(), folder=tmp_path, DATABASE_URL="broken://")
+    assert (run.exit_code, run.out) == (1, ""), run
+    line = module.splitlines().index(next(line for line in module.splitlines() if '{}["key"]' in line)) + 1
+    assert run.err == (
+        f"handover: the adapter broken fails: KeyError: 'key' (broken.py, line {line}); `handover certify` says what it"
+        " lacks\n"
+    )
+
+
+async def test_an_incomplete_adapter_does_not_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "broken", INCOMPLETE_ADAPTER)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = await handover("serve", folder=tmp_path, DATABASE_URL="broken://")
+    assert (run.exit_code, run.out, run.err.count("\n")) == (1, "", 1), run
+    assert run.err.startswith(
+        "handover: the adapter broken is not complete: UserReader.find_by_login is missing, UserReader.page is missing,"
+        " Store.tasks is missing; what each one"
+    )
+    for command in ("purge", "users list"):
+        run = await handover(*command.split(), folder=tmp_path, DATABASE_URL="broken://")
+        assert run.exit_code == 1
+        assert run.err.startswith("handover: the adapter broken fails: AttributeError: ")
+        assert run.err.count("\n") == 1
+
+
+INCOMPLETE_ADAPTER = """
+from dataclasses import replace
+from types import SimpleNamespace
+
+from infrastructure.persistence import memory
+
+
+def open_store(settings):
+    store = memory.open_store(settings)
+    store.capabilities = replace(store.capabilities, durable=True)
+    store.users = SimpleNamespace(get=store.users.get)
+    del store.tasks
+    return store
+"""

@@ -11,7 +11,7 @@ from application.errors import Unavailable
 from application.store import Store
 from application.use_cases.copy_store import CopyStore
 from domain.user import User
-from interfaces.cli.store import check_durable, naming
+from interfaces.cli.store import check_durable, naming, naming_adapter
 from interfaces.cli.terminal.interruption import interruptible
 from interfaces.cli.terminal.output import AsJson, print_json
 from interfaces.cli.terminal.progress import progress
@@ -87,11 +87,13 @@ async def _opened(settings: "Settings", names: dict[str, str]) -> AsyncIterator[
     """
     from infrastructure.container import open_store
 
-    with naming(**names):
+    with naming(**names), naming_adapter(settings):
         store = open_store(settings)
         check_durable(settings, store)
         await store.open()
     try:
+        with naming_adapter(settings):
+            await store.schema()  # a broken adapter is noticed here, and not in the middle of the copy
         yield store
     finally:
         await store.close()

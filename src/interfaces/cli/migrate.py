@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from application.store import Schema, Store
+from interfaces.cli.store import naming_adapter
 from interfaces.cli.terminal.output import AsJson, print_json
 
 app = typer.Typer(
@@ -73,9 +74,11 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
 
     from infrastructure.container import load_settings, open_store
 
+    settings = load_settings()
+
     async def change_and_look() -> Schema:
         """Open the store, change it, and return the state of its schema; close the store in any case."""
-        store = open_store(load_settings())
+        store = open_store(settings)
         await store.open()
         try:
             await change(store)
@@ -83,7 +86,8 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
         finally:
             await store.close()
 
-    return asyncio.run(change_and_look())
+    with naming_adapter(settings):
+        return asyncio.run(change_and_look())
 
 
 def _print(schema: Schema, as_json: bool) -> None:

@@ -19,8 +19,8 @@ async def open_container() -> "AsyncIterator[tuple[Container, UseCasesAndPorts]]
     """Yield a container whose store is open inside the block, and its use cases and ports by class.
 
     Read the settings and configure the logs first. Raise Misconfigured if a setting is wrong, or for a store in memory,
-    which would be empty and lost at the end of the command; raise Unavailable if the store cannot be used. The schema
-    is not checked.
+    which would be empty and lost at the end of the command, or if the adapter is broken; raise Unavailable if the store
+    cannot be used. The schema is not checked.
     """
     from infrastructure.container import build_container, load_settings, use_cases_and_ports
     from interfaces.logs import configure_logs
@@ -28,11 +28,15 @@ async def open_container() -> "AsyncIterator[tuple[Container, UseCasesAndPorts]]
     settings = load_settings()
     configure_logs(settings)
     container = build_container(settings)
-    store = container.store()
-    check_durable(settings, store)
-    await store.open()
+    with naming_adapter(settings):
+        store = container.store()
+        check_durable(settings, store)
+        await store.open()
     try:
-        yield container, use_cases_and_ports(container)
+        with naming_adapter(settings):
+            use_cases = use_cases_and_ports(container)
+            await store.schema()  # a broken adapter is noticed here, and not in the middle of the command
+        yield container, use_cases
     finally:
         await store.close()
 
@@ -43,6 +47,24 @@ def check_durable(settings: "Settings", store: Store) -> None:
 
     if not store.capabilities.durable:
         raise Misconfigured(f"{settings.masked_url} ends with this command: name a store that lasts")
+
+
+@contextmanager
+def naming_adapter(settings: "Settings") -> Iterator[None]:
+    """Raise Misconfigured, which names the adapter, in place of an error in the block that no adapter may raise.
+
+    It is for the first calls of an adapter, which may be of another package, and incomplete or broken.
+    """
+    from infrastructure.container import Misconfigured, described
+
+    try:
+        yield
+    except (Misconfigured, Unavailable):
+        raise
+    except Exception as error:
+        raise Misconfigured(
+            f"the adapter {settings.adapter} fails: {described(error)}; `handover certify` says what it lacks"
+        ) from error
 
 
 @contextmanager

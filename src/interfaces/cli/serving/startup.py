@@ -11,10 +11,13 @@ from importlib.metadata import version
 import structlog
 
 from application.errors import Unavailable
+from application.store import Store
 from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from interfaces.certification.completeness import gaps, incomplete
 from interfaces.cli.serving.metrics_folder import shared_metrics_folder
 from interfaces.cli.serving.server import STOPPED, serve
 from interfaces.cli.serving.supervisor import Supervisor
+from interfaces.cli.store import naming_adapter
 from interfaces.http.metrics import SHARED_FOLDER, remove_gauges
 from interfaces.logs import configure_logs
 
@@ -29,13 +32,16 @@ def start() -> None:
 
     Once it serves, say where (see announcement()); the log has a line for each signal, and one at the end.
 
-    Raise Misconfigured if a setting is wrong, unsafe in production or does not fit the store, or if the port cannot be
-    opened. Raise Unavailable if the store cannot be used, its schema is not current, or the server did not start.
+    Raise Misconfigured if a setting is wrong, unsafe in production or does not fit the store, if the adapter is broken
+    or lacks methods, or if the port cannot be opened. Raise Unavailable if the store cannot be used, its schema is not
+    current, or the server did not start.
     """
     settings = load_settings()
-    settings.check_serving(open_store(settings).capabilities)
+    with naming_adapter(settings):
+        settings.check_serving(open_store(settings).capabilities)
     with listen(settings.host, settings.port) as listener:
-        asyncio.run(prepare_store(settings))
+        with naming_adapter(settings):
+            asyncio.run(prepare_store(settings))
         configure_logs(settings)
         os.environ["HANDOVER_SECRET_KEY"] = settings.secret()  # workers read the environment, and need the same key
         announce = announcement(settings, *listener.getsockname()[:2])
@@ -81,9 +87,9 @@ def listen(host: str, port: int) -> socket.socket:
 async def prepare_store(settings: Settings) -> None:
     """Make sure that the store can be used and its schema is current, then close it; migrate it if the settings allow.
 
-    Raise Unavailable if the store cannot be used, if it is a SQLite file that this user may only read, or if its schema
-    is newer, or not current and the settings do not allow to migrate it; otherwise as Store.upgrade() does. Called
-    once, before any worker starts.
+    Raise Misconfigured if the store lacks methods. Raise Unavailable if it cannot be used, if it is a SQLite file that
+    this user may only read, or if its schema is newer, or not current and the settings do not allow to migrate it;
+    otherwise as Store.upgrade() does. Called once, before any worker starts.
     """
     file = settings.sqlite_file
     if file and os.access(file, os.F_OK) and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
@@ -93,6 +99,8 @@ async def prepare_store(settings: Settings) -> None:
     store = open_store(settings)
     await store.open()
     try:
+        if lacking := [*gaps(Store, store)]:
+            raise incomplete(settings.adapter, lacking)
         schema = await store.schema()
         if schema.is_current:
             return
