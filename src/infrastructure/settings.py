@@ -25,6 +25,8 @@ from infrastructure.security.secret_key import MIN_BYTES, new_secret, read_or_cr
 
 # Up to the last @, so that a password that contains @ or / is masked completely.
 PASSWORD_IN_URL = re.compile(r"(?<=://)([^:@/?]*):.*@")
+AT_BEHIND_AUTHORITY = re.compile(r"[^/?#]+[/?#].*@", re.DOTALL)
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)
 SIGN_UPS_IN_PRODUCTION = 15
 PREFIX = "HANDOVER_"
 Source = Literal[
@@ -118,12 +120,36 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_scheme(cls, value: str) -> str:
-        """Return the URL unchanged; raise ValueError if its scheme is not a known one or it cannot be parsed."""
-        scheme, separator, _ = value.partition("://")
+        """Return the URL unchanged; raise ValueError if its scheme is not a known one or it cannot be parsed.
+
+        Also raise it if an `@` comes after the authority: a password with `/`, `?` or `#` would end the authority, and
+        what follows in it would be taken for a path, which messages show.
+        """
+        scheme, separator, rest = value.partition("://")
         known = known_schemes()
         if not separator or scheme not in known:
-            raise ValueError(f"must start with one of {', '.join(f'{name}://' for name in known)}")
-        urlsplit(value)  # which says what is wrong with square brackets
+            near = "".join(f"; did you mean {name}://?" for name in get_close_matches(scheme, known, 1) if separator)
+            raise ValueError(f"must start with one of {', '.join(f'{name}://' for name in known)}{near}")
+        if AT_BEHIND_AUTHORITY.match(rest):
+            raise ValueError(
+                "has an @ after a /, ? or #: in the password, write @ : / % # ? as %40 %3A %2F %25 %23 %3F;"
+                " after the host, write @ as %40"
+            )
+        try:
+            urlsplit(value)
+        except ValueError:  # whose message can have a part of the password
+            raise ValueError("has a host that is not valid: only an IPv6 address is written in [ ]") from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the value unchanged; raise ValueError unless all are `*` or origins as browsers send them.
+
+        Such an origin has a scheme and a host, and nothing after the host but a port.
+        """
+        if not all(origin == "*" or ORIGIN.fullmatch(origin) for origin in value):
+            raise ValueError("must be origins such as https://example.org, without a path, with commas between, or *")
         return value
 
     @property
@@ -174,10 +200,13 @@ class Settings(BaseSettings):
     def check_serving(self, capabilities: Capabilities) -> None:
         """Raise Misconfigured, with all reasons, if a server must not run with these settings on such a store.
 
-        The reasons are several workers on a store that lives in one process and, in production only, a store that is
-        not durable and every setting that is not safe there, such as a weak secret key.
+        The reasons are several workers on a store that lives in one process, a previous secret key that is the current
+        one and, in production only, a store that is not durable and every setting that is not safe there, such as a
+        weak secret key.
         """
         faults = []
+        if self.secret_key and self.secret_key == self.secret_key_previous:
+            faults.append("HANDOVER_SECRET_KEY_PREVIOUS: is the same as HANDOVER_SECRET_KEY: set the other key, or none")
         if capabilities.processes == "one" and self.workers > 1:
             faults.append(f"HANDOVER_WORKERS: {self.scheme}:// lives in one process; set it to 1, or use another store")
         if self.in_production:

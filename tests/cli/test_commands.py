@@ -119,7 +119,7 @@ def test_where_the_secret_key_comes_from(settings: dict[str, str], shown: list[s
     "url",
     [
         "postgresql://ann:hush@host/x",
-        "postgresql://ann:hu/s@hush@host:5432/x?application_name=y",
+        "postgresql://ann:hu@s:hush@host:5432/x?application_name=y",
         "postgresql://host/x?user=ann&password=hush",
         "postgresql://host/x?sslpassword=hush&application_name=y",
         "mongodb://ann:hush@one:27017,two:27017/x?replicaSet=rs0",

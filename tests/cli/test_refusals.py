@@ -72,6 +72,10 @@ def refused(run: Run, *words: str) -> bool:
             ["for sqlite:// and postgresql://"],
         ),
         ({"MIGRATE_ON_START": "false"}, ["handover migrate up", "is needed"]),
+        ({"DATABASE_URL": f"postgres://u:{PASSWORD}@h/x"}, ["did you mean postgresql://?"]),
+        ({"SECRET_KEY": GOOD_SECRET, "SECRET_KEY_PREVIOUS": GOOD_SECRET}, ["HANDOVER_SECRET_KEY_PREVIOUS", "same"]),
+        ({"CORS_ORIGINS": "https://a.example, b.example"}, ["HANDOVER_CORS_ORIGINS", "https://example.org"]),
+        ({"CORS_ORIGINS": "https://a.example/"}, ["HANDOVER_CORS_ORIGINS", "without a path"]),
     ],
     ids=lambda value: ",".join(f"{name}={text}" for name, text in value.items()) if isinstance(value, dict) else "",
 )
@@ -79,6 +83,25 @@ async def test_settings_that_cannot_be_worked_with(settings: dict[str, str], wor
     run = await handover("serve", folder=tmp_path, **settings)
     assert refused(run, *words)
     assert PASSWORD not in run.err
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mongodb", "mongodb+srv"])
+@pytest.mark.parametrize("character", "/?#")
+@pytest.mark.parametrize("command", ["serve", "settings"])
+async def test_no_part_of_a_password_that_is_not_escaped_is_shown(
+    command: str, character: str, scheme: str, tmp_path: Path
+) -> None:
+    url = f"{scheme}://user:sesame{character}opens@host:5432/x"
+    run = await handover(command, folder=tmp_path, DATABASE_URL=url)
+    assert refused(run, "HANDOVER_DATABASE_URL", "%40 %3A %2F %25 %23 %3F")
+    assert not any(part in run.err for part in ("sesame", "opens"))
+
+
+async def test_no_part_of_a_password_that_no_host_could_have_is_shown(tmp_path: Path) -> None:
+    """Python's message about characters such as U+2100, which stands for `a/c`, has the whole authority."""
+    run = await handover("serve", folder=tmp_path, DATABASE_URL="postgresql://user:sesame\u2100opens@host/x")
+    assert refused(run, "HANDOVER_DATABASE_URL")
+    assert not any(part in run.err for part in ("sesame", "opens"))
 
 
 async def test_a_port_that_is_taken(tmp_path: Path) -> None:
