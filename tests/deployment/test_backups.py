@@ -7,6 +7,8 @@ import asyncio
 import os
 import re
 import shutil
+import stat
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -163,15 +165,34 @@ async def check(folder: Path, url: str, answers: Answers, names: set[str]) -> No
             assert names <= listed
 
 
+def only_its_owner_may_read(path: Path) -> bool:
+    return stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 async def test_sqlite(tmp_path: Path) -> None:
     backup, restore = commands("SQLite")
     async with in_use(tmp_path, "sqlite:///handover.db") as (answers, names):
         await at_least(names, 5)
         before = set(names)
         await shell(backup, tmp_path)
+        assert only_its_owner_may_read(tmp_path / "backup.db")
         await at_least(names, len(names) + 5)
     assert "no problem was found" in await shell(restore, tmp_path, DATABASE_URL="sqlite:///handover.db")
     await check(tmp_path, "sqlite:///handover.db", answers, before)
+
+
+def test_a_backup_of_sqlite_in_a_wrong_folder_fails(tmp_path: Path) -> None:
+    run = subprocess.run(
+        ["bash", "-euc", commands("SQLite")[0]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "unable to open database file" in run.stderr
+    assert os.listdir(tmp_path) == []
 
 
 async def test_postgresql(tmp_path: Path) -> None:
@@ -192,6 +213,7 @@ async def test_postgresql(tmp_path: Path) -> None:
             await at_least(names, 5)
             before = set(names)
             await shell(here(dump), tmp_path, programs)
+            assert only_its_owner_may_read(tmp_path / "handover.dump")
             await at_least(names, len(names) + 5)
             before_base = set(names)
             await shell(here(base_backup), tmp_path, programs)
@@ -222,6 +244,7 @@ async def test_mongodb(tmp_path: Path) -> None:
         async with in_use(tmp_path, f"{address}/handover?{options}") as (answers, names):
             await at_least(names, 5)
         assert "Copied and verified." in await shell(here(copy), tmp_path)
+        assert only_its_owner_may_read(tmp_path / "backup.db")
         async with AsyncMongoClient[dict[str, object]](server.url) as client:
             await client.drop_database("handover")
         assert "no problem was found" in await shell(here(restore), tmp_path)
