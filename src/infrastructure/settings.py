@@ -206,7 +206,9 @@ class Settings(BaseSettings):
         """
         faults = []
         if self.secret_key and self.secret_key == self.secret_key_previous:
-            faults.append("HANDOVER_SECRET_KEY_PREVIOUS: is the same as HANDOVER_SECRET_KEY: set the other key, or none")
+            faults.append(
+                "HANDOVER_SECRET_KEY_PREVIOUS: is the same as HANDOVER_SECRET_KEY: set the other key, or none"
+            )
         if capabilities.processes == "one" and self.workers > 1:
             faults.append(f"HANDOVER_WORKERS: {self.scheme}:// lives in one process; set it to 1, or use another store")
         if self.in_production:

@@ -1,6 +1,7 @@
 """The command line but for serving: help, the version, settings, the OpenAPI document, migrations."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -16,6 +17,8 @@ from interfaces.certification.database import NewDatabase
 from interfaces.cli.commands import app
 from tests.support.commands import COMMANDS, GROUPS
 from tests.support.served import Run, environment, handover
+
+NOTHING_TO_UNDO = "There is no revision to undo.\n"
 
 
 def invoke(*words: str, **settings: str) -> Result:
@@ -161,7 +164,9 @@ async def test_migrations_up_status_down(new_database: NewDatabase, engine: str,
             run = await migrate("up")
             assert (run.exit_code, run.err) == (0, "")
             assert "is current" in run.out
-        assert (await migrate("down")).exit_code == 0
+        run = await migrate("down")
+        assert (run.exit_code, run.err) == (0, "")
+        assert re.fullmatch(r"Undone: 0*2\. The schema is now 0*1\.\n" if has_schema else NOTHING_TO_UNDO, run.out)
         assert await current() is not has_schema
 
 
@@ -185,3 +190,30 @@ async def test_undoing_the_first_revision_has_to_be_asked_for(tmp_path: Path) ->
     assert "0001" in (await handover("migrate", "status", folder=tmp_path)).out
     assert (await handover("migrate", "down", "--remove-everything", folder=tmp_path)).exit_code == 0
     assert "none" in (await handover("migrate", "status", folder=tmp_path)).out
+    for words in ["down"], ["down", "--remove-everything"]:
+        run = await handover("migrate", *words, folder=tmp_path)
+        assert (run.exit_code, run.out, run.err) == (0, NOTHING_TO_UNDO, "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "doctor",
+        "purge",
+        "users list",
+        "users create ada ada@example.org",
+        "users deactivate ada",
+        "migrate status",
+        "migrate down",
+        "copy sqlite:///handover.db sqlite:///target.db",
+    ],
+)
+async def test_a_sqlite_file_that_does_not_exist_is_not_created(words: str, tmp_path: Path) -> None:
+    run = await handover(*words.split(), folder=tmp_path, typed="correct horse battery\n")
+    assert (run.exit_code, run.out) == (1, "")
+    name = "SOURCE_URL" if "copy" in words else "HANDOVER_DATABASE_URL"
+    assert run.err == (
+        f"handover: {name}: there is no SQLite file {tmp_path}/handover.db: check the name, or run"
+        " `handover migrate up` to create it\n"
+    )
+    assert os.listdir(tmp_path) == []

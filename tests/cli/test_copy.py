@@ -130,6 +130,7 @@ async def test_ctrl_c_ends_it_in_one_line(source: Store, tmp_path: Path) -> None
         (["papyrus://roll", "sqlite:///target.db"], "handover: SOURCE_URL: must start with"),
         (["sqlite:///source.db", "sqlite:///none/of/them.db"], "create its folder, or name another file in TARGET_URL"),
         (["postgresql://x@127.0.0.1:1/x", "sqlite:///target.db"], "is SOURCE_URL right?"),
+        (["sqlite:///missing.db", "sqlite:///target.db"], "SOURCE_URL: there is no SQLite file"),
         (["sqlite:///empty.db", "sqlite:///target.db"], "run `handover migrate up` on it"),
         (
             ["sqlite:///source.db", "sqlite:///target.db", "--target-adapter", "papyrus"],
@@ -140,6 +141,7 @@ async def test_ctrl_c_ends_it_in_one_line(source: Store, tmp_path: Path) -> None
 async def test_what_cannot_be_copied_is_refused_in_one_line(
     words: list[str], said: str, source: Store, tmp_path: Path
 ) -> None:
+    (tmp_path / "empty.db").touch()
     run = await handover("copy", *words, folder=tmp_path)
     assert (run.exit_code, run.out) == (1, "")
     assert said in run.err

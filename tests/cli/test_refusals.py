@@ -235,13 +235,13 @@ async def test_a_folder_where_no_secret_can_be_kept(tmp_path: Path) -> None:
     assert stat.S_ISREG(secret.stat().st_mode)
 
 
-@pytest.mark.parametrize("command", ["serve", "doctor"])
+@pytest.mark.parametrize("command", ["serve", "doctor", "migrate up", "migrate down"])
 @pytest.mark.parametrize("migrates", ["true", "false"])
 async def test_a_store_that_a_newer_version_has_migrated(command: str, migrates: str, tmp_path: Path) -> None:
     assert (await handover("migrate", "up", folder=tmp_path)).exit_code == 0
     with closing(sqlite3.connect(tmp_path / "handover.db", isolation_level=None)) as file:
         file.execute("UPDATE alembic_version SET version_num = '9999'")
-    run = await handover(command, folder=tmp_path, MIGRATE_ON_START=migrates)
+    run = await handover(*command.split(), folder=tmp_path, MIGRATE_ON_START=migrates)
     assert refused(run, "9999", "use the version of Handover that has migrated it")
 
 

@@ -85,6 +85,7 @@ async def test_a_list_of_all(url: str, tmp_path: Path, database: Database) -> No
 @on_sqlite
 async def test_what_is_refused(url: str, tmp_path: Path) -> None:
     assert (await create(tmp_path, url, "ada")).exit_code == 0
+    (tmp_path / "empty.db").touch()
 
     async def deactivate(name: str, **settings: str) -> Run:
         return await handover("users", "deactivate", name, folder=tmp_path, **{"DATABASE_URL": url} | settings)

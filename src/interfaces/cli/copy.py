@@ -11,7 +11,7 @@ from application.errors import Unavailable
 from application.store import Store
 from application.use_cases.copy_store import CopyStore
 from domain.user import User
-from interfaces.cli.store import check_durable, naming, naming_adapter
+from interfaces.cli.store import check_durable, check_file_exists, naming, naming_adapter
 from interfaces.cli.terminal.interruption import interruptible
 from interfaces.cli.terminal.output import AsJson, print_json
 from interfaces.cli.terminal.progress import progress
@@ -57,19 +57,23 @@ def copy(
 async def _copy(source: "Settings", target: "Settings") -> dict[str, int]:
     """Copy the source to the target and verify the copy; return the number of records of each kind.
 
-    The target is migrated first if it has no schema or no users. Raise Unavailable if a store cannot be used, if the
-    source's schema is not current, or if the target's is not current then. Raise CopyRefused if the target has anything
+    The target is migrated first if it has no schema, or an older one and no users. Raise Misconfigured if the source
+    is a SQLite file that does not exist. Raise Unavailable if a store cannot be used, if the source's schema is not
+    current, or if the target's is not current then. Raise CopyRefused if the target has anything
     but an unfinished copy of this source, or if the copy differs from the source. Report progress to stderr.
     """
+    with naming(**SOURCE):
+        check_file_exists(source)
     async with _opened(source, SOURCE) as from_store, _opened(target, TARGET) as to_store:
         schema = await from_store.schema()
         if not schema.is_current:
             raise Unavailable(
                 f"the schema of {source.masked_url} is {schema.found or 'missing'}, and {schema.needed} is needed:"
-                " run `handover migrate up` on it"
+                f" {schema.remedy}{'' if schema.is_newer else ' on it'}"
             )
         # A copy that was killed while it migrated the target has left an older schema, and no users.
-        if (await to_store.schema()).found is None or not await to_store.stream.count(User):
+        schema = await to_store.schema()
+        if schema.found is None or not (schema.is_newer or await to_store.stream.count(User)):
             await to_store.upgrade()
         if not (schema := await to_store.schema()).is_current:
             raise Unavailable(

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from application.errors import Unavailable
 from application.store import Schema, Store
-from interfaces.cli.store import naming_adapter
+from interfaces.cli.store import check_file_exists, naming_adapter
 from interfaces.cli.terminal.output import AsJson, print_json
 
 app = typer.Typer(
@@ -24,7 +25,13 @@ def up(as_json: AsJson = False) -> None:
 
     Nothing happens if the schema has that revision already.
     """
-    _print(_with_store(lambda store: store.upgrade()), as_json)
+
+    async def migrate(store: Store) -> None:
+        """Migrate to the newest revision; raise Unavailable if the store has a newer one."""
+        _check_known(await store.schema())
+        await store.upgrade()
+
+    _print(_with_store(migrate), as_json)
 
 
 @app.command(epilog="Example: handover migrate down")
@@ -40,19 +47,37 @@ def down(
     Nothing happens if there is no revision to undo.
     """
 
+    undone: str | None = None
+
     async def undo(store: Store) -> None:
-        """Undo the newest revision; raise Misconfigured if it is the first one and that was not asked for."""
+        """Undo the newest revision, if there is one.
+
+        Raise Misconfigured if it is the first one and that was not asked for, Unavailable if this version does not
+        know it.
+        """
         from infrastructure.container import Misconfigured
 
-        found = (await store.schema()).found
-        if found and found.isdecimal() and int(found) == 1 and not remove_everything:
+        nonlocal undone
+        schema = await store.schema()
+        _check_known(schema)
+        found = schema.found
+        if found is None:
+            return
+        if found.isdecimal() and int(found) == 1 and not remove_everything:
             raise Misconfigured(
                 f"the revision {found} is the first one, and undoing it removes all data: if you mean that, run"
                 " `handover migrate down --remove-everything`"
             )
         await store.downgrade()
+        undone = found
 
-    _print(_with_store(undo), as_json)
+    schema = _with_store(undo, creates=False)
+    if as_json:
+        _print(schema, as_json)
+    elif undone is None:
+        print("There is no revision to undo.")
+    else:
+        print(f"Undone: {undone}. The schema is now {schema.found or 'none'}.")
 
 
 @app.command(epilog="Example: handover migrate status --json")
@@ -61,15 +86,16 @@ def status(as_json: AsJson = False) -> None:
 
     async def change_nothing(_: Store) -> None: ...
 
-    schema = _with_store(change_nothing)
+    schema = _with_store(change_nothing, creates=False)
     _print(schema, as_json)
     raise typer.Exit(not schema.is_current)
 
 
-def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
+def _with_store(change: Callable[[Store], Awaitable[None]], *, creates: bool = True) -> Schema:
     """Open the configured store, call `change` with it, and return the state of the schema afterwards.
 
-    Raise Misconfigured if a setting is wrong, Unavailable if the store cannot be used, and what `change` raises.
+    A SQLite file that does not exist is created only if `creates` is true. Otherwise that raises Misconfigured, as a
+    wrong setting does. Raise Unavailable if the store cannot be used, and what `change` raises.
     """
 
     from infrastructure.container import load_settings, open_store
@@ -79,6 +105,8 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
     async def change_and_look() -> Schema:
         """Open the store, change it, and return the state of its schema; close the store in any case."""
         store = open_store(settings)
+        if not creates:
+            check_file_exists(settings)
         await store.open()
         try:
             await change(store)
@@ -90,6 +118,12 @@ def _with_store(change: Callable[[Store], Awaitable[None]]) -> Schema:
         return asyncio.run(change_and_look())
 
 
+def _check_known(schema: Schema) -> None:
+    """Raise Unavailable if a newer version of Handover has migrated the store."""
+    if schema.is_newer:
+        raise Unavailable(f"the store's schema is {schema.found}, and {schema.needed} is needed: {schema.remedy}")
+
+
 def _print(schema: Schema, as_json: bool) -> None:
     """Print whether the schema is current, with its revision and the one needed, in a sentence or as JSON."""
     if as_json:
@@ -97,4 +131,4 @@ def _print(schema: Schema, as_json: bool) -> None:
     elif schema.is_current:
         print(f"The schema is current: {schema.found or 'there is nothing to migrate'}")
     else:
-        print(f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed")
+        print(f"The schema is not current: {schema.found or 'none'} where {schema.needed} is needed: {schema.remedy}")

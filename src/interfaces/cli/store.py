@@ -18,9 +18,9 @@ UseCasesAndPorts = Mapping[type, Any]
 async def open_container() -> "AsyncIterator[tuple[Container, UseCasesAndPorts]]":
     """Yield a container whose store is open inside the block, and its use cases and ports by class.
 
-    Read the settings and configure the logs first. Raise Misconfigured if a setting is wrong, or for a store in memory,
-    which would be empty and lost at the end of the command, or if the adapter is broken; raise Unavailable if the store
-    cannot be used. The schema is not checked.
+    Read the settings and configure the logs first. Raise Misconfigured if a setting is wrong, if the SQLite file does
+    not exist, if the adapter is broken, or for a store in memory, which would be empty and lost at the end of the
+    command; raise Unavailable if the store cannot be used. The schema is not checked.
     """
     from infrastructure.container import build_container, load_settings, use_cases_and_ports
     from interfaces.logs import configure_logs
@@ -31,6 +31,7 @@ async def open_container() -> "AsyncIterator[tuple[Container, UseCasesAndPorts]]
     with naming_adapter(settings):
         store = container.store()
         check_durable(settings, store)
+        check_file_exists(settings)
         await store.open()
     try:
         with naming_adapter(settings):
@@ -47,6 +48,18 @@ def check_durable(settings: "Settings", store: Store) -> None:
 
     if not store.capabilities.durable:
         raise Misconfigured(f"{settings.masked_url} ends with this command: name a store that lasts")
+
+
+def check_file_exists(settings: "Settings") -> None:
+    """Raise Misconfigured if the settings name a SQLite file that does not exist, which SQLite would create."""
+    from infrastructure.container import Misconfigured
+
+    file = settings.sqlite_file
+    if file and not file.exists():
+        raise Misconfigured(
+            f"HANDOVER_DATABASE_URL: there is no SQLite file {file}: check the name, or run `handover migrate up` to"
+            " create it"
+        )
 
 
 @contextmanager
