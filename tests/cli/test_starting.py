@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from infrastructure.security.secret_key import read_or_create_secret
-from interfaces.cli.serving.server import FAILED_TO_START, STOP
+from interfaces.cli.serving.server import FAILED_TO_START, STOP, STOPPED
 from interfaces.cli.serving.supervisor import Supervisor
-from tests.support.served import Served, handover, served
+from tests.support.served import SECONDS_TO_RUN, Served, handover, served
 
 ACCOUNT = {"username": "ann", "password": "correct horse battery"}
 PRODUCTION = {"ENVIRONMENT": "production", "SECRET_KEY": secrets.token_hex(32)}
@@ -174,3 +174,47 @@ async def test_a_worker_that_ends_with_an_order_unread_has_not_started(
         assert supervisor.controls
         supervisor.stop(STOP, FAILED_TO_START)
         assert not await running
+
+
+async def test_workers_that_cannot_open_the_store_say_so_in_one_line_until_they_can(tmp_path: Path) -> None:
+    def refusals(server: Served) -> list[str]:
+        return [line for line in server.said.splitlines() if "a worker cannot open the store" in line]
+
+    async with served(tmp_path, WORKERS="2", LOG_FORMAT="json") as server:
+        file, kept = tmp_path / "handover.db", tmp_path / "kept.db"
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        first = (await asyncio.to_thread(children.read_text)).split()
+        file.rename(kept)
+        file.mkdir()
+        os.kill(int(first[0]), signal.SIGKILL)
+        async with asyncio.timeout(SECONDS_TO_RUN):
+            while len(refusals(server)) < 2:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.05)
+        file.rmdir()
+        kept.rename(file)
+        assert await server.stop() == 0
+    said = server.said
+    assert "is a folder" in json.loads(refusals(server)[0])["reason"]
+    assert "Traceback" not in said
+    assert all(line.startswith("{") for line in said.splitlines()), said
+
+
+async def test_a_first_worker_that_fails_while_another_serves_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interfaces.cli.serving.supervisor.RESTART_PAUSE", 0)
+
+    class Scripted(Supervisor):
+        """Its worker fails twice, while another one serves."""
+
+        runs = 0
+
+        async def run_worker(self) -> bool:
+            self.runs += 1
+            if self.runs == 3:
+                self.stop(STOP, STOPPED)
+            return False
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        supervisor = Scripted(2, listener, on_started=lambda: None, on_ended=lambda _: None, inherited=0)
+        supervisor.started_workers = 1
+        await supervisor.keep_worker_running()
+    assert (supervisor.runs, supervisor.exit_code) == (3, STOPPED)

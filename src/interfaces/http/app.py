@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from application.errors import TryAgain, Unavailable
 from infrastructure.container import Container, Settings, use_cases_and_ports
 from interfaces.http import error_handling
 from interfaces.http.metrics import Metrics
@@ -53,6 +54,7 @@ def create_app(container: Container) -> FastAPI:
         telemetry=telemetry_config(),
     )
     app.state.draining = False  # set by the server when it is about to stop
+    app.state.cannot_open_store = False  # then the log has a line, and the server adds no traceback
     app.state.settings = settings
     app.state.metrics = Metrics()
     _add_middleware(app, settings)
@@ -70,14 +72,19 @@ async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
 
     When the app stops, close the store, and send the spans that are left.
 
-    Raise Unavailable if the store cannot be opened.
+    If the store cannot be opened, log a line, and raise Unavailable or TryAgain.
     """
     configure_logs(container.settings())
     tracing = container.tracing()
     if line := tracing.start():
         log.warning(line)
     store = container.store()
-    await store.open()
+    try:
+        await store.open()
+    except (Unavailable, TryAgain) as error:
+        app.state.cannot_open_store = True
+        log.error("a worker cannot open the store", reason=str(error))
+        raise
     try:
         attach_container(app, container)
         yield

@@ -8,6 +8,7 @@ fails if uvicorn changes what is used here.
 
 import asyncio
 import gc
+import logging
 import resource
 import signal
 import socket
@@ -172,8 +173,10 @@ class Server(uvicorn.Server):
         """Start to serve, listen to the parent's orders, begin to purge, and call `on_started`.
 
         Without a parent there are no orders, and with a purge interval of 0 no purges. The objects that exist by then
-        are excluded from garbage collection. Raise SystemExit if the app does not start.
+        are excluded from garbage collection. Raise SystemExit if the app does not start. uvicorn then logs a traceback;
+        if the store cannot be opened, it does not, since the app has logged a line.
         """
+        logging.getLogger("uvicorn.error").addFilter(lambda _: not self.app.state.cannot_open_store)
         await super().startup(sockets)
         if self.control:
             asyncio.get_running_loop().add_reader(self.control, self.follow_order, self.control)

@@ -21,8 +21,8 @@ RESTART_PAUSE = 1.0
 class Supervisor:
     """Runs `count` worker processes, which serve on one socket, until SIGTERM or SIGINT.
 
-    A worker that ends is replaced; but if one of the first never serves, all are stopped. At SIGTERM the workers drain,
-    at SIGINT they stop without delay.
+    A worker that ends is replaced; but if one ends before any has served, all are stopped. At SIGTERM the workers
+    drain, at SIGINT they stop without delay.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Supervisor:
     async def run(self) -> int:
         """Keep all workers running until SIGTERM or SIGINT, and return the exit code when the last one has ended.
 
-        It is STOPPED, or FAILED_TO_START if one of the first workers has ended without ever serving.
+        It is STOPPED, or FAILED_TO_START if a worker has ended before any worker has served.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.handle_signal, signal.SIGTERM)
@@ -82,9 +82,9 @@ class Supervisor:
     async def keep_worker_running(self) -> None:
         """Run a worker, and a new one a second after it ends, until the server stops.
 
-        If the first one ends without ever serving, stop the whole server with FAILED_TO_START.
+        If the first one ends before this or another worker has served, stop the whole server with FAILED_TO_START.
         """
-        if not await self.run_worker() and self.exit_code is None:
+        if not await self.run_worker() and not self.started_workers and self.exit_code is None:
             self.stop(STOP, FAILED_TO_START)  # the next one would fail, too; the log says why
         while self.exit_code is None:
             await asyncio.sleep(RESTART_PAUSE)
