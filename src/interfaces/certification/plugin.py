@@ -3,7 +3,6 @@
 The option `--certify URL` adds the contract tests to the run. The database must be empty; each test empties it again.
 """
 
-import inspect
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import entry_points
@@ -18,6 +17,7 @@ from application.streaming import KINDS
 from infrastructure.container import Misconfigured, Settings, described, load_settings, open_store
 from interfaces.certification.completeness import check_complete
 from interfaces.certification.database import Database, NewDatabase, opened
+from interfaces.certification.fixtures import check_fixtures
 from interfaces.certification.watchdog import PLUGIN, watchdog_of_pytest
 from interfaces.testing.plugin import (  # noqa: F401 - fixtures
     begin,
@@ -34,8 +34,6 @@ PACKAGED = Path(__file__).with_name("contracts")
 CHECKOUT = Path(__file__).parents[3] / "tests" / "contracts"
 SUITE = PACKAGED if PACKAGED.is_dir() else CHECKOUT
 """The contract tests: a wheel carries them next to this file."""
-UNIT_TESTS = "interfaces.testing.plugin"
-"""The plugin of which this one uses all fixtures but `store`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,26 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:  # noqa: F8
 
     Raise UsageError if one of them would get another fixture than ours (see check_fixtures()).
     """
-    check_fixtures([item for item in items if isinstance(item, pytest.Function) and item.path.is_relative_to(SUITE)])
+    check_fixtures([item for item in items if isinstance(item, pytest.Function)], SUITE, __name__)
     items.sort(key=lambda item: (item.path.parent != SUITE, item.path.stem != "test_unit_of_work"))
-
-
-def check_fixtures(contract_tests: list[pytest.Function]) -> None:
-    """Raise UsageError if another plugin or conftest.py replaces a fixture of this plugin in one of these tests.
-
-    Otherwise they would pass on another store than the one to certify. The contract tests may replace fixtures.
-    """
-    for test in contract_tests:
-        for name, definitions in test._fixtureinfo.name2fixturedefs.items():
-            functions = [inspect.unwrap(definition.func) for definition in definitions]
-            modules = [function.__module__ for function in functions]
-            expected = next((module for module in (__name__, UNIT_TESTS) if module in modules), None)
-            if expected in {None, modules[-1]} or Path(inspect.getfile(functions[-1])).is_relative_to(SUITE):
-                continue
-            raise pytest.UsageError(
-                f"the contract tests need the fixture `{name}` of {__name__}, but {modules[-1]} replaces it: in this"
-                " run, load no conftest.py or plugin that has such a fixture"
-            )
 
 
 async def records_in(store: Store) -> str:
