@@ -101,6 +101,7 @@ async def test_ctrl_c_ends_it_in_one_line(source: Store, tmp_path: Path) -> None
     target = sqlalchemy.open_store(settings_for(f"sqlite:///{tmp_path}/target.db"))
     await target.open()
     await target.upgrade()
+    await target.close()
     process = await start_a_copy(tmp_path, "sqlite:///source.db", "sqlite:///target.db")
     with closing(sqlite3.connect(tmp_path / "target.db", timeout=60, isolation_level=None)) as lock:
         async with asyncio.timeout(60):

@@ -80,7 +80,6 @@ async def test_a_server_that_stands_alone_is_refused() -> None:
     [
         "mongodb://",
         "mongodb://localhost:99999/handover",
-        "mongodb://ada:swordfish@with/it@localhost/handover",
         "mongodb://localhost/handover?swordfish=yes",
         "mongodb://localhost/handover?tls=true&tlsCAFile=/swordfish",
     ],

@@ -61,6 +61,8 @@ class DatabaseOperations:
     async def close(self) -> None:
         """Close all connections that are not in use."""
         await self.database.close()
+        if self.settings.scheme == "sqlite":
+            await sqlite.wait_for_terminated(self.database)
 
     async def schema(self) -> Schema:
         """Return the schema's revision, which is read from the database, and the one that this version needs."""

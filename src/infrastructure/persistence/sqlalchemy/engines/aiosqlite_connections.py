@@ -40,12 +40,19 @@ class SqliteDialect(SQLiteDialect_aiosqlite):
 
     supports_statement_cache = True
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.closing: set[asyncio.Future[Any]] = set()
+        """Connections that are terminated and not closed yet."""
+
     def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
         """Tell the connection's thread to close it after its running statement, and do not wait for that.
 
         Closing undoes the transaction and releases the lock on the file.
         """
-        dbapi_connection.driver_connection.stop()
+        if closing := dbapi_connection.driver_connection.stop():
+            self.closing.add(closing)
+            closing.add_done_callback(self.closing.discard)
 
 
 class Connector:

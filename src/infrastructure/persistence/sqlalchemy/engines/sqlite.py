@@ -8,6 +8,7 @@ which reach the disk no sooner than with COMMIT. COMMIT and all other changes ar
 Rows that are not in memory are read from the file on the event loop, so the file should be on a local disk.
 """
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Sequence
@@ -108,6 +109,17 @@ async def unsafe_settings(database: Database) -> dict[str, str]:
         for name, (safe, consequence) in SAFE_VALUES.items()
         if row[name] not in safe
     }
+
+
+async def wait_for_terminated(database: Database) -> None:
+    """Wait until terminated connections are closed, but at most a second, because a statement may run for longer.
+
+    The thread of a connection that is closed after the event loop has ended would write a traceback.
+    """
+    dialects: list[Any] = [pool.engine.dialect for pool in (database.readers, database.writers)]
+    closing = [future for dialect in dialects for future in dialect.closing]
+    if closing:
+        await asyncio.wait(closing, timeout=1)
 
 
 async def change_schema(settings: Settings, change: SchemaChange) -> None:
