@@ -51,7 +51,7 @@ class Schema:
 
     @property
     def remedy(self) -> str:
-        """What to do if the schema is not current, as the end of an error message."""
+        """The advice for a schema that is not current, such as "run `handover migrate up`", for an error message."""
         return "use the version of Handover that has migrated it" if self.is_newer else "run `handover migrate up`"
 
 

@@ -113,7 +113,7 @@ class Results:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Function) -> None:
-        """Report the progress."""
+        """Report, before each test, how many tests have ended and how many of them have failed."""
         self.progress.update(self.promises[item.path], self.ended, self.total, len(self.failed))
 
     @pytest.hookimpl(wrapper=True)

@@ -113,11 +113,11 @@ class Lines:
             self.tell(f"{which} of {total}: {promise.text}")
 
     def tell(self, line: str) -> None:
-        """Print the line."""
+        """Print the line to the stderr of the command, also while pytest captures its own."""
         print(line, file=self.stderr)
 
     def stop(self) -> None:
-        """Do nothing."""
+        """Do nothing, because lines that are printed need no end."""
 
 
 def _print(certificate: "certifying.Certificate", seconds: float) -> None:
