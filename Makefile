@@ -9,9 +9,9 @@ BIN := $(VENV)/bin
 # The tools of a release, which have nothing in common with the rest.
 RELEASE := .venv-release
 # Each file whole on one of the processes, which start servers of their own, and in order of name: by number of tests,
-# the files with few tests, which take long, would be the last. There is one more process than cores, up to four, because
-# many tests wait for a process that they have started.
-PARALLEL := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 1 )); echo $$(( n > 4 ? 4 : n ))) --dist loadfile --no-loadscope-reorder
+# the files with few tests, which take long, would be the last. There are two more processes than cores, up to four,
+# because many tests wait for a process that they have started.
+PARALLEL := -n $(shell n=$$(( $$(nproc 2>/dev/null || echo 2) + 2 )); echo $$(( n > 4 ? 4 : n ))) --dist loadfile --no-loadscope-reorder
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
 # What `make test-long` draws its random inputs from; `make test` always uses the same ones.
