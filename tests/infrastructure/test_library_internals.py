@@ -150,6 +150,7 @@ def test_uvicorn_parses_requests_by_callbacks() -> None:
         "on_body": ["self", "body"],
         "on_message_complete": ["self"],
         "send_400_response": ["self", "msg"],
+        "shutdown": ["self"],
     }
     for name, parameters in overridden.items():
         assert [*inspect.signature(getattr(HttpToolsProtocol, name)).parameters] == parameters, name

@@ -1,11 +1,14 @@
 """uvicorn's HTTP/1.1 protocol, with limits that uvicorn does not set and with problem responses for its errors.
 
 This overrides methods of uvicorn's protocol, which uvicorn does not document. Decision 0015 says which promises need
-it; tests/cli/test_protocol.py fails if uvicorn changes what is used here.
+it; tests/cli/serving/test_protocol.py fails if uvicorn changes what is used here.
 """
 
 import asyncio
+import fcntl
 import secrets
+import termios
+from array import array
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -115,6 +118,21 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.send_problem("request-timeout")
             else:
                 self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close the connection, or, if a request has arrived at least in part, make its response the last one.
+
+        The bytes of the request may still be in the kernel's buffer; closing the connection would then reset it. To be
+        called until the connection has ended.
+        """
+        if not self.transport.is_closing() and not self.head_has_begun and not self._has_unread_bytes():
+            super().shutdown()
+
+    def _has_unread_bytes(self) -> bool:
+        """Return whether the kernel has received bytes that data_received() has not been given yet."""
+        count = array("i", [0])
+        fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.FIONREAD, count)
+        return bool(count[0])
 
     def send_400_response(self, msg: str) -> None:
         """Send the problem `bad-request` (400) instead of uvicorn's plain text (see send_problem); ignore `msg`."""

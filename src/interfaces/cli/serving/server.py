@@ -26,6 +26,7 @@ from application.ports import PasswordHasher, PoolUsage
 from application.store import Store
 from application.use_cases.purge import PurgeInTurn
 from infrastructure.container import Settings, build_container, load_settings
+from interfaces.cli.serving.listening import refuse_new_connections
 from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.cli.serving.purging import purge_repeatedly
 from interfaces.http.app import create_app
@@ -41,6 +42,8 @@ DRAIN_LIMIT = 25.0
 """Seconds after SIGTERM at which requests that still run are aborted; orchestrators kill after 30."""
 INTERRUPT_LIMIT = 3.0
 """The same after SIGINT."""
+HANDSHAKE_GRACE = 0.2
+"""Seconds for which connections that clients have begun to make can still be made before the port is closed."""
 IDLE_GRACE = 0.2
 """Seconds in which requests may still arrive on idle connections after the port has been closed."""
 CLOSE_HEADER = (b"connection", b"close")
@@ -125,6 +128,8 @@ class Server(uvicorn.Server):
         self.purges = settings.purge_interval > 0
         self.purging: asyncio.Task[None] | None = None
         self.control = control
+        self.others_go_on = control is not None
+        """Whether other processes go on to serve on the same socket when this one stops."""
         self.signals: dict[str, bool] = {}
         """The names of the signals that have come, and whether each is logged."""
         self.on_started = on_started
@@ -197,6 +202,8 @@ class Server(uvicorn.Server):
         order = b""
         with suppress(ConnectionError):
             order = control.recv(1)
+        if order:
+            self.others_go_on = False  # the parent orders all workers to stop
         if order == DRAIN:
             self.drain(self.drain_seconds, DRAIN_LIMIT)
         elif order == STOP:
@@ -243,9 +250,10 @@ class Server(uvicorn.Server):
         """
         await self.close_port(sockets or [])
         await asyncio.sleep(IDLE_GRACE)
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        while self.server_state.connections and time.monotonic() < self.ends_at:  # noqa: ASYNC110 - there is no event for it
+        while self.server_state.connections and time.monotonic() < self.ends_at:
+            for connection in list(cast(set[BoundedProtocol], self.server_state.connections)):
+                connection.close_if_head_is_late(asyncio.get_running_loop().time())
+                connection.shutdown()
             await asyncio.sleep(0.02)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
@@ -256,10 +264,15 @@ class Server(uvicorn.Server):
                 await super().shutdown(sockets)
 
     async def close_port(self, sockets: list[socket.socket]) -> None:
-        """Accept all connections that the kernel has queued, then close the port, and serve those connections.
+        """Accept all connections that clients have made, then close the port, and serve those connections.
 
-        Closing the port first would reset them.
+        Closing the port first would reset them. Unless other processes go on to serve on these sockets, the kernel is
+        told HANDSHAKE_GRACE before to make no new connections, so that none is made after the last accept().
         """
+        if not self.others_go_on:
+            for listener in sockets:
+                refuse_new_connections(listener)
+            await asyncio.sleep(HANDSHAKE_GRACE)
         queued = []
         for listener in sockets:
             with suppress(BlockingIOError):

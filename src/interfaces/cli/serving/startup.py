@@ -1,9 +1,7 @@
 """The command `handover serve`: check the settings, open the port, prepare the store, then serve."""
 
 import asyncio
-import errno
 import os
-import socket
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
@@ -12,8 +10,9 @@ import structlog
 
 from application.errors import Unavailable
 from application.store import Store
-from infrastructure.container import Misconfigured, Settings, load_settings, open_store
+from infrastructure.container import Settings, load_settings, open_store
 from interfaces.certification.completeness import gaps, incomplete
+from interfaces.cli.serving.listening import listen
 from interfaces.cli.serving.metrics_folder import shared_metrics_folder
 from interfaces.cli.serving.server import STOPPED, serve
 from interfaces.cli.serving.supervisor import Supervisor
@@ -22,9 +21,6 @@ from interfaces.http.metrics import SHARED_FOLDER, remove_gauges
 from interfaces.logs import configure_logs
 
 log = structlog.get_logger()
-
-BACKLOG = 2048
-"""How many new connections the kernel keeps until a worker accepts them."""
 
 
 def start() -> None:
@@ -61,27 +57,6 @@ def start() -> None:
     if code != STOPPED:
         raise Unavailable("the server did not start; what is above says why")
     log.info("stopped")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a non-blocking socket that listens on this port; raise Misconfigured if that is not possible.
-
-    `host` is an IPv4 or IPv6 address or a name. Clients that connect before a worker accepts them wait.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        match error.errno:
-            case errno.EADDRINUSE:
-                fault = f"HANDOVER_PORT: port {port} on {host} is taken; set it to another one"
-            case errno.EACCES:
-                fault = f"HANDOVER_PORT: port {port} is for the administrator; set it to 1024 or more"
-            case _:
-                fault = f"HANDOVER_HOST: {host} is no address of this machine; set it to one, such as 127.0.0.1"
-        raise Misconfigured(fault) from None
-    listener.setblocking(False)
-    return listener
 
 
 async def prepare_store(settings: Settings) -> None:
