@@ -218,6 +218,10 @@ class Server(uvicorn.Server):
         passwords: PasswordHasher = use_cases_and_ports[PasswordHasher]
         return {**store.pools(), "passwords": passwords.usage()}
 
+    def connections(self) -> list[BoundedProtocol]:
+        """Return the connections with clients that are open now."""
+        return cast(list[BoundedProtocol], list(self.server_state.connections))
+
     async def on_tick(self, counter: int) -> bool:
         """Close connections whose heads are late, once a second; return whether it is time to close the port.
 
@@ -235,8 +239,8 @@ class Server(uvicorn.Server):
             self.purging.cancel()
         if counter % TICKS_PER_SECOND == 0:
             now = asyncio.get_running_loop().time()
-            for connection in list(self.server_state.connections):
-                cast(BoundedProtocol, connection).close_if_head_is_late(now)
+            for connection in self.connections():
+                connection.close_if_head_is_late(now)
             self.metrics.record_pools(self.pools())
         stops = time.monotonic() >= self.closes_at or await super().on_tick(counter)
         self.ticked_at = time.monotonic()
@@ -251,11 +255,11 @@ class Server(uvicorn.Server):
         await self.close_port(sockets or [])
         await asyncio.sleep(IDLE_GRACE)
         while self.server_state.connections and time.monotonic() < self.ends_at:
-            for connection in list(cast(set[BoundedProtocol], self.server_state.connections)):
+            for connection in self.connections():
                 connection.close_if_head_is_late(asyncio.get_running_loop().time())
                 connection.shutdown()
             await asyncio.sleep(0.02)
-        for connection in list(self.server_state.connections):
+        for connection in self.connections():
             connection.transport.abort()
         if self.purging:
             await asyncio.wait({self.purging}, timeout=PURGE_GRACE)
