@@ -54,8 +54,10 @@ def test_every_setting_is_in_its_table() -> None:
         r"^\| `HANDOVER_(\w+)` \| (?:`([^`]*)`)?(.*?) \| (.+) \|$", (ROOT / "docs/settings.md").read_text(), re.M
     )
     assert [name.lower() for name, *_ in rows] == list(Settings.model_fields)
-    for name, default, otherwise, _ in rows:
+    for name, default, otherwise, meaning in rows:
         field = Settings.model_fields[name.lower()]
+        most = [str(bound.le) for bound in field.metadata if hasattr(bound, "le")]
+        assert re.findall(r"at most (\d+)", meaning) == most, name
         if otherwise:
             assert field.default in (None, "", ()), name
         else:

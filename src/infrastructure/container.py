@@ -26,7 +26,7 @@ from infrastructure.clock_and_ids import new_id, new_token, utc_now
 from infrastructure.dependency_injector_core import containers, providers
 from infrastructure.security.passwords import Argon2Passwords
 from infrastructure.security.tokens import JwtTokens
-from infrastructure.settings import Misconfigured, Settings, load_settings, unknown_variables
+from infrastructure.settings import Misconfigured, Settings, ignored_lines, load_settings, unknown_variables
 from infrastructure.tracing import Tracing, traced_begin
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Settings",
     "build_container",
     "described",
+    "ignored_lines",
     "load_settings",
     "open_store",
     "unknown_variables",

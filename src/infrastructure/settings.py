@@ -1,15 +1,17 @@
 """All settings: read from `HANDOVER_*` in the environment or from a `.env` file, and validated once at the start."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -29,6 +31,7 @@ AT_BEHIND_AUTHORITY = re.compile(r"[^/?#]+[/?#].*@", re.DOTALL)
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", re.IGNORECASE)
 SIGN_UPS_IN_PRODUCTION = 15
 PREFIX = "HANDOVER_"
+logging.getLogger("dotenv").setLevel(logging.ERROR)  # its warnings, each several times, are those of ignored_lines()
 Source = Literal[
     "environment",
     ".env",
@@ -110,9 +113,11 @@ class Settings(BaseSettings):
         """
         for address in value:
             try:
-                network = ip_network(address)
+                network = ip_network(address, strict=False)
             except ValueError:
                 raise ValueError("must be IP addresses or networks such as 10.0.0.0/8, with commas between") from None
+            if "/" in address and network.network_address != ip_interface(address).ip:
+                raise ValueError(f"has an address in a network: it must be {network}, or the address alone")
             if network.prefixlen == 0:
                 raise ValueError("must not be everybody, who could then claim any address")
         return value
@@ -333,13 +338,45 @@ def load_settings(**given: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        faults = "; ".join(
-            f"HANDOVER_{str(fault['loc'][0]).upper()}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_input=False, include_url=False, include_context=False)
-        )
-        raise Misconfigured(faults) from None
+        faults = error.errors(include_input=False, include_url=False, include_context=False)
+        raise Misconfigured(
+            "; ".join(f"{PREFIX}{str(fault['loc'][0]).upper()}: {_what_is_valid(fault['msg'])}" for fault in faults)
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise Misconfigured(f"the file .env cannot be read: {error}") from None
+
+
+def _what_is_valid(message: str) -> str:
+    """Return pydantic's message about a value as a phrase such as `must be a whole number`."""
+    message = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    for pydantics, ours in (
+        (r", unable to .*", ""),  # parse the text as what it should be
+        ("a valid integer", "a whole number"),
+        ("a valid number", "a number"),
+        ("a valid boolean", "true or false"),
+        ("greater than or equal to", "at least"),
+        ("less than or equal to", "at most"),
+        ("greater than", "more than"),
+    ):
+        message = re.sub(pydantics, ours, message)
+    return message
+
+
+def ignored_lines() -> list[str]:
+    """Return a sentence for each line of the file `.env` that is not of the form NAME=value, and is ignored for that.
+
+    The list is empty if there is no such file. Nothing of the lines is in the sentences.
+    """
+    try:
+        with Path(".env").open(encoding="utf-8") as file:
+            faults = [binding.original for binding in parse_stream(file) if binding.error]
+    except (OSError, UnicodeDecodeError):  # load_settings() says what is wrong with the file
+        return []
+    return [
+        f"line {fault.line + empty} of the file .env is ignored, because it is not NAME=value"
+        for fault in faults
+        for empty in [fault.string[: -len(fault.string.lstrip())].count("\n")]  # lines before it, which it includes
+    ]
 
 
 def unknown_variables() -> list[str]:

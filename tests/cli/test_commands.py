@@ -171,14 +171,29 @@ async def test_migrations_up_status_down(new_database: NewDatabase, engine: str,
 
 
 async def test_variables_that_are_no_settings_are_pointed_out(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("HANDOVER_LOGLEVEL=debug\nOTHER=1\n")
+    lines = ["HANDOVER_LOGLEVEL=debug", "OTHER=1", "# this is none", "export EXPORTED=1", "", "no setting", "X='open"]
+    (tmp_path / ".env").write_text("\n".join(lines))
     run = await handover("settings", folder=tmp_path, PROT="8001", XYZZY="1", POOL_SIZE="5")
     assert run.exit_code == 0
     assert run.err.splitlines() == [
+        "handover: line 6 of the file .env is ignored, because it is not NAME=value",
+        "handover: line 7 of the file .env is ignored, because it is not NAME=value",
         "handover: HANDOVER_LOGLEVEL is not a setting; did you mean HANDOVER_LOG_LEVEL?",
         "handover: HANDOVER_PROT is not a setting; did you mean HANDOVER_PORT?",
         "handover: HANDOVER_XYZZY is not a setting",
     ]
+
+
+async def test_a_warning_of_a_library_is_one_line(tmp_path: Path) -> None:
+    """asyncpg warns about a file with passwords that others may read, and does not use it."""
+    (tmp_path / "passwords").write_text("127.0.0.1:1:handover:ann:sesame-opens\n")
+    (tmp_path / "passwords").chmod(0o644)
+    url = f"postgresql://ann@127.0.0.1:1/handover?passfile={tmp_path}/passwords"
+    run = await handover("migrate", "status", folder=tmp_path, DATABASE_URL=url)
+    warning, error = run.err.splitlines()
+    assert warning.startswith("handover: password file ")
+    assert "0600" in warning
+    assert error.startswith("handover: PostgreSQL at 127.0.0.1:1 cannot be reached")
 
 
 async def test_undoing_the_first_revision_has_to_be_asked_for(tmp_path: Path) -> None:

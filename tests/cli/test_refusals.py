@@ -41,8 +41,18 @@ def refused(run: Run, *words: str) -> bool:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"PORT": "eighty"}, ["HANDOVER_PORT", "integer"]),
-        ({"PORT": "70000", "WORKERS": "0"}, ["HANDOVER_PORT", "HANDOVER_WORKERS"]),
+        ({"PORT": "eighty"}, ["HANDOVER_PORT: must be a whole number\n"]),
+        (
+            {"PORT": "70000", "WORKERS": "0", "DRAIN_SECONDS": "soon", "MIGRATE_ON_START": "maybe"},
+            [
+                "HANDOVER_PORT: must be at most 65535; ",
+                "HANDOVER_WORKERS: must be at least 1; ",
+                "HANDOVER_DRAIN_SECONDS: must be a number; ",
+                "HANDOVER_MIGRATE_ON_START: must be true or false\n",
+            ],
+        ),
+        ({"ENVIRONMENT": "prod"}, ["HANDOVER_ENVIRONMENT: must be 'development' or 'production'"]),
+        ({"TRUSTED_PROXIES": "::1, 10.0.0.1/8"}, ["HANDOVER_TRUSTED_PROXIES: ", "10.0.0.0/8, or the address alone"]),
         ({"HOST": "192.0.2.1"}, ["HANDOVER_HOST"]),
         ({"TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, ["HANDOVER_TRUSTED_PROXIES"]),
         ({"ISOLATION": "REPEATABLE READ"}, ["HANDOVER_ISOLATION", "SERIALIZABLE"]),

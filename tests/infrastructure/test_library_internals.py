@@ -31,7 +31,7 @@ from infrastructure.persistence.sqlalchemy.engines.combined import combine
 from infrastructure.persistence.sqlalchemy.engines.compiled import compile_statement
 from infrastructure.persistence.sqlalchemy.tables import items, sessions, transfers
 
-BOUNDED = ["aiosqlite", "dependency-injector", "fastapi", "pytest", "sqlalchemy", "uvicorn"]
+BOUNDED = ["aiosqlite", "dependency-injector", "fastapi", "pytest", "python-dotenv", "sqlalchemy", "uvicorn"]
 
 
 @pytest.mark.parametrize("name", BOUNDED)

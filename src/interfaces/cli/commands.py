@@ -42,10 +42,10 @@ def before_every_command(
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Name on stderr each variable that looks like a setting and is none."""
-    from infrastructure.container import unknown_variables
+    """Name on stderr each line of `.env` that is ignored, and each variable that looks like a setting and is none."""
+    from infrastructure.container import ignored_lines, unknown_variables
 
-    for fault in unknown_variables():
+    for fault in [*ignored_lines(), *unknown_variables()]:
         typer.echo(f"handover: {fault}", err=True)
 
 

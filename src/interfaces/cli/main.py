@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import NoReturn
 
@@ -23,6 +24,7 @@ def run() -> None:
         signal.signal(signal.SIGINT, _exit_at_once)
         signal.signal(signal.SIGTERM, _exit_at_once)
     _open_closed_streams()
+    warnings.showwarning = _print_warning
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's; `serve` makes a folder for its own workers
 
     from interfaces.cli.commands import app
@@ -52,6 +54,11 @@ def run() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try to write the rest at its end, and complain
         print("handover: not all of the output could be written: no space left on the device", file=sys.stderr)
         sys.exit(1)
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning of Python, such as of a driver about a file of passwords, to stderr in one line."""
+    print(f"handover: {message}", file=sys.stderr)
 
 
 def _open_closed_streams() -> None:
