@@ -237,10 +237,12 @@ async def test_an_adapter_that_blocks_the_event_loop_is_named_with_the_line(
 ) -> None:
     run = await certify_stopped(tmp_path, monkeypatch, stop)
     assert (run.exit_code, run.out) == (1, ""), run
-    [*_, reason, state] = run.err.splitlines()
-    assert reason.replace("line 17", "line 16") == (  # while or what is in it
-        "handover: test_attempts.py::test_many_at_once_are_all_counted: the event loop has been blocked for 3 s in stop"
-        f" (stopped.py, line 16), so that no other task can run: wait with `await`; {READ_ON}"
+    [*_, mentioned, reason, state] = run.err.replace("line 17", "line 16").splitlines()  # while or what is in it
+    test, place = "test_attempts.py::test_many_at_once_are_all_counted", "in stop (stopped.py, line 16)"
+    assert mentioned == f"{test}: the event loop has been blocked for 2 s {place}: wait with `await`"
+    assert reason == (
+        f"handover: {test}: the event loop has been blocked for 3 s {place}, so that no other task can run: wait with"
+        f" `await`; {READ_ON}"
     )
     assert state == (
         "handover: stopped after 3 of 4 tests, of which 3 passed and 0 failed, so nothing is certified. The database"

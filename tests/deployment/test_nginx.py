@@ -144,10 +144,17 @@ async def test_bodies_redirects_and_metrics(tmp_path: Path) -> None:
     ):
         async with client_at("127.0.0.2", tmp_path, https) as http:
             sni = {"sni_hostname": "handover.example.org"}
-            for size, problem in (MAX_BODY_BYTES + 1, True), (2 * 1024 * 1024, False):
-                answer = await http.post("/users", content=b"x" * size, extensions=sni)
-                assert answer.status_code == 413
-                assert (answer.headers["Content-Type"] == "application/problem+json") == problem
+            sent = {"Content-Type": "application/json", "X-Request-ID": "my-1"}
+            of_handover, of_nginx = [
+                await http.post("/users", content=b" " * size, headers=sent, extensions=sni)
+                for size in (MAX_BODY_BYTES + 1, 2 * 1024 * 1024)
+            ]
+            for answer in of_handover, of_nginx:
+                assert_problem(answer, 413, "content-too-large")
+                assert answer.json() == of_handover.json()
+                names = "Content-Type", "X-Request-ID", "Cache-Control", "X-Content-Type-Options"
+                assert [answer.headers[name] for name in names] == [of_handover.headers[name] for name in names]
+                assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
             ready = await http.get("/health/ready", extensions=sni)
             assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
             assert ready.headers["Strict-Transport-Security"] == "max-age=31536000"
@@ -215,7 +222,7 @@ class Counted:
 @with_nginx
 @pytest.mark.parametrize("servers", [1, 2])
 async def test_servers_are_restarted_one_after_the_other_and_no_request_is_lost(servers: int, tmp_path: Path) -> None:
-    """With one server, requests are refused meanwhile, so that their clients repeat them."""
+    """With one server, requests may be refused until the next one has started, so that their clients repeat them."""
     ports = [free_port() for _ in range(servers)]
     url = f"sqlite:///{tmp_path}/store.db"
     stop = asyncio.Event()
@@ -266,9 +273,7 @@ async def test_servers_are_restarted_one_after_the_other_and_no_request_is_lost(
         refused = [answer for answer in counted.answers if not answer.is_success]
         for answer in refused:
             assert_problem(answer, 503, "busy")
-        if servers == 1:
-            assert refused
-        else:
+        if servers > 1:
             assert len(refused) <= MOST_REFUSED, len(counted.answers)
         for client in clients:
             await client.check(http)

@@ -157,6 +157,7 @@ def test_uvicorn_parses_requests_by_callbacks() -> None:
     protocol = inspect.getsource(HttpToolsProtocol.__init__)
     for attribute in ("self.connections", "self.pipeline", "self.cycle", "self.loop", "self.transport"):
         assert attribute in protocol
+    assert "self.url +=" in inspect.getsource(HttpToolsProtocol.on_url)
     cycle = inspect.getsource(RequestResponseCycle.__init__)
     for attribute in ("self.response_started", "self.response_complete", "self.more_body"):
         assert attribute in cycle

@@ -15,6 +15,7 @@ PLUGIN = "handover watchdog"
 
 SECONDS_BLOCKED = 20
 """How long the event loop may be blocked. Far longer than any call of an adapter should take."""
+SECONDS_BLOCKED_UNTIL_MENTIONED = 2
 SECONDS_UNTIL_MENTIONED = 30
 SECONDS_PER_TEST = 900
 """How long a test may take. On a local engine the slowest takes two seconds."""
@@ -32,8 +33,8 @@ class Watchdog:
     """A thread that notices that the event loop is blocked, or that a test does not end. It is a pytest plugin, too.
 
     It calls `give_up` with one line, in the thread, and then ends itself. `give_up` should end the process, because
-    nothing else can end what blocks the event loop. `tell` is called with one line about a test that takes long. Code
-    in C that does not release Python's global lock stops this thread, too.
+    nothing else can end what blocks the event loop. `tell` is called with one line about a test that takes long or
+    blocks the event loop for some seconds. Code in C that does not release Python's global lock stops this thread, too.
     """
 
     def __init__(self, tell: Callable[[str], None], give_up: Callable[[str], None]) -> None:
@@ -87,6 +88,8 @@ class Watchdog:
             if reason := self._reason_to_give_up(blocked):
                 self.give_up(reason)
                 return
+            if blocked == SECONDS_BLOCKED_UNTIL_MENTIONED and not self.interrupted:
+                self.tell(f"{self._blocked_for(blocked)}: wait with `await`")
             if self._seconds == SECONDS_UNTIL_MENTIONED and not blocked:
                 self.tell(f"{self.running} has been running for {self._seconds} s, and is not blocked")
 
@@ -95,16 +98,17 @@ class Watchdog:
         if self.interrupted:
             return f"{self.running} could not be stopped" if blocked > 1 or self._seconds > SECONDS_TO_STOP else ""
         if blocked >= SECONDS_BLOCKED:
-            return (
-                f"{self.running}: the event loop has been blocked for {blocked} s{self._place()}, so that no other task"
-                f" can run: wait with `await`; {READ_ON}"
-            )
+            return f"{self._blocked_for(blocked)}, so that no other task can run: wait with `await`; {READ_ON}"
         if self._seconds >= self._limit:
             return (
                 f"{self.running} has not ended after {self._seconds} s, although the event loop is not blocked: what it"
                 f" awaits does not happen, such as the release of a lock; {READ_ON}"
             )
         return ""
+
+    def _blocked_for(self, seconds: int) -> str:
+        """Return where the event loop has been blocked, and for how long."""
+        return f"{self.running}: the event loop has been blocked for {seconds} s{self._place()}"
 
     def _is_blocked(self) -> bool:
         """Whether the event loop runs but has not run what was asked of it a second ago; ask again if it has."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from interfaces.cli.serving import protocol
 from interfaces.cli.serving.coalescing_transport import CoalescingTransport
 from tests.support.served import Served, served
 
@@ -112,6 +113,10 @@ async def test_what_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
         for sent in {**UNREADABLE, **WITHOUT_A_HOST}.values():
             assert_refused(await answer(server, sent), 400, "bad-request")
         assert_refused(await answer(server, HEALTH, MIB), 431, "headers-too-large")
+        longest = b"/health/live?" + b"x" * (protocol.MAX_ADDRESS_BYTES - 13)
+        assert (await client.get(longest.decode())).status_code == 200
+        too_long = b"GET %bx HTTP/1.1\r\n%b\r\n" % (longest, HOST)
+        assert_refused(await answer(server, too_long), 431, "headers-too-large")
         assert (await client.get("/health/live")).status_code == 200
         assert "Traceback" not in server.said
 

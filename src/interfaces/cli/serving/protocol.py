@@ -20,6 +20,8 @@ from interfaces.http.responses.problems import problem_response
 
 MAX_FRAMING_BYTES = 512 * 1024
 """Limit for everything but the body: address, headers, chunk sizes and trailers. It is kept until the request ends."""
+MAX_ADDRESS_BYTES = 65535
+"""The longest address, from the path on, that httptools can read."""
 HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request.
 
@@ -37,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     max_connections = 2**20
     """How many connections the server may have at once. Set at start from the process's limit of open files."""
 
+    url = b""
     framing_bytes = 0
     in_head = True
     head_has_begun = False
@@ -135,8 +138,11 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(count[0])
 
     def send_400_response(self, msg: str) -> None:
-        """Send the problem `bad-request` (400) instead of uvicorn's plain text (see send_problem); ignore `msg`."""
-        self.send_problem("bad-request")
+        """Send a problem instead of uvicorn's plain text (see send_problem); ignore `msg`.
+
+        It is `headers-too-large` (431) if the address has more than MAX_ADDRESS_BYTES, else `bad-request` (400).
+        """
+        self.send_problem("headers-too-large" if len(self.url) > MAX_ADDRESS_BYTES else "bad-request")
 
     def send_problem(self, slug: str) -> None:
         """Send a problem response for something that cannot be parsed as a request, and close the connection.
