@@ -20,6 +20,13 @@ async def test_a_hash_fits_its_password_alone() -> None:
     assert hashed != await passwords.hash(PASSWORD)
 
 
+async def test_accents_may_be_encoded_as_one_character_or_two() -> None:
+    passwords = Argon2Passwords(cores=2)
+    one, two = "caf\u00e9 au lait", "cafe\u0301 au lait"
+    assert await passwords.verify(two, await passwords.hash(one))
+    assert await passwords.verify(one, await passwords.hash(two))
+
+
 async def test_nobodys_hash_costs_as_much_and_fits_nothing() -> None:
     passwords = Argon2Passwords(cores=1)
     real, nobodys = extract_parameters(await passwords.hash(PASSWORD)), extract_parameters(_dummy_hash())

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
+from unicodedata import normalize
 
 from pwdlib.hashers.argon2 import Argon2Hasher
 
@@ -38,6 +39,8 @@ def _dummy_hash() -> str:
 class Argon2Passwords:
     """Hashes passwords with Argon2id in threads (port PasswordHasher).
 
+    Passwords are brought into the Unicode form NFC first, since keyboards differ in how they encode accents.
+
     `cores` are shared by the `workers` processes of the server: each has one thread for each core of its share, and at
     least one. hash() and verify() have a queue each, from which the threads take calls by turns: so a flood of sign-ups
     does not keep others from signing in. A call raises Busy at once if its queue has `waiting_per_core` calls for each
@@ -59,7 +62,7 @@ class Argon2Passwords:
 
     async def hash(self, password: str) -> str:
         """Return a newly salted Argon2id hash of the password; raise Busy if too many calls are waiting."""
-        return await self._run_in_thread(self._hashing, self._hasher.hash, password)
+        return await self._run_in_thread(self._hashing, self._hasher.hash, normalize("NFC", password))
 
     async def verify(self, password: str, password_hash: str | None) -> bool:
         """Return whether the password fits the hash; raise Busy if too many calls are waiting.
@@ -68,7 +71,7 @@ class Argon2Passwords:
         password.
         """
         stored = password_hash or self._dummy_hash
-        fits = await self._run_in_thread(self._verifying, self._hasher.verify, password, stored)
+        fits = await self._run_in_thread(self._verifying, self._hasher.verify, normalize("NFC", password), stored)
         return fits and password_hash is not None
 
     def needs_rehash(self, password_hash: str) -> bool:
