@@ -6,7 +6,7 @@ Every change of the store goes through here, so no use case can forget the retry
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -23,7 +23,7 @@ Work = Callable[[UnitOfWork], Awaitable[T]]
 KEY_WAIT_SECONDS = 2.0
 """How long a request waits for an earlier request with the same idempotency key to end."""
 COMMIT_GRACE_SECONDS = 0.4
-"""How long a cancelled request waits for its running commit to end."""
+"""How long a cancelled request waits for its running commit to end, however often it is cancelled."""
 
 RERUN_REASONS: dict[type[Exception], str] = {
     KeyInFlight: "key-in-flight",
@@ -177,7 +177,8 @@ def _pauses() -> Iterator[float]:
 async def _commit(uow: UnitOfWork) -> None:
     """Commit. If this task is cancelled meanwhile, give the commit COMMIT_GRACE_SECONDS to finish, then cancel it.
 
-    A second cancellation ends the wait. The CancelledError is raised in any case.
+    The CancelledError is raised in any case. Further cancellations make no difference: the time limit of the request
+    and that of Transact usually end within milliseconds of one another, and each cancels the task.
     """
     committing = asyncio.ensure_future(uow.commit())
     # After a cancellation nobody else asks for its error, and asyncio would log it.
@@ -185,10 +186,12 @@ async def _commit(uow: UnitOfWork) -> None:
     try:
         await asyncio.shield(committing)
     except asyncio.CancelledError:
-        try:
-            await asyncio.wait({committing}, timeout=COMMIT_GRACE_SECONDS)
-        finally:
-            committing.cancel()
+        now = asyncio.get_running_loop().time
+        ends_at = now() + COMMIT_GRACE_SECONDS
+        while not committing.done() and now() < ends_at:
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({committing}, timeout=ends_at - now())
+        committing.cancel()
         raise
 
 

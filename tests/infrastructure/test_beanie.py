@@ -163,6 +163,34 @@ async def test_a_key_that_is_claimed_again_while_it_is_purged_stays(
     assert await claim(now) == str(now).encode()
 
 
+async def test_a_purge_that_is_cancelled_cancels_no_call_of_the_driver(
+    store: BeanieStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the beginning of every stop (decision 26)."""
+    begun, let, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def delete_slowly(collection: Any, *filters: Any) -> Any:
+        begun.set()
+        await let.wait()
+        removed = await delete_many(collection, *filters)
+        ended.set()
+        return removed
+
+    async with store.begin() as uow:
+        await uow.keys.claim(a_key(), b"request", at=NOON, lifetime=timedelta(hours=1), max_wait=1)
+        await uow.commit()
+    delete_many = AsyncCollection.delete_many
+    monkeypatch.setattr(AsyncCollection, "delete_many", delete_slowly)
+    purging = asyncio.create_task(store.purge(NOON + timedelta(hours=2), limit=10))
+    await begun.wait()
+    purging.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await purging
+    let.set()
+    async with asyncio.timeout(60):
+        await ended.wait()
+
+
 async def test_a_transaction_that_the_server_gave_up_can_be_tried_again(
     store: BeanieStore, client: AsyncMongoClient[RawBSONDocument]
 ) -> None:

@@ -131,13 +131,12 @@ class BeanieStore:
         """
 
         async def remove_expired(kind: type[Document]) -> int:
-            """Remove up to `limit` expired documents of this kind; return how many."""
-            return await self._remove_expired(kind, at, limit)
+            """Remove up to `limit` expired documents of this kind; return how many. If cancelled, finish that kind."""
+            return await self._connection.read(lambda: self._remove_expired(kind, at, limit))
 
-        with translate_errors():
-            tokens = await remove_expired(TokenDocument)
-            sessions = await remove_expired(SessionDocument) if tokens < limit else 0
-            keys, attempts = await remove_expired(KeyDocument), await remove_expired(AttemptsDocument)
+        tokens = await remove_expired(TokenDocument)
+        sessions = await remove_expired(SessionDocument) if tokens < limit else 0
+        keys, attempts = await remove_expired(KeyDocument), await remove_expired(AttemptsDocument)
         return Counter(tokens=tokens, sessions=sessions, keys=keys, attempts=attempts)
 
     async def _remove_expired(self, kind: type[Document], at: datetime, limit: int) -> int:
