@@ -71,9 +71,9 @@ class Connection:
     async def read(self, query: Callable[[], Awaitable[T]]) -> T:
         """Return what `query` returns, which reads or removes outside a transaction; translate driver errors.
 
-        At most `pool_size` such queries run at once: wait until a place is free, and raise Busy if that takes longer than
+        At most `pool_size` of them run at once: wait until a place is free, and raise Busy if that takes longer than
         `pool_timeout` seconds. Raise Unavailable if waiting and the query together take longer than `request_deadline`
-        seconds, since the driver's own time limits apply to single steps, of which a read may take several. The query
+        seconds, since the driver's own time limits apply to single steps, of which a query may take several. The query
         then goes on, as it does if this is cancelled, and keeps its place until it ends.
         """
 
