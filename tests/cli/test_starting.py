@@ -176,27 +176,44 @@ async def test_a_worker_that_ends_with_an_order_unread_has_not_started(
         assert not await running
 
 
-async def test_workers_that_cannot_open_the_store_say_so_in_one_line_until_they_can(tmp_path: Path) -> None:
-    def refusals(server: Served) -> list[str]:
-        return [line for line in server.said.splitlines() if "a worker cannot open the store" in line]
+async def test_workers_that_cannot_open_the_store_answer_with_503_until_they_can(tmp_path: Path) -> None:
+    """All are killed while the store is away, and are replaced."""
+    async with served(tmp_path, WORKERS="2", LOG_FORMAT="json") as server, server.client() as client:
 
-    async with served(tmp_path, WORKERS="2", LOG_FORMAT="json") as server:
+        async def status(path: str) -> int:
+            """On a new connection, so that either worker may be asked."""
+            return (await client.get(path, headers={"Connection": "close"})).status_code
+
+        def logged(event: str) -> list[dict[str, str]]:
+            lines = [json.loads(line) for line in server.said.splitlines()]
+            return [line for line in lines if line["event"].startswith(event)]
+
+        form = {"username": "ann", "password": "correct horse battery"}
         file, kept = tmp_path / "handover.db", tmp_path / "kept.db"
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
-        first = (await asyncio.to_thread(children.read_text)).split()
+        workers = (await asyncio.to_thread(children.read_text)).split()
         file.rename(kept)
         file.mkdir()
-        os.kill(int(first[0]), signal.SIGKILL)
+        for worker in workers:
+            os.kill(int(worker), signal.SIGKILL)
         async with asyncio.timeout(SECONDS_TO_RUN):
-            while len(refusals(server)) < 2:  # noqa: ASYNC110 - there is no event for it
+            while len(logged("a worker cannot open the store")) < 2:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.05)
+        assert {await status("/health/live") for _ in range(10)} == {200}
+        assert {await status("/health/ready") for _ in range(10)} == {503}
+        assert {(await client.post("/auth/token", data=form)).status_code for _ in range(5)} == {503}
         file.rmdir()
         kept.rename(file)
+        async with asyncio.timeout(SECONDS_TO_RUN):
+            while len(logged("a worker has opened the store")) < 2:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.05)
+        assert {await status("/health/ready") for _ in range(10)} == {200}
+        assert (await client.post("/auth/token", data=form)).status_code == 401
         assert await server.stop() == 0
-    said = server.said
-    assert "is a folder" in json.loads(refusals(server)[0])["reason"]
-    assert "Traceback" not in said
-    assert all(line.startswith("{") for line in said.splitlines()), said
+        assert "Traceback" not in server.said
+        assert len(logged("a worker cannot open the store")) == 2
+        assert all("is a folder" in line["reason"] for line in logged("a worker cannot open"))
+        assert all("is a folder" in line["reason"] for line in logged("unavailable"))
 
 
 async def test_a_first_worker_that_fails_while_another_serves_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The HTTP API as an ASGI application."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from application.errors import TryAgain, Unavailable
+from application.store import Store
 from infrastructure.container import Container, Settings, use_cases_and_ports
 from interfaces.http import error_handling
 from interfaces.http.metrics import Metrics
@@ -25,6 +27,9 @@ from interfaces.http.telemetry import telemetry_config
 from interfaces.logs import configure_logs
 
 log = structlog.get_logger()
+
+REOPEN_SECONDS = 1.0
+"""How long to wait before a store that could not be opened is opened again."""
 
 RESOURCES = items, transfers, users, tasks, sessions, health, metrics, documentation
 
@@ -54,7 +59,7 @@ def create_app(container: Container) -> FastAPI:
         telemetry=telemetry_config(),
     )
     app.state.draining = False  # set by the server when it is about to stop
-    app.state.cannot_open_store = False  # then the log has a line, and the server adds no traceback
+    app.state.store_fault = ""  # why the store could not be opened yet; empty if it is open
     app.state.settings = settings
     app.state.metrics = Metrics()
     _add_middleware(app, settings)
@@ -72,25 +77,47 @@ async def _lifespan(app: FastAPI, container: Container) -> AsyncIterator[None]:
 
     When the app stops, close the store, and send the spans that are left.
 
-    If the store cannot be opened, log a line, and raise Unavailable or TryAgain.
+    If the store cannot be opened, log that, and try again every REOPEN_SECONDS. Requests that need it are answered with
+    503 until then, rather than wait for a worker that does not serve.
     """
     configure_logs(container.settings())
     tracing = container.tracing()
     if line := tracing.start():
         log.warning(line)
     store = container.store()
+    attach_container(app, container)
+    await _open(app, store)
+    if app.state.store_fault:
+        log.error("a worker cannot open the store, and tries again", reason=app.state.store_fault)
+    opening = asyncio.create_task(_open_until_it_works(app, store))
+    try:
+        yield
+    finally:
+        opening.cancel()
+        await asyncio.wait({opening})
+        if not app.state.store_fault:
+            await store.close()
+        await tracing.stop()
+
+
+async def _open(app: FastAPI, store: Store) -> None:
+    """Open the store; if it cannot be used, set the app's `store_fault` to the reason, and else to an empty text."""
     try:
         await store.open()
     except (Unavailable, TryAgain) as error:
-        app.state.cannot_open_store = True
-        log.error("a worker cannot open the store", reason=str(error))
-        raise
-    try:
-        attach_container(app, container)
-        yield
-    finally:
-        await store.close()
-        await tracing.stop()
+        app.state.store_fault = str(error)
+    else:
+        app.state.store_fault = ""
+
+
+async def _open_until_it_works(app: FastAPI, store: Store) -> None:
+    """Open the store every REOPEN_SECONDS until that succeeds, then log it; do nothing if it is open already."""
+    if not app.state.store_fault:
+        return
+    while app.state.store_fault:
+        await asyncio.sleep(REOPEN_SECONDS)
+        await _open(app, store)
+    log.info("a worker has opened the store")
 
 
 def attach_container(app: FastAPI, container: Container) -> None:

@@ -8,7 +8,6 @@ fails if uvicorn changes what is used here.
 
 import asyncio
 import gc
-import logging
 import resource
 import signal
 import socket
@@ -178,10 +177,8 @@ class Server(uvicorn.Server):
         """Start to serve, listen to the parent's orders, begin to purge, and call `on_started`.
 
         Without a parent there are no orders, and with a purge interval of 0 no purges. The objects that exist by then
-        are excluded from garbage collection. Raise SystemExit if the app does not start. uvicorn then logs a traceback;
-        if the store cannot be opened, it does not, since the app has logged a line.
+        are excluded from garbage collection. Raise SystemExit if the app does not start.
         """
-        logging.getLogger("uvicorn.error").addFilter(lambda _: not self.app.state.cannot_open_store)
         await super().startup(sockets)
         if self.control:
             asyncio.get_running_loop().add_reader(self.control, self.follow_order, self.control)
@@ -212,11 +209,11 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().remove_reader(control)
 
     def pools(self) -> dict[str, PoolUsage]:
-        """Return how busy the store's connection pools and the password hasher are, by name."""
+        """Return how busy the password hasher and, once the store is open, its connection pools are, by name."""
         use_cases_and_ports = self.app.state.use_cases_and_ports
         store: Store = use_cases_and_ports[Store]
         passwords: PasswordHasher = use_cases_and_ports[PasswordHasher]
-        return {**store.pools(), "passwords": passwords.usage()}
+        return {**({} if self.app.state.store_fault else store.pools()), "passwords": passwords.usage()}
 
     def connections(self) -> list[BoundedProtocol]:
         """Return the connections with clients that are open now."""

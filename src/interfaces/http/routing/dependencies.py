@@ -6,6 +6,8 @@ from typing import Any
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 
+from application.errors import Unavailable
+
 
 @dataclass(frozen=True, slots=True)
 class use:
@@ -18,7 +20,11 @@ class use:
     wanted: type[Any]
 
     async def __call__(self, request: Request) -> Any:
-        return request.app.state.use_cases_and_ports[self.wanted]
+        """Return it; raise Unavailable if the store has not been opened yet."""
+        state = request.app.state
+        if state.store_fault:
+            raise Unavailable(state.store_fault)
+        return state.use_cases_and_ports[self.wanted]
 
 
 def required_classes(dependant: Dependant) -> set[type[Any]]:
