@@ -3,11 +3,13 @@
 import asyncio
 import os
 import re
+import subprocess
 import sys
 import textwrap
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import pytest
@@ -47,6 +49,24 @@ async def test_the_story_of_the_readme(tmp_path: Path) -> None:
     printed = [part.strip() for part in out.decode().split(BETWEEN)]
     promised = [part.strip() for part in snippets("json|text", text)]
     assert comparable("\n".join(filter(None, printed))) == comparable("\n".join(promised))
+
+
+def test_the_readme_without_a_server_says_that_it_cannot_connect() -> None:
+    define, sign_up = snippets("sh", README.read_text())[:2]
+    with socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        server = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        shell = subprocess.run(
+            ["bash", "-c", f"{define}\n{sign_up}"],
+            env=environment({}) | {"HANDOVER": server},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS_TO_RUN,
+            check=False,
+        )
+    said = shell.stderr.splitlines()
+    assert len(said) == 3
+    assert all(line.startswith("curl: (7) ") for line in said)
 
 
 def test_every_setting_is_in_its_table() -> None:

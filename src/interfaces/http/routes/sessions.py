@@ -120,8 +120,8 @@ async def refresh_session(
     """Exchange the refresh token for a new access token and a new refresh token. Each refresh token works once.
 
     If a refresh token is used a second time, the session ends, because a thief may have sent one of the two requests.
-    So let one thread at a time refresh. If the answer is lost, or is 503, repeat the request once; if that is answered
-    with 401, the first one had taken effect: sign in again.
+    So let one thread at a time refresh. If the answer is lost, or is 503, repeat the request until it is answered with
+    something else; 401 means that an earlier one took effect, or that the session has ended: sign in again.
     """
     signed_in = await refresh(refresh_token=body.refresh_token)
     log.info("refreshed", user_id=str(signed_in.user_id), client=address)
