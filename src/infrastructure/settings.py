@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from dotenv.parser import parse_stream
+from dotenv.parser import Binding, Original, parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -297,7 +297,7 @@ class Settings(BaseSettings):
         in production none. A setting of DERIVED that is not set comes from the other one if that is set.
         """
         environment = EnvSettingsSource(type(self)).env_vars
-        file = DotEnvSettingsSource(type(self)).env_vars
+        file = {name for name, value in DotEnvSettingsSource(type(self)).env_vars.items() if value is not None}
         generated: Source = "generated file" if self.sqlite_file else "generated at start"
 
         def source(field: str) -> Source:
@@ -350,7 +350,8 @@ def _what_is_valid(message: str) -> str:
     """Return pydantic's message about a value as a phrase such as `must be a whole number`."""
     message = message.removeprefix("Value error, ").replace("Input should be", "must be")
     for pydantics, ours in (
-        (r", unable to .*", ""),  # parse the text as what it should be
+        (", unable to .*", ""),  # as in "unable to parse string as an integer"
+        ("Unable to parse input string as an integer.*", "must be a whole number"),
         ("a valid integer", "a whole number"),
         ("a valid number", "a number"),
         ("a valid boolean", "true or false"),
@@ -363,34 +364,48 @@ def _what_is_valid(message: str) -> str:
 
 
 def ignored_lines() -> list[str]:
-    """Return a sentence for each line of the file `.env` that is not of the form NAME=value, and is ignored for that.
+    """Return a sentence for each line of the file `.env` that is ignored, because it is not of the form NAME=value.
 
-    The list is empty if there is no such file. Nothing of the lines is in the sentences.
+    Such a line cannot be parsed, or begins with HANDOVER and has no value or another name than variables have. The list
+    is empty if there is no such file. Nothing of the lines is in the sentences, since they may have passwords.
     """
     try:
         with Path(".env").open(encoding="utf-8") as file:
-            faults = [binding.original for binding in parse_stream(file) if binding.error]
+            bindings = [binding for binding in parse_stream(file) if binding.error or _sets_nothing(binding)]
     except (OSError, UnicodeDecodeError):  # load_settings() says what is wrong with the file
         return []
     return [
-        f"line {fault.line + empty} of the file .env is ignored, because it is not NAME=value"
-        for fault in faults
-        for empty in [fault.string[: -len(fault.string.lstrip())].count("\n")]  # lines before it, which it includes
+        f"line {_line_number(binding.original)} of the file .env is ignored, because it is not NAME=value, or has a"
+        " quote that is not closed"
+        for binding in bindings
     ]
+
+
+def _sets_nothing(binding: Binding) -> bool:
+    """Whether a line of `.env` seems to be meant as a setting, but has no value, or a name with other characters."""
+    name = binding.key or ""
+    return name.upper().startswith(PREFIX[:-1]) and (binding.value is None or not re.fullmatch(r"\w+", name, re.ASCII))
+
+
+def _line_number(original: Original) -> int:
+    """Return the number of a line of `.env`. The parser counts empty lines before it as a part of it."""
+    text = original.string
+    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def unknown_variables() -> list[str]:
     """Return a sentence for each variable `HANDOVER_...` that is not a setting, with the nearest name of one.
 
     They are looked for in the environment and in the file `.env`. A name that was misspelt would otherwise be ignored.
+    Names that variables cannot have are left to ignored_lines(), because they may have been meant as values.
     """
     known = [name.upper() for name in Settings.model_fields]
     given = set(EnvSettingsSource(Settings).env_vars)
     with suppress(OSError, UnicodeDecodeError):  # load_settings() says what is wrong with the file
         given |= set(DotEnvSettingsSource(Settings).env_vars)
-    names = {name.upper().removeprefix(PREFIX) for name in given if name.upper().startswith(PREFIX)}
+    names = {name.upper() for name in given if re.fullmatch(rf"{PREFIX}\w+", name, re.ASCII | re.IGNORECASE)}
     return [
         f"{PREFIX}{name} is not a setting"
         + "".join(f"; did you mean {PREFIX}{near}?" for near in get_close_matches(name, known, 1))
-        for name in sorted(names - set(known))
+        for name in sorted({name.removeprefix(PREFIX) for name in names} - set(known))
     ]

@@ -171,13 +171,26 @@ async def test_migrations_up_status_down(new_database: NewDatabase, engine: str,
 
 
 async def test_variables_that_are_no_settings_are_pointed_out(tmp_path: Path) -> None:
-    lines = ["HANDOVER_LOGLEVEL=debug", "OTHER=1", "# this is none", "export EXPORTED=1", "", "no setting", "X='open"]
+    lines = [
+        "HANDOVER_LOGLEVEL=debug",
+        "OTHER=1",
+        "# this is none",
+        "export EXPORTED=1",
+        "",
+        "no setting",
+        "HANDOVER_ENVIRONMENT",
+        "HANDOVER-PORT=9000",
+        "HANDOVER_DATABASE_URL:postgresql://ada:1843@localhost/handover?sslmode=require",
+        "HANDOVER_HOST='127.0.0.1",
+    ]
     (tmp_path / ".env").write_text("\n".join(lines))
     run = await handover("settings", folder=tmp_path, PROT="8001", XYZZY="1", POOL_SIZE="5")
     assert run.exit_code == 0
+    assert re.findall("^HANDOVER_ENVIRONMENT +(.*?) {2}", run.out, re.MULTILINE) == ["default"]
+    assert "1843" not in run.out + run.err
+    reason = "is ignored, because it is not NAME=value, or has a quote that is not closed"
     assert run.err.splitlines() == [
-        "handover: line 6 of the file .env is ignored, because it is not NAME=value",
-        "handover: line 7 of the file .env is ignored, because it is not NAME=value",
+        *(f"handover: line {number} of the file .env {reason}" for number in range(6, 11)),
         "handover: HANDOVER_LOGLEVEL is not a setting; did you mean HANDOVER_LOG_LEVEL?",
         "handover: HANDOVER_PROT is not a setting; did you mean HANDOVER_PORT?",
         "handover: HANDOVER_XYZZY is not a setting",

@@ -1,14 +1,17 @@
 """What `handover serve` refuses to work with: one line that says what to do, exit code 1, and nothing secret."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import secrets
+import signal
 import socket
 import sqlite3
 import stat
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +22,7 @@ from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy.engines.sqlite import why_not_opened
 from infrastructure.security.secret_key import weakness
 from infrastructure.settings import Settings
+from interfaces.cli import main
 from interfaces.cli.serving.startup import prepare_store
 from tests.support.installed import install
 from tests.support.served import SECONDS_TO_RUN, Run, environment, handover
@@ -41,6 +45,7 @@ def refused(run: Run, *words: str) -> bool:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"PORT": "9" * 5000}, ["HANDOVER_PORT: must be a whole number\n"]),
         ({"PORT": "eighty"}, ["HANDOVER_PORT: must be a whole number\n"]),
         (
             {"PORT": "70000", "WORKERS": "0", "DRAIN_SECONDS": "soon", "MIGRATE_ON_START": "maybe"},
@@ -328,3 +333,21 @@ def open_store(settings):
     del store.tasks
     return store
 """
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(errno.EMFILE, "ulimit -n"), (errno.EAGAIN, "ulimit -u")])
+def test_a_limit_of_the_system_is_named(
+    number: int, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("interfaces.cli.commands.app", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which run() replaces
+    with pytest.raises(SystemExit) as end:
+        main.run()
+    assert end.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("handover: ")
+    assert (message.count("\n"), remedy in message) == (1, True)

@@ -8,6 +8,15 @@ import warnings
 from types import FrameType
 from typing import NoReturn
 
+FILES = "too many files are open: raise the limit (ulimit -n, or LimitNOFILE of systemd)"
+LIMITS = {
+    errno.EMFILE: FILES,
+    errno.ENFILE: FILES,
+    errno.EAGAIN: "no further process can be started: raise the limit (ulimit -u, TasksMax of systemd, or --pids-limit)",
+    errno.ENOMEM: "there is not enough memory",
+}
+"""What to do about a limit of the system, by the number of the error. It is met when a command starts."""
+
 
 def run() -> None:
     """Run the command line, and end the process.
@@ -49,6 +58,9 @@ def run() -> None:
         print(f"handover: {field}: {error}" if field else f"handover: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
+        if error.errno in LIMITS:
+            print(f"handover: {LIMITS[error.errno]}", file=sys.stderr)
+            sys.exit(1)
         if error.errno != errno.ENOSPC:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would try to write the rest at its end, and complain
