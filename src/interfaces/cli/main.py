@@ -12,7 +12,7 @@ FILES = "too many files are open: raise the limit (ulimit -n, or LimitNOFILE of 
 LIMITS = {
     errno.EMFILE: FILES,
     errno.ENFILE: FILES,
-    errno.EAGAIN: "no further process can be started: raise the limit (ulimit -u, TasksMax of systemd, or --pids-limit)",
+    errno.EAGAIN: "no further process can be started: raise the limit (ulimit -u, systemd's TasksMax, or --pids-limit)",
     errno.ENOMEM: "there is not enough memory",
 }
 """What to do about a limit of the system, by the number of the error. It is met when a command starts."""
