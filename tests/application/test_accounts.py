@@ -211,3 +211,30 @@ async def test_a_deactivated_user_is_out_at_once_and_may_come_back(
     assert not await session_goes_on(begin)
     with pytest.raises(NotFound):
         await DeactivateUser(transact, store.users)("nobody")
+
+
+async def test_a_new_password_ends_sessions_also_together_with_a_new_email(
+    change_account: ChangeAccount, ada: User, begin: Begin
+) -> None:
+    new = {"email": "new@example.org", "password": "battery staple"}
+    await change_account(ada.id, by=ada.id, current_password="correct horse", address="::1", **new)
+    assert not await session_goes_on(begin)
+
+
+async def test_deactivating_again_ends_sessions_too(ada: User, transact: Transact, store: Store, begin: Begin) -> None:
+    async with begin() as uow:
+        user = await uow.users.get_for_update(ada.id)
+        user.deactivate()
+        await uow.users.save(user)
+        await uow.commit()
+    await DeactivateUser(transact, store.users)("ada")
+    assert not await session_goes_on(begin)
+
+
+async def test_an_inactive_caller_does_not_learn_which_accounts_exist(
+    delete_account: DeleteAccount, ada: User, grace: User, transact: Transact, store: Store
+) -> None:
+    await DeactivateUser(transact, store.users)("ada")
+    for other in (grace.id, UserId(new_id())):
+        with pytest.raises(Unauthenticated):
+            await delete_account(other, by=ada.id)

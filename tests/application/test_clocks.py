@@ -150,3 +150,14 @@ async def test_a_lease_that_a_former_version_has_taken_is_respected(
     expired = StoredKey(id=a_key(), fingerprint=b"", expires_at=clock(), answer=b"answer")
     await store.stream.write([lease, expired])
     assert await worker() is None
+
+
+@pytest.mark.parametrize(("ahead", "is_respected"), [(INTERVAL / 2, True), (INTERVAL * 0.6, False)])
+async def test_a_lease_from_a_clock_that_is_a_little_ahead_is_respected(
+    ahead: timedelta, is_respected: bool, worker: PurgeInTurn, store: Store, clock: SetClock
+) -> None:
+    clock.time += ahead
+    await worker()
+    clock.time -= ahead
+    await store.stream.write([StoredKey(id=a_key(), fingerprint=b"", expires_at=clock(), answer=b"answer")])
+    assert (await worker() is None) is is_respected

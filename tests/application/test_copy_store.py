@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
@@ -216,3 +217,23 @@ async def test_the_leases_of_purges_are_no_part_of_a_store(source: MemoryStore) 
     assert kept.expires_at == NOON + timedelta(minutes=1)
     await target.purge(kept.expires_at, limit=1)
     assert await everything(target) == before
+
+
+@pytest.mark.parametrize(("writers", "most"), [("one", 4), ("many", 2)])
+async def test_batches_are_as_large_as_the_target_allows(
+    writers: Literal["one", "many"], most: int, source: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one writer there are no transactions that could become too large for the engine."""
+    monkeypatch.setattr(copy_store, "LARGE_BATCH", 4)
+    written: list[int] = []
+
+    class Measured(MemoryStream):
+        async def write(self, records: Sequence[Record]) -> None:
+            written.append(len(records))
+            await super().write(records)
+
+    target = MemoryStore()
+    target.capabilities = replace(target.capabilities, writers=writers)
+    target.stream = Measured(target.tables)
+    await CopyStore(source, target)("a")
+    assert max(written) == most

@@ -7,7 +7,7 @@ from application.ports import Begin, Ids
 from application.readers import OwnedItem
 from application.store import Store
 from application.transact import Transact
-from application.use_cases.items import CreateItem, TransferItem
+from application.use_cases.items import ChangeItem, CreateItem, DeleteItem, TransferItem
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.item import ItemId
 from domain.user import User, UserId
@@ -138,3 +138,11 @@ async def test_refusals_come_in_the_order_of_the_contract_and_change_nothing(
     assert refusal.value.code == code
     assert await store.items.get(lamp.item.id) == lamp
     assert (await store.transfers.page(lamp.item.id, Window())).items == []
+
+
+async def test_an_inactive_caller_is_told_so_before_anything_about_items(transact: Transact, begin: Begin) -> None:
+    inactive = await signed_up(begin, is_active=False)
+    with pytest.raises(Unauthenticated):
+        await ChangeItem(transact)(ItemId(new_id()), {"name": "Lamp"}, by=inactive.id)
+    with pytest.raises(Unauthenticated):
+        await DeleteItem(transact)(ItemId(new_id()), by=inactive.id)

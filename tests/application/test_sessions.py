@@ -358,3 +358,43 @@ async def test_an_unknown_token_refreshes_nothing_and_may_be_signed_out(
 ) -> None:
     await refused(refresh, "", "unknown")
     await sign_out(refresh_token="unknown")
+
+
+async def test_a_hash_that_is_made_anew_does_not_undo_a_new_password(
+    sign_in: SignIn, ada: User, begin: Begin, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The password is changed while its old hash is replaced by one with stronger parameters."""
+
+    async def set_hash(password_hash: str) -> None:
+        async with begin() as uow:
+            user = await uow.users.get_for_update(ada.id)
+            user.change(password_hash=password_hash)
+            await uow.users.save(user)
+            await uow.commit()
+
+    async def hash_slowly(_: FakePasswords, password: str) -> str:
+        await set_hash("hash of battery staple")
+        return f"hash of {password}"
+
+    await set_hash("old hash of correct horse")
+    monkeypatch.setattr(FakePasswords, "hash", hash_slowly)
+    await sign_in(login="ada", password="correct horse", address="::1")
+    assert (await store.users.get(ada.id)).password_hash == "hash of battery staple"
+
+
+async def test_the_right_password_of_an_inactive_account_counts_as_a_failure(
+    sign_in: SignIn, ada: User, begin: Begin
+) -> None:
+    """Otherwise the throttle would tell the right password from a wrong one."""
+    await deactivate(ada, begin)
+    for number in range(5):
+        with pytest.raises(Unauthenticated):
+            await sign_in(login="ada", password="correct horse", address=f"192.0.2.{number}")
+    with pytest.raises(TooManyAttempts):
+        await sign_in(login="ada", password="correct horse", address="192.0.2.9")
+
+
+async def test_only_the_first_log_out_has_ended_the_session(sign_in: SignIn, sign_out: SignOut, ada: User) -> None:
+    signed_in = await sign_in(login="ada", password="correct horse", address="::1")
+    assert await sign_out(refresh_token=signed_in.refresh_token) == ada.id
+    assert await sign_out(refresh_token=signed_in.refresh_token) is None

@@ -321,6 +321,19 @@ async def test_the_deadline_does_not_cut_a_commit_in_half(
     assert await exists(store, work.user)
 
 
+async def test_only_the_first_unit_of_work_is_optimistic(begin: Begin, clock: SetClock) -> None:
+    seen: list[bool] = []
+
+    @asynccontextmanager
+    async def noted(*, optimistic: bool = False) -> AsyncIterator[UnitOfWork]:
+        seen.append(optimistic)
+        async with begin(optimistic=optimistic) as uow:
+            yield uow
+
+    await Transact(noted, clock)(SignUp(then=failing(TryAgain(), TryAgain())))
+    assert seen == [True, False, False]
+
+
 # With a key
 
 

@@ -7,6 +7,7 @@ import pytest
 from application.ports import Begin, Ids
 from application.store import Store
 from application.transact import Transact
+from application.use_cases.passwords import VerifyPassword
 from application.use_cases.users import CreateUser, ReadAccount
 from domain.errors import Conflict, DomainError, Invalid, Unauthenticated
 from domain.session import TooManyAttempts
@@ -139,3 +140,19 @@ async def test_sign_ups_at_once_are_all_counted(limited: CreateUser) -> None:
     results = await asyncio.gather(*(sign_up(limited, n, "192.0.2.1") for n in range(10)), return_exceptions=True)
     assert sum(isinstance(result, User) for result in results) == 3
     assert sum(isinstance(result, TooManyAttempts) for result in results) == 7
+
+
+async def test_a_sign_up_that_was_not_hashed_does_not_count(limited: CreateUser) -> None:
+    for _ in range(4):
+        with pytest.raises(Invalid):
+            await limited(email="a@example.org", username="user", password="password1", address="192.0.2.1")
+    await sign_up(limited, 0, "192.0.2.1")
+
+
+async def test_sign_ups_and_failed_log_ins_are_counted_apart(
+    limited: CreateUser, transact: Transact, passwords: FakePasswords, clock: SetClock
+) -> None:
+    for number in range(3):
+        await sign_up(limited, number, "192.0.2.1")
+    verify = VerifyPassword(transact, passwords, clock, max_failures_per_account=3, max_failures_per_address=3)
+    assert not (await verify(None, "nobody", "wrong", "192.0.2.1")).is_correct

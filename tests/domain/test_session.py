@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -105,3 +106,29 @@ def test_an_attempt_that_a_server_whose_clock_is_ahead_is_verifying_can_be_settl
     assert not attempts.correct(NOON)
     attempts.settle(NOON + timedelta(seconds=5), failed=False)
     assert (attempts.failed, attempts.pending) == ((), ())
+
+
+def test_an_attempt_is_pending_for_fifteen_seconds() -> None:
+    attempts = LoginAttempts(subject=b"ada")
+    assert attempts.admit(NOON, limit=1)
+    assert not attempts.admit(NOON + timedelta(seconds=14.999), limit=1)
+    with pytest.raises(TooManyAttempts):
+        attempts.admit(NOON + timedelta(seconds=15), limit=1)
+
+
+@pytest.mark.parametrize("count", [LoginAttempts.admit, LoginAttempts.count_sign_up])
+def test_with_more_than_a_limit_that_was_lowered_the_wait_is_until_fewer_count(
+    count: Callable[..., object],
+) -> None:
+    attempts = LoginAttempts(subject=b"ada", failed=tuple(NOON + number * MINUTE for number in range(5)))
+    with pytest.raises(TooManyAttempts) as refusal:
+        count(attempts, NOON + 5 * MINUTE, limit=2)
+    assert refusal.value.retry_after == 13 * MINUTE
+    count(attempts, NOON + 18 * MINUTE, limit=2)
+
+
+def test_an_older_attempt_that_was_interrupted_counts_from_its_own_time() -> None:
+    attempts = LoginAttempts(subject=b"ada", failed=(NOON + 10 * MINUTE,), pending=(NOON,))
+    with pytest.raises(TooManyAttempts) as refusal:
+        attempts.admit(NOON + 11 * MINUTE, limit=2)
+    assert refusal.value.retry_after == 4 * MINUTE

@@ -103,14 +103,14 @@ async def test_hashing_and_verifying_take_turns(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_who_gives_up_in_the_moment_of_its_turn_passes_the_thread_on() -> None:
-    passwords = Argon2Passwords(cores=1, waiting_per_core=4)
-    first, second, third = (asyncio.create_task(passwords.hash(PASSWORD)) for _ in range(3))
+    passwords = Argon2Passwords(cores=1)
+    await passwords._wait_in(passwords._hashing)  # takes the only thread
+    waiting = asyncio.create_task(passwords._wait_in(passwords._hashing))
     await asyncio.sleep(0)
-    first.add_done_callback(lambda _: second.cancel())
-    async with asyncio.timeout(60):
-        await asyncio.wait({first, second, third})
-        assert await passwords.hash(PASSWORD)
-    assert not third.cancelled()
+    passwords._pass_on_thread()
+    waiting.cancel()  # before it has run
+    await asyncio.wait({waiting})
+    assert passwords.usage().in_use == 0
 
 
 async def test_who_gives_up_leaves_the_queue() -> None:

@@ -9,9 +9,11 @@ from httpx2 import ASGITransport, AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
+from application.ports import PoolUsage
 from infrastructure.container import Container, Settings
 from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.app import attach_container, create_app
+from interfaces.http.metrics import Metrics
 from tests.http.support.client import Person
 from tests.support.served import served
 
@@ -89,3 +91,12 @@ async def test_each_of_several_workers_tells_the_numbers_of_all(tmp_path: Path) 
                 await asyncio.sleep(0.05)
         for _ in range(10):
             assert await counted() == 20
+
+
+def test_waits_are_counted_once_however_often_they_are_recorded() -> None:
+    metrics = Metrics()
+    for waits, seconds in ((2, 0.5), (2, 0.5), (5, 1.5)):
+        metrics.record_pools({"reads": PoolUsage(size=4, in_use=1, waiting=0, waits=waits, seconds_waited=seconds)})
+    value = metrics.registry.get_sample_value
+    assert value("handover_pool_waits_total", {"pool": "reads"}) == 5
+    assert value("handover_pool_wait_seconds_total", {"pool": "reads"}) == 1.5

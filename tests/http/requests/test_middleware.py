@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import structlog
@@ -29,11 +29,11 @@ from interfaces.http.middleware.request_log import RequestLogMiddleware
 from interfaces.http.middleware.unhandled_errors import UnhandledErrorMiddleware
 from interfaces.http.responses.problems import REPEAT
 from interfaces.http.routing.auth import PUBLIC
-from interfaces.logs import configure_logs, log_request
+from interfaces.logs import configure_logs, log_request, log_unavailable
 from interfaces.testing.builders import new_id
 from interfaces.testing.clock_and_ids import SetClock
 from tests.application.test_transact import committing, failing
-from tests.http.support.client import Person, app_of, client_of, container_on, refresh, sign_in
+from tests.http.support.client import NewPerson, Person, app_of, client_of, container_on, refresh, sign_in
 
 SECRET = "xSUBMITTEDx"
 PLACE = "PostgreSQL at 10.0.0.7:5432"
@@ -365,6 +365,7 @@ async def test_a_body_that_never_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     start, body = await through_deadline(reads, receive, seconds=100)
     assert start["status"] == 408
     assert json.loads(body["body"])["type"] == "/problems/request-timeout"
+    assert (b"connection", b"close") in start["headers"]
 
 
 async def test_an_answer_that_has_begun_is_not_cut_off() -> None:
@@ -385,3 +386,45 @@ async def test_a_timeout_of_the_app_itself_is_no_deadline() -> None:
 
     with pytest.raises(TimeoutError):
         await through_deadline(fails)
+
+
+@pytest.mark.parametrize(
+    ("level", "form", "expected"),
+    [("debug", "json", 2), ("info", "console", 2), ("warning", "json", 0), ("warning", "console", 0)],
+)
+def test_the_level_is_that_of_the_settings_but_no_library_debugs(
+    level: Literal["debug", "info", "warning"], form: Literal["json", "console"], expected: int, logged: io.StringIO
+) -> None:
+    """`logged` sets everything back afterwards."""
+    stream = io.StringIO()
+    configure_logs(Settings(log_format=form, log_level=level, _env_file=None), stream)
+    logging.getLogger("a.library").debug("debug of a library")
+    logging.getLogger("a.library").info("info of a library")
+    log_request("r1", "GET", None, 200, 1.5)
+    assert "debug of a library" not in stream.getvalue()
+    assert len(stream.getvalue().splitlines()) == expected
+
+
+async def test_reuse_and_throttling_are_warnings(
+    http: AsyncClient, new_person: NewPerson, password_hash: str, logged: io.StringIO
+) -> None:
+    await new_person(username="eve", email="eve@example.org", password_hash=password_hash)
+    tokens = (await sign_in(http, "eve")).json()
+    for _ in range(2):
+        await refresh(http, tokens)
+    for _ in range(11):
+        await sign_in(http, "eve", "battery horse correct")
+    levels = {line["event"]: line["level"] for line in lines(logged)}
+    assert levels["refresh token reused"] == levels["throttled"] == "warning"
+    assert levels["refused"] == "info"
+
+
+def test_the_cause_is_not_the_time_limit_in_between(logged: io.StringIO) -> None:
+    try:
+        try:
+            raise asyncio.CancelledError
+        except asyncio.CancelledError as cancelled:
+            raise RuntimeError from cancelled
+    except RuntimeError as error:
+        log_unavailable({}, "busy", error)
+    assert [line["cause"] for line in lines(logged)] == ["RuntimeError"]

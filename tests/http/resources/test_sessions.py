@@ -310,3 +310,19 @@ async def test_a_refresh_token_is_no_access_token_nor_the_reverse(http: AsyncCli
     answer = await http.post("/auth/refresh", json=swapped)
     assert answer.status_code in {401, 422}
     assert tokens["access_token"] not in answer.text
+
+
+async def test_whoever_comes_back_after_retry_after_seconds_is_not_too_early(
+    http: AsyncClient, eve: Person, clock: SetClock
+) -> None:
+    """The header has whole seconds, which are rounded up."""
+    for _ in range(LIMIT):
+        assert_problem(await sign_in(http, "eve", WRONG), 401, "wrong-credentials")
+    clock.move(milliseconds=1)
+    assert (await sign_in(http, "eve")).headers["retry-after"] == "900"
+    clock.move(minutes=14, seconds=59, milliseconds=998)
+    answer = await sign_in(http, "eve")
+    assert_problem(answer, 429, "too-many-attempts")
+    assert answer.headers["retry-after"] == "1"
+    clock.move(seconds=1)
+    assert (await sign_in(http, "eve")).status_code == 200
