@@ -127,6 +127,7 @@ async def test_ctrl_c_ends_it_in_one_line(source: Store, tmp_path: Path) -> None
     ("words", "said"),
     [
         (["sqlite:///source.db", "sqlite:///source.db"], "are the same store"),
+        (["sqlite:///source.db", "sqlite:///./source.db"], "are the same store"),
         (["sqlite:///source.db", "papyrus://roll"], "handover: TARGET_URL: must start with"),
         (["papyrus://roll", "sqlite:///target.db"], "handover: SOURCE_URL: must start with"),
         (["sqlite:///source.db", "sqlite:///none/of/them.db"], "create its folder, or name another file in TARGET_URL"),

@@ -21,7 +21,7 @@ import pytest
 from application.errors import Unavailable
 from infrastructure.persistence.sqlalchemy.engines.sqlite import why_not_opened
 from infrastructure.security.secret_key import weakness
-from infrastructure.settings import Settings
+from infrastructure.settings import Misconfigured, Settings
 from interfaces.cli import main
 from interfaces.cli.serving.startup import prepare_store
 from tests.support.installed import install
@@ -62,6 +62,7 @@ def refused(run: Run, *words: str) -> bool:
         ({"TRUSTED_PROXIES": "10.0.0.0/8, proxy"}, ["HANDOVER_TRUSTED_PROXIES"]),
         ({"ISOLATION": "REPEATABLE READ"}, ["HANDOVER_ISOLATION", "SERIALIZABLE"]),
         ({"TRUSTED_PROXIES": "*"}, ["HANDOVER_TRUSTED_PROXIES"]),
+        ({"TRUSTED_PROXIES": "10.0.0.0/8, 0.0.0.0/0"}, ["HANDOVER_TRUSTED_PROXIES", "everybody"]),
         ({"TRUSTED_PROXIES": "10.0.0.0/8, ::/0"}, ["HANDOVER_TRUSTED_PROXIES", "everybody"]),
         ({"DATABASE_URL": f"oracle://scott:{PASSWORD}@host/x"}, ["HANDOVER_DATABASE_URL", "postgresql://"]),
         ({"DATABASE_URL": f"postgresql://u:{PASSWORD}@[::1/x"}, ["HANDOVER_DATABASE_URL"]),
@@ -210,7 +211,9 @@ async def test_production_wants_a_good_secret_and_does_not_show_it(name: str, tm
 
 
 @pytest.mark.parametrize(
-    "secret", ["Hunter2-" * 3, "é" * 16, "x" * 64, "change-me-" * 4, "my-very-Secret-key-0123456789-abcdef", "12" * 16]
+    "secret",
+    ["Hunter2-" * 3, "é" * 16, "x" * 64, "change-me-" * 4, "my-very-Secret-key-0123456789-abcdef", "12" * 16]
+    + ["012345678" * 4, "abcabcabd" * 8],
 )
 def test_what_is_no_secret(secret: str) -> None:
     fault = weakness(secret)
@@ -351,3 +354,23 @@ def test_a_limit_of_the_system_is_named(
     message = capsys.readouterr().err
     assert message.startswith("handover: ")
     assert (message.count("\n"), remedy in message) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["sslpassword", "tlsCertificateKeyFilePassword", "authMechanismProperties", "my_secret", "access_token", "sslkey"],
+)
+def test_secret_options_of_the_url_are_masked(option: str) -> None:
+    url = f"mongodb://u:{PASSWORD}@h/x?a=1&{option}=opens&b=2"
+    assert Settings(database_url=url, _env_file=None).masked_url == f"mongodb://u:***@h/x?a=1&{option}=***&b=2"
+
+
+def test_a_kept_key_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.db.secret").write_text("x" * 31)
+    with pytest.raises(Misconfigured, match="holds none"):
+        Settings(database_url=f"sqlite:///{tmp_path}/x.db", _env_file=None).secret()
+
+
+def test_how_many_may_sign_up_from_one_address_within_15_minutes() -> None:
+    assert Settings(environment="production", _env_file=None).sign_up_limit == 15
+    assert Settings(_env_file=None).sign_up_limit is None

@@ -6,7 +6,10 @@ tests/faults is about what it does while it, or its store, is killed.
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from interfaces.certification.database import NewDatabase
+from tests.support import engines
 from tests.support.clients.writers import history, new_writer, sign_up
 from tests.support.served import served
 
@@ -25,9 +28,9 @@ async def test_it_starts_serves_and_stops(engine: str, new_database: NewDatabase
             assert await server.stop() == 0
 
 
+@pytest.mark.parametrize("engine", [name for name in engines.selected_above_the_store() if name != "memory"])
 async def test_workers_accept_one_another_s_tokens(engine: str, new_database: NewDatabase, tmp_path: Path) -> None:
-    if engine == "memory":
-        return  # which has one worker and refuses two: see tests/cli/test_refusals.py
+    """Memory has one worker, and refuses two: see test_refusals.py."""
     async with new_database() as database:
         settings = {"DATABASE_URL": database.settings.database_url, "PERSISTENCE": database.settings.adapter}
         async with served(tmp_path, WORKERS="2", **settings) as server:

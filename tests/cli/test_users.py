@@ -153,3 +153,10 @@ async def test_purging(url: str, tmp_path: Path, database: Database) -> None:
     for removed in (1, 0):
         run = await handover("purge", folder=tmp_path, DATABASE_URL=url)
         assert (run.exit_code, run.out.split()[:2]) == (0, ["Removed", str(removed)]), run.err
+
+
+async def test_a_password_of_a_file_may_end_as_on_windows(tmp_path: Path) -> None:
+    assert (await handover("migrate", "up", folder=tmp_path)).exit_code == 0
+    longest = "x" * 100 + "yz" * 14  # 128 characters; with the carriage return it would be one too many
+    run = await handover("users", "create", "ada", "ada@example.org", folder=tmp_path, typed=f"{longest}\r\n")
+    assert run.exit_code == 0, run.err
