@@ -212,8 +212,10 @@ async def test_production_wants_a_good_secret_and_does_not_show_it(name: str, tm
 
 @pytest.mark.parametrize(
     "secret",
-    ["Hunter2-" * 3, "é" * 16, "x" * 64, "change-me-" * 4, "my-very-Secret-key-0123456789-abcdef", "12" * 16]
-    + ["012345678" * 4, "abcabcabd" * 8],
+    [
+        *("Hunter2-" * 3, "é" * 16, "x" * 64, "change-me-" * 4, "my-very-Secret-key-0123456789-abcdef", "12" * 16),
+        *("012345678" * 4, "abcabcabd" * 8),
+    ],
 )
 def test_what_is_no_secret(secret: str) -> None:
     fault = weakness(secret)
