@@ -104,3 +104,15 @@ async def test_a_connection_that_is_kept_may_pause_for_longer_than_a_head(tmp_pa
             assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
             await asyncio.sleep(pause)
         writer.close()
+
+
+async def test_a_body_that_is_refused_may_be_longer_than_any_head(tmp_path: Path) -> None:
+    """The limit for heads does not count it, so the connection goes on."""
+    async with served(tmp_path, DATABASE_URL="memory://") as server, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        body = b"x" * (2 * protocol.MAX_FRAMING_BYTES)
+        head = b"POST /users HTTP/1.1\r\nHost: handover.test\r\nContent-Type: application/json\r\n"
+        writer.write(head + b"Content-Length: %d\r\n\r\n" % len(body) + body + HALF + b"\r\n")
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 413 ")
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
