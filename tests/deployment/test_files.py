@@ -1,9 +1,13 @@
-"""The files for Docker Compose and systemd: their settings exist, their times fit, and they have no secrets."""
+"""The files and commands for Docker and systemd: their settings exist, their times fit, and they have no secrets."""
 
+import os
 import re
+import shlex
 import shutil
+import stat
 import subprocess
 from configparser import ConfigParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ from interfaces.cli.serving.server import DRAIN_LIMIT
 from interfaces.cli.serving.worker import SECONDS_TO_STOP
 
 ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "deployment.md"
 COMPOSE = ROOT / "compose.yaml"
 UNIT = ROOT / "deploy" / "handover.service"
 EXAMPLES = [ROOT / "deploy" / "compose.env.example", ROOT / "deploy" / "handover.env.example"]
@@ -58,6 +63,46 @@ def test_what_compose_needs_is_in_its_example() -> None:
     example = EXAMPLES[0].read_text()
     assert needed == set(re.findall(r"^(\w+)=$", example, re.MULTILINE))
     assert set(re.findall(r"^# (\w+)=", example, re.MULTILINE)) <= optional
+
+
+def test_the_example_of_compose_names_all_settings_that_reach_the_server() -> None:
+    settings = yaml.safe_load(COMPOSE.read_text())["x-settings"]
+    named = set(re.findall(r"^(?:# )?(HANDOVER_\w+)=", EXAMPLES[0].read_text(), re.MULTILINE))
+    assert named == set(settings)
+
+
+def test_the_gateway_of_the_network_that_is_named_is_that_of_published_ports() -> None:
+    compose = yaml.safe_load(COMPOSE.read_text())
+    for text in GUIDE.read_text(), EXAMPLES[0].read_text():
+        assert set(re.findall(r"docker network inspect (\w+_\w+) ", text)) == {f"{compose['name']}_front"}
+    published = [service["networks"] for service in services().values() if "ports" in service]
+    reachable = {name for name, network in compose["networks"].items() if not network.get("internal")}
+    assert [set(networks) & reachable for networks in published] == [{"front"}, {"front"}]
+
+
+def test_the_container_of_the_guide_starts_again_and_that_of_its_migration_is_removed() -> None:
+    text = GUIDE.read_text().replace("\\\n", "")
+    migration, server = (shlex.split(line) for line in re.findall(r"^docker run .*", text, re.MULTILINE))
+    assert ("--rm" in migration, migration[-3:]) == (True, ["handover", "migrate", "up"])
+    options = dict(pairwise(server))
+    assert (options["--name"], options["--restart"], server[-1]) == ("handover", "unless-stopped", "handover")
+    assert int(options["--stop-timeout"]) > SECONDS_TO_END
+    assert options["--publish"].startswith("127.0.0.1:")
+    assert {"--rm", "--restart"} & set(server) == {"--restart"}  # Docker refuses both at once
+
+
+def test_the_token_of_prometheus_is_not_written_without_the_variable(tmp_path: Path) -> None:
+    [command] = re.findall(r"^.*> metrics-token\)$", (ROOT / "docs" / "observability.md").read_text(), re.MULTILINE)
+    file = tmp_path / "metrics-token"
+    for token in "", "s3cret":
+        given = {"PATH": os.defpath} | ({"HANDOVER_METRICS_TOKEN": token} if token else {})
+        run = subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, env=given, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (run.returncode == 0) == bool(token)
+        assert ("set it to the value in handover.env" in run.stderr) != bool(token)
+        if token:
+            assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == (token, 0o600)
 
 
 def test_secrets_of_compose_come_from_outside() -> None:

@@ -10,6 +10,7 @@ from pymongo.uri_parser import parse_uri
 
 from infrastructure.adapters import SCHEMES_BY_ADAPTER
 from infrastructure.container import open_store
+from infrastructure.persistence.sqlalchemy.engines.postgresql_address import parse_address
 from infrastructure.settings import Settings
 from tests.docs.blocks import FENCE, blocks, snippets
 from tests.docs.copies import ROOT, files
@@ -143,6 +144,20 @@ def test_the_example_of_settings_is_accepted(tmp_path: Path) -> None:
     assert (settings.environment, settings.workers, settings.scheme) == ("production", 4, "postgresql")
     for line in example.splitlines():
         assert line.partition("=")[0].removeprefix("HANDOVER_").lower() in Settings.model_fields
+
+
+def test_a_variable_in_braces_is_replaced_in_quotes_of_any_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/settings.md says of `.env`."""
+    monkeypatch.setenv("GIVEN", "given")
+    for quote in "", '"', "'":
+        (tmp_path / ".env").write_text(f"HANDOVER_METRICS_TOKEN={quote}1${{GIVEN}}2${{UNSET}}3%24{{GIVEN}}{quote}\n")
+        token = Settings(_env_file=tmp_path / ".env").metrics_token
+        assert token
+        assert token.get_secret_value() == "1given23%24{GIVEN}", quote
+    password = parse_address("postgresql://handover:%24{GIVEN}@localhost/handover").arguments["password"]
+    assert password == "${GIVEN}"
 
 
 def test_the_urls_of_stores_are_accepted() -> None:
