@@ -27,10 +27,10 @@ class TooManyAttempts(DomainError):
     """Too many log-in attempts have failed recently, or there were too many sign-ups.
 
     Raised before the password is verified, right or wrong, or hashed. `retry_after` is the time until the next attempt
-    can be admitted.
+    can be admitted. `what` says of what there were too many.
     """
 
-    def __init__(self, retry_after: timedelta, what: str = "failed log-ins") -> None:
+    def __init__(self, retry_after: timedelta, what: str) -> None:
         super().__init__("too-many-attempts", f"too many {what}; wait before the next")
         self.retry_after = retry_after
 
@@ -123,18 +123,19 @@ class LoginAttempts:
         self.version += 1
         return True
 
-    def admit(self, at: datetime, limit: int) -> bool:
+    def admit(self, at: datetime, limit: int, what: str = "failed log-ins") -> bool:
         """Add a pending attempt at this time and return True, or return False if it has to wait.
 
         It has to wait while the limit would be reached if all pending attempts failed. Raise TooManyAttempts if `limit`
-        attempts have failed within ATTEMPT_WINDOW. In any case, pending attempts older than ATTEMPT_TIMEOUT become
-        failed ones, and failed ones older than ATTEMPT_WINDOW are dropped; only True means a new version.
+        attempts have failed within ATTEMPT_WINDOW; `what` says of what there were too many. In any case, pending
+        attempts older than ATTEMPT_TIMEOUT become failed ones, and failed ones older than ATTEMPT_WINDOW are dropped;
+        only True means a new version.
         """
         abandoned = tuple(time for time in self.pending if time <= at - ATTEMPT_TIMEOUT)
         self.pending = tuple(time for time in self.pending if time > at - ATTEMPT_TIMEOUT)
         self.failed = tuple(time for time in sorted(self.failed + abandoned) if time > at - ATTEMPT_WINDOW)
         if len(self.failed) >= limit:
-            raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at)
+            raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at, what)
         if len(self.failed) + len(self.pending) >= limit:
             return False
         self.pending = (*self.pending, at)

@@ -7,8 +7,9 @@ from typing import NewType, Self
 from uuid import UUID
 
 from domain.common_passwords import is_common
-from domain.errors import Conflict, Invalid, Unauthenticated
+from domain.errors import Conflict, Invalid, Stale, Unauthenticated
 from domain.text import checked_text, normalize_identifier
+from domain.version import ExpectedVersions
 
 UserId = NewType("UserId", UUID)
 
@@ -114,6 +115,15 @@ def require_active(user: User | None) -> User:
     if user is None or not user.is_active:
         raise Unauthenticated("account-inactive", "the account that signed in is no longer active")
     return user
+
+
+def check_expects_no_version(expected: ExpectedVersions) -> None:
+    """Raise Stale `version-mismatch` unless any version is accepted.
+
+    Nobody is told the version of an account, so no caller can know the one that is stored.
+    """
+    if expected is not None:
+        raise Stale("version-mismatch", "an account has no version to compare with; leave the expected one out")
 
 
 def email_taken() -> Conflict:

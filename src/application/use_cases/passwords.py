@@ -121,8 +121,11 @@ class VerifyPassword:
             if corrected := [attempts for attempts in counters if attempts.correct(at)]:
                 await uow.attempts.save(*corrected)
                 return False
-            limits = self.max_failures_per_account, self.max_failures_per_address
-            admitted = [attempts.admit(at, limit) for attempts, limit in zip(counters, limits, strict=True)]
+            of_account, of_address = counters
+            admitted = [  # the address comes first, so that one with too many failures learns nothing about accounts
+                of_address.admit(at, self.max_failures_per_address, "failed log-ins from this address"),
+                of_account.admit(at, self.max_failures_per_account, "failed log-ins to this account"),
+            ]
             if all(admitted):
                 await uow.attempts.save(*counters)
             return all(admitted)

@@ -9,7 +9,16 @@ from application.transact import Transact, Work
 from application.use_cases.callers import lock_own_account
 from application.use_cases.passwords import CheckedAttempt, VerifyPassword, hash_subject, throttled_network
 from domain.errors import Conflict, Forbidden, NotFound
-from domain.user import User, UserId, checked_email, checked_password, checked_username, require_active
+from domain.user import (
+    User,
+    UserId,
+    check_expects_no_version,
+    checked_email,
+    checked_password,
+    checked_username,
+    require_active,
+)
+from domain.version import ExpectedVersions
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +96,7 @@ class ChangeAccount:
     - Only while the caller's account is active: else Unauthenticated.
     - Users can change only their own account: else Forbidden `not-your-account`, or NotFound if the other one does not
       exist.
+    - Accounts have no versions that callers know: Stale if one is expected, before the password is verified.
     - The current password is required: else Forbidden `wrong-password`. Wrong ones count as failed log-in attempts;
       after too many, TooManyAttempts.
     - Conflict `email-taken` if another user has the e-mail address. Invalid if a new value is not valid.
@@ -107,6 +117,7 @@ class ChangeAccount:
         current_password: str,
         email: str | None = None,
         password: str | None = None,
+        expected: ExpectedVersions = None,
         address: str,
     ) -> User:
         """Return the account as it is after the change.
@@ -118,6 +129,7 @@ class ChangeAccount:
         if user_id != by:
             await self.transact(lambda uow: lock_own_account(uow, user_id, by))  # raises the error that applies
         seen = await ReadAccount(self.users)(by)
+        check_expects_no_version(expected)
         attempt = await self.verify_password(seen, str(by), current_password, address)
         try:
             new_hash = await self.passwords.hash(password) if attempt.is_correct and password is not None else None
@@ -170,19 +182,22 @@ class DeleteAccount:
 
     - Only while the account is active, else Unauthenticated. For another account, Forbidden `not-your-account`, or
       NotFound if there is none.
+    - Accounts have no versions that callers know: Stale if one is expected.
     - An account that owns items cannot be deleted: Conflict `user-owns-items`.
     - Its tasks and sessions are deleted, too; the transfer history of its former items stays.
     """
 
     transact: Transact
 
-    async def __call__(self, user_id: UserId, *, by: UserId) -> None:
+    async def __call__(self, user_id: UserId, *, by: UserId, expected: ExpectedVersions = None) -> None:
         async def delete(uow: UnitOfWork) -> None:
             """Lock the account and check that it is the caller's, then remove its tasks, its sessions and itself.
 
-            Raise as lock_own_account() does, and Conflict, here or at commit(), if the account owns items.
+            Raise as lock_own_account() and check_expects_no_version() do, and Conflict, here or at commit(), if the
+            account owns items.
             """
             user = await lock_own_account(uow, user_id, by)
+            check_expects_no_version(expected)
             await uow.tasks.remove_all(user.id)
             await uow.sessions.remove_all(user.id)
             await uow.users.remove(user)

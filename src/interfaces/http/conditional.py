@@ -49,6 +49,24 @@ async def expected_versions(
     return {int(tag[1]) for tag in map(_VERSION_TAG.fullmatch, tags) if tag}
 
 
+async def no_expected_version(
+    request: Request,
+    _if_match: Annotated[
+        str | None,
+        Header(
+            alias="If-Match",
+            description="Accounts have no `ETag`: `*` has no effect, and anything else is 412.",
+            examples=["*"],
+        ),
+    ] = None,
+) -> ExpectedVersions:
+    """Return the versions that If-Match names, as expected_versions() does, for objects that have no entity tag.
+
+    The parameter `_if_match` is there for the document only, and has another description.
+    """
+    return await expected_versions(request)
+
+
 def has_malformed_if_match(request: Request) -> bool:
     """Return whether If-Match was sent and is neither `*` nor a list of strong entity tags."""
     lines = request.headers.getlist("if-match")
@@ -57,6 +75,8 @@ def has_malformed_if_match(request: Request) -> bool:
 
 
 IfMatch = Annotated[ExpectedVersions, Depends(expected_versions)]
+IfMatchWithoutTag = Annotated[ExpectedVersions, Depends(no_expected_version)]
+"""If-Match for an object that has no entity tag, so that `*` alone can match."""
 
 
 async def known_tags(

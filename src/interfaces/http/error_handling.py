@@ -14,7 +14,7 @@ from application.errors import Busy, NoSpace, OutcomeUnknown, RequestInProgress,
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.session import TokenReused, TooManyAttempts
 from interfaces.http.conditional import has_malformed_if_match
-from interfaces.http.responses.problems import REPEAT, RETRY_SOON, problem_response
+from interfaces.http.responses.problems import PROBLEMS, REPEAT, RETRY_SOON, challenge, problem_response
 from interfaces.http.routing.route import allowed_methods
 from interfaces.http.validation.body import UnsupportedMediaType
 from interfaces.http.validation.models import field_errors, json_pointer
@@ -43,7 +43,7 @@ class ErrorKind(NamedTuple):
 
 KINDS: dict[type[Exception], ErrorKind] = {
     NotFound: ErrorKind(404),
-    Unauthenticated: ErrorKind(401, {"WWW-Authenticate": "Bearer"}),
+    Unauthenticated: ErrorKind(401),
     Forbidden: ErrorKind(403),
     Conflict: ErrorKind(409),
     RequestInProgress: ErrorKind(409, RETRY_SOON),
@@ -91,6 +91,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
         log_unavailable(scope, _slug(error), cause if isinstance(cause, Unavailable) else error)
     else:
         log_refusal(error, client=request.client and request.client.host)
+    if isinstance(error, Unauthenticated):
+        headers = {"WWW-Authenticate": challenge(error.code)}
     if isinstance(error, TooManyAttempts):
         headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
     detail = _detail(error)
@@ -127,9 +129,12 @@ def _slug(error: Exception) -> str:
     """Return the slug of the error's problem type.
 
     It is the code of a DomainError or NotReady, `outcome-unknown` for OutcomeUnknown, `busy` for Busy and TryAgain, and
-    `store-unavailable` for any other error.
+    `store-unavailable` for any other error. Rules about single fields, such as `invalid-price`, have no problem type of
+    their own, because the routes check them first: it is `invalid-request`, as it would be there.
     """
     match error:
+        case Invalid() if error.code not in PROBLEMS:
+            return "invalid-request"
         case DomainError() | NotReady():
             return error.code
         case OutcomeUnknown():

@@ -7,8 +7,10 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
+from uuid import UUID
 
 from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
@@ -20,6 +22,7 @@ from domain.user import UserId
 from interfaces.http.metrics import Metrics
 from interfaces.http.responses.answers import Answer
 from interfaces.http.routing.auth import require_caller
+from interfaces.http.validation.repetition import REPEATED
 
 T = TypeVar("T")
 
@@ -81,14 +84,21 @@ class Idempotency:
     def _fingerprint(self, body: BaseModel) -> bytes:
         """Return a hash of the request's content: path parameters, validated body, and If-Match as it was sent.
 
-        Two requests with differently formatted but equal JSON have the same fingerprint.
+        Two requests with differently formatted but equal JSON, or forms of an id, have the same fingerprint.
         """
         content = [
-            sorted(self.request.path_params.items()),
+            sorted((name, _in_usual_form(value)) for name, value in self.request.path_params.items()),
             body.model_dump(mode="json"),
             self.request.headers.getlist("if-match"),
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+
+
+def _in_usual_form(parameter: str) -> str:
+    """Return a path parameter in the usual form of an id, in lower case, if it is an id; otherwise as it is."""
+    with suppress(ValueError):
+        return str(UUID(parameter))
+    return parameter
 
 
 async def get_idempotency(
@@ -106,12 +116,14 @@ async def get_idempotency(
     """Return the Idempotency of this request, which also carries the signed-in caller.
 
     The parameter `_key` is there for the document only. Raise Invalid if the key is not 1 to 255 printable ASCII
-    characters, Unauthenticated if nobody is signed in.
+    characters, or if there are two, and Unauthenticated if nobody is signed in.
     """
-    key = request.headers.get(HEADER)
-    if key is not None and not _PRINTABLE.fullmatch(key):
+    keys = request.headers.getlist(HEADER)
+    if len(keys) > 1:
+        raise Invalid("invalid-request", REPEATED, HEADER)
+    if keys and not _PRINTABLE.fullmatch(keys[0]):
         raise Invalid("invalid-request", "must have 1 to 255 printable ASCII characters", HEADER)
-    return Idempotency(request, require_caller(request), key)
+    return Idempotency(request, require_caller(request), keys[0] if keys else None)
 
 
 WithIdempotency = Annotated[Idempotency, Depends(get_idempotency)]

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,18 +14,25 @@ from pydantic import TypeAdapter
 
 import application
 import domain
+from application.readers import UserReader
 from application.store import Store
 from domain import errors
 from interfaces.certification.database import NewDatabase
+from interfaces.certification.parity.document import declared_problems
+from interfaces.certification.parity.document import document as described
 from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.error_handling import KINDS
 from interfaces.http.openapi.annotations import PageOut
+from interfaces.http.openapi.examples import ADA_ID, GRACE_ID, ITEM_ID, TASK_ID, TRANSFER_ID
 from interfaces.http.responses.problems import PROBLEMS
 from interfaces.http.routes.items import ItemOut
 from interfaces.http.routes.sessions import TokensOut
 from interfaces.http.routes.transfers import TransferOut
 from interfaces.http.routes.users import AccountOut
 from tests.http.support.client import Person
+
+CHECKED_BY_ROUTES = ["invalid-email", "invalid-password", "invalid-price", "invalid-text", "invalid-username"]
+"""Codes of rules about single fields. Routes apply these rules first, and answer `invalid-request`."""
 
 
 def raised_codes() -> dict[str, str]:
@@ -48,7 +56,44 @@ def test_every_refusal_is_explained_with_the_status_that_it_gets() -> None:
     codes = raised_codes()
     assert {"item-not-owned", "invalid-price", "recipient-inactive", "wrong-credentials"} <= codes.keys()
     for code, kind in codes.items():
-        assert PROBLEMS[code].status == KINDS[getattr(errors, kind)].status, code
+        slug = "invalid-request" if code in CHECKED_BY_ROUTES else code
+        assert PROBLEMS[slug].status == KINDS[getattr(errors, kind)].status, code
+
+
+def test_every_problem_can_be_answered() -> None:
+    """By an operation that declares it, or to any request, as the table in the document says."""
+    of_operations = {slug for _, slug in declared_problems()}
+    of_any_request = {*re.findall(r"^\| \d{3} \| `([a-z-]+)` \|", described()["info"]["description"], re.MULTILINE)}
+    assert of_any_request >= {"not-found", "internal-error"}
+    assert of_operations | of_any_request == PROBLEMS.keys()
+
+
+@pytest.mark.parametrize("code", CHECKED_BY_ROUTES)
+async def test_a_rule_that_a_route_has_not_checked_is_an_invalid_request(app: FastAPI, ada: Person, code: str) -> None:
+    async def refuse(*_: object) -> None:
+        raise errors.Invalid(code, "not this one", "name")
+
+    app.state.use_cases_and_ports = {**app.state.use_cases_and_ports, UserReader: SimpleNamespace(get=refuse)}
+    response = await ada.get(f"/users/{ada.id}")
+    assert_problem(response, 422, "invalid-request")
+    assert response.json()["errors"] == [{"pointer": "/name", "detail": "not this one"}]
+    assert_problem(await ada.get(f"/problems/{code}"), 404, "not-found")
+
+
+async def test_examples_of_ids_are_of_what_they_name(http: AsyncClient) -> None:
+    schemas = (await document(http))["components"]["schemas"]
+    for model, ids in {
+        "ItemOut": {"id": ITEM_ID, "owner_id": ADA_ID},
+        "OwnerOut": {"id": ADA_ID},
+        "ProfileOut": {"id": ADA_ID},
+        "AccountOut": {"id": ADA_ID},
+        "TaskOut": {"id": TASK_ID},
+        "DeletedTaskOut": {"task_id": TASK_ID},
+        "TransferOut": {"id": TRANSFER_ID, "item_id": ITEM_ID, "from_user_id": ADA_ID, "to_user_id": GRACE_ID},
+        "TransferIn": {"to_user_id": GRACE_ID},
+    }.items():
+        fields = schemas[model]["properties"].items()
+        assert {name: field["examples"][0] for name, field in fields if field.get("format") == "uuid"} == ids, model
 
 
 def test_every_kind_of_refusal_has_a_status() -> None:

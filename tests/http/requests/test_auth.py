@@ -3,7 +3,7 @@
 import hmac
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -52,6 +52,21 @@ async def test_every_route_but_the_open_ones_needs_a_token(http: AsyncClient) ->
     for method, path in PUBLIC:
         assert (await http.request(method, path)).status_code not in {401, 403}
         assert document["paths"][path][method.lower()]["security"] == []
+
+
+async def test_only_a_token_that_was_sent_is_called_invalid(
+    http: AsyncClient, ada: Person, deactivate: Callable[[Person], Awaitable[None]]
+) -> None:
+    """RFC 6750, section 3.1."""
+    without = [await http.get("/users/me"), await http.get("/users/me", headers={"Authorization": "Basic YTpi"})]
+    without.append(await http.post("/auth/token", data={"username": "ada", "password": "x"}))
+    without.append(await http.post("/auth/refresh", json={"refresh_token": "x"}))
+    assert [response.headers["www-authenticate"] for response in without] == ["Bearer"] * 4
+    refused = [await http.get("/users/me", headers={"Authorization": "Bearer x"})]
+    await deactivate(ada)
+    refused.append(await ada.get("/users/me"))
+    assert [response.headers["www-authenticate"] for response in refused] == ['Bearer error="invalid_token"'] * 2
+    assert_problem(refused[1], 401, "account-inactive")
 
 
 async def test_no_route_is_left_out_of_the_document(app: FastAPI, http: AsyncClient) -> None:

@@ -175,6 +175,17 @@ async def test_a_refusal_says_how_to_mend_the_request(ada: Person) -> None:
     item = b'{"name": "x", "price": 1}'
     told = [
         (await register(ada, b"\xef\xbb\xbf" + item), "is not valid JSON: begins with a byte order mark"),
+        (
+            await register(ada, b'{"name": "x",\n "price" 1}'),
+            "is not valid JSON: Expecting ':' delimiter" + place(2, 10),
+        ),
+        (await register(ada, b'{"name": "x'), "is not valid JSON: Unterminated string starting" + place(1, 10)),
+        (await register(ada, b'{"name": "\xc3\xa9\n"}'), "is not valid JSON: Invalid control character" + place(1, 12)),
+        (await register(ada, b'{"name": "x", "name": "x"}'), "is not valid JSON: a field is there twice"),
+        (await register(ada, b"null"), "must be an object"),
+        (await register(ada, b""), "is required"),
+        (await ada.get("/tasks?created_after=2026-02-30T00:00:00Z"), "is not a date that exists"),
+        (await ada.get("/tasks?created_after=2026-13-01T00:00:00Z"), "is not a date that exists"),
         (await ada.get("/tasks?created_after=2026-11-22T14:00:00+02:00"), "in an address write + as %2B, or use Z"),
         (await ada.get("/tasks?cursor=x"), "send next_cursor as it was, or leave cursor out to begin again"),
         (
@@ -188,6 +199,20 @@ async def test_a_refusal_says_how_to_mend_the_request(ada: Person) -> None:
         assert error["detail"].endswith(detail)
     malformed = (await ada.get("/tasks?created_after=yesterday")).json()["errors"]
     assert [error["detail"] for error in malformed] == ["must be a date and time with its offset (RFC 3339)"]
+
+
+def place(line: int, column: int) -> str:
+    return f" at line {line}, column {column}"
+
+
+async def test_a_grant_to_refresh_is_answered_with_where_to_refresh(http: AsyncClient) -> None:
+    for grant, detail in (
+        ("refresh_token", "must be 'password'; to refresh, use POST /auth/refresh"),
+        ("client_credentials", "must be 'password'"),
+    ):
+        response = await http.post("/auth/token", data={"username": "a", "password": "b", "grant_type": grant})
+        assert_problem(response, 422, "invalid-request")
+        assert response.json()["errors"] == [{"pointer": "/grant_type", "detail": detail}]
 
 
 async def test_a_wrong_or_missing_media_type_is_answered_with_the_right_one(http: AsyncClient, ada: Person) -> None:

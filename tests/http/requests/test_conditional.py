@@ -1,9 +1,14 @@
 """If-Match and If-None-Match, as RFC 9110 has them."""
 
-import pytest
+from collections.abc import Awaitable, Callable
 
+import pytest
+from httpx2 import Response
+
+from interfaces.certification.parity.document import document
 from interfaces.certification.parity.problems import assert_problem
-from tests.http.support.client import Person
+from interfaces.testing.builders import new_id
+from tests.http.support.client import PASSWORD, Person
 
 
 @pytest.mark.parametrize(
@@ -80,3 +85,60 @@ async def test_only_a_malformed_if_match_is_told_that_it_needs_quotes(
     assert_problem(response, 412, "version-mismatch")
     assert ("in double quotes" in response.json()["detail"]) is is_malformed
     assert ("read it again" in response.json()["detail"]) is not is_malformed
+
+
+@pytest.mark.parametrize("tag", ['"99"', '"1"', '"0"', 'W/"1"', '"1", "2"', "1", "", '*, "1"'])
+async def test_no_version_of_an_account_matches(ada: Person, tag: str) -> None:
+    """Accounts have no ETag, so an If-Match that is not `*` is false (RFC 9110, section 13.1.1)."""
+    address, headers = f"/users/{ada.id}", {"If-Match": tag}
+    before = (await ada.get(address)).json()
+    change = {"email": "new@example.org", "current_password": PASSWORD}
+    assert_problem(await ada.call("PATCH", address, json=change, headers=headers), 412, "version-mismatch")
+    assert_problem(await ada.call("DELETE", address, headers=headers), 412, "version-mismatch")
+    assert (await ada.get("/users/me")).json() == before
+
+
+async def test_an_account_matches_a_star(eve: Person) -> None:
+    change, headers = {"email": "new@example.org", "current_password": PASSWORD}, {"If-Match": "*"}
+    assert (await eve.call("PATCH", f"/users/{eve.id}", json=change, headers=headers)).status_code == 200
+    assert (await eve.call("DELETE", f"/users/{eve.id}", headers=headers)).status_code == 204
+
+
+async def test_if_match_of_an_account_is_judged_after_the_right_to_change_it_and_before_the_password(
+    ada: Person, bob: Person, deactivate: Callable[[Person], Awaitable[None]]
+) -> None:
+    stale = {"If-Match": '"99"'}
+    item = await ada.registers()
+
+    async def refusals(person: Person, user_id: str) -> list[Response]:
+        change = {"email": "BOB@example.org", "current_password": "wrong"}
+        return [
+            await person.call("PATCH", f"/users/{user_id}", json=change, headers=stale),
+            await person.call("DELETE", f"/users/{user_id}", headers=stale),
+        ]
+
+    for response in await refusals(ada, str(new_id())):
+        assert_problem(response, 404, "user-not-found")
+    for response in await refusals(ada, bob.id):
+        assert_problem(response, 403, "not-your-account")
+    for _ in range(11):  # more than the limit of wrong passwords
+        for response in await refusals(ada, ada.id):  # who owns an item, and whose new address is taken
+            assert_problem(response, 412, "version-mismatch")
+    assert (await ada.get(f"/items/{item['id']}")).status_code == 200
+    await deactivate(ada)
+    for response in await refusals(ada, ada.id):
+        assert_problem(response, 401, "account-inactive")
+
+
+def test_every_operation_that_changes_an_object_checks_if_match() -> None:
+    """A route added tomorrow that forgets it fails here. What creates an object, and signing in, ignores the header."""
+    ignoring = {"create_item", "create_task", "create_user", "sign_in", "refresh_session", "sign_out"}
+    for path, methods in document()["paths"].items():
+        for method, operation in methods.items():
+            names = [parameter["name"] for parameter in operation.get("parameters", [])]
+            changes = method != "get" and operation["operationId"] not in ignoring
+            assert ("If-Match" in names) is changes, f"{method} {path}"
+
+
+async def test_what_creates_an_object_ignores_if_match(ada: Person) -> None:
+    assert (await ada.post("/tasks", json={"title": "Sit"}, headers={"If-Match": '"99"'})).status_code == 201

@@ -48,9 +48,7 @@ def app_of(kind: type[APIRoute]) -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize(
-    "query", ["", "?limit=3&on=true&name=x", "?limit=1&limit=2", "?limit=0", "?on=x&limit=y", "?z=1"]
-)
+@pytest.mark.parametrize("query", ["", "?limit=3&on=true&name=x", "?z=1&z=2", "?limit=0", "?on=x&limit=y", "?z=1"])
 async def test_a_query_is_told_as_fastapi_tells_it(query: str) -> None:
     answers = []
     for kind in (APIRoute, Route):

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,23 @@ async def test_a_request_is_the_same_however_it_is_spelt(ada: Person, spelling: 
     first = await ada.post("/items", json=LAMP, headers={"Idempotency-Key": "k"})
     headers = {"Idempotency-Key": "k", "Content-Type": "application/json"}
     assert same(first, await ada.post("/items", content=spelling, headers=headers))
+
+
+@pytest.mark.parametrize("form", [str.upper, lambda text: text.replace("-", ""), lambda text: f"urn:uuid:{text}"])
+async def test_an_item_is_the_same_however_its_id_is_spelt(
+    ada: Person, bob: Person, form: Callable[[str], str]
+) -> None:
+    item = await ada.registers()
+    first = await ada.hands_over(item, bob, Idempotency_Key="k")
+    assert same(first, await ada.hands_over({"id": form(item["id"])}, bob, Idempotency_Key="k"))
+
+
+async def test_two_keys_are_refused(ada: Person) -> None:
+    headers = [("Authorization", f"Bearer {ada.token}"), ("Idempotency-Key", "k"), ("Idempotency-Key", "k")]
+    response = await ada.http.post("/items", json=LAMP, headers=headers)
+    assert_faults(response, "/Idempotency-Key")
+    assert response.json()["errors"][0]["detail"] == "is there more than once"
+    assert (await ada.get("/items")).json()["items"] == []
 
 
 async def test_another_request_with_the_same_key(ada: Person, bob: Person) -> None:

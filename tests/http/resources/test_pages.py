@@ -78,6 +78,8 @@ async def test_a_walk_sees_what_comes_meanwhile(ada: Person, bob: Person, addres
         ("limit=x", "limit"),
         ("limit=", "limit"),
         ("limit=1.5", "limit"),
+        *((f"limit={text}", "limit") for text in ("1_0", "%2010", "10%20", "1.0", "%2B1", "1e1", "%D9%A1", "0x1")),
+        *((f"skip={text}", "skip") for text in ("1_0", "%201", "1.0", "")),
         ("limit=" + "9" * 5000, "limit"),
         ("skip=-1", "skip"),
         ("skip=10001", "skip"),

@@ -148,6 +148,7 @@ async def test_after_ten_failures_nobody_is_judged(
             answer = await sign_in(client, name)
             assert_problem(answer, 429, "too-many-attempts")
             assert answer.headers["retry-after"] == str((minute + 1) * 60)
+            assert answer.json()["detail"] == "too many failed log-ins to this account; wait before the next"
         clock.move(minutes=1)
     assert len(verified) == judged  # and what was not judged does not count:
     assert (await sign_in(http, name)).status_code == (401 if name == "nobody" else 200)
@@ -175,9 +176,28 @@ async def test_an_address_may_fail_only_so_often(database: Database, clock: SetC
         for number in range(4):
             assert_problem(await sign_in(here, f"nobody{number}", WRONG), 401, "wrong-credentials")
         for client in (here, next_door):
-            assert_problem(await sign_in(client, "eve"), 429, "too-many-attempts")
+            answer = await sign_in(client, "eve")
+            assert_problem(answer, 429, "too-many-attempts")
+            assert answer.json()["detail"] == "too many failed log-ins from this address; wait before the next"
     async with client_of(app, "2001:db8:0:1::1") as elsewhere:
         await signed_in(elsewhere)
+
+
+async def test_an_address_with_too_many_failures_learns_nothing_about_accounts(
+    database: Database, clock: SetClock, eve: Person
+) -> None:
+    """Whether one of them has had too many failures, too, or exists."""
+    limits = {"login_failures_per_address": LIMIT + 1}
+    app = app_of(container_on(database.settings.model_copy(update=limits), database.store, clock))
+    async with client_of(app) as http:
+        for name in ["eve"] * LIMIT + ["nobody"]:
+            assert_problem(await sign_in(http, name, WRONG), 401, "wrong-credentials")
+            clock.move(seconds=1)
+        answers = [await sign_in(http, name) for name in ("eve", "eve@example.org", "nobody", "else")]
+        for answer in answers:
+            assert_problem(answer, 429, "too-many-attempts")
+        assert len({str(without_id(answer)) for answer in answers}) == 1
+        assert "from this address" in answers[0].text
 
 
 async def test_many_guesses_at_once_get_no_further(

@@ -9,7 +9,8 @@ def assert_problem(response: Response, status: int, slug: str) -> None:
     """Assert that the response is this problem, with all fields and headers that a problem needs.
 
     `slug` is the last part of its type. It must have `errors` if and only if the status is 422, `WWW-Authenticate` if
-    it is 401, and `Retry-After` if it is 429 or 503 or the problem is `request-in-progress`.
+    it is 401, and `Retry-After` if it is 429 or 503 or the problem is `request-in-progress`. `WWW-Authenticate` must
+    say whether an access token was sent.
     """
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -21,4 +22,6 @@ def assert_problem(response: Response, status: int, slug: str) -> None:
     assert problem["request_id"] == response.headers["x-request-id"]
     assert ("errors" in problem) == (status == 422)
     assert ("retry-after" in response.headers) == (status in {429, 503} or slug == "request-in-progress")
-    assert response.headers.get("www-authenticate") == ("Bearer" if status == 401 else None)
+    was_sent = slug in {"invalid-token", "account-inactive"}
+    challenge = 'Bearer error="invalid_token"' if was_sent else "Bearer"
+    assert response.headers.get("www-authenticate") == (challenge if status == 401 else None)

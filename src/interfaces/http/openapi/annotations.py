@@ -4,13 +4,18 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import BaseModel, WithJsonSchema
 
-from interfaces.http.openapi.examples import ITEM_ID, TIME
+from interfaces.http.openapi.examples import TIME
 from interfaces.http.responses.problems import PROBLEMS
 
 T = TypeVar("T")
 
-Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid", "examples": [ITEM_ID]})]
 Timestamp = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time", "examples": [TIME]})]
+
+
+def id_schema(example: str) -> WithJsonSchema:
+    """Return the JSON Schema of an id with this example, for the annotation of a field of a response."""
+    return WithJsonSchema({"type": "string", "format": "uuid", "examples": [example]})
+
 
 PROBLEMS_KEY = "x-problems"
 """The key of a response under which problem_responses() leaves slugs for build_document()."""
@@ -32,6 +37,13 @@ class PageOut(BaseModel, Generic[T]):
 
 
 ETAG = "The version, for If-Match and If-None-Match."
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {
+    304: {
+        "description": "The client has the current version.",
+        "headers": {"ETag": {"description": ETAG, "schema": {"type": "string"}}},
+    }
+}
+"""The `responses` of a route that can answer 304."""
 NEXT_PAGE = "The next page, if there is one."
 
 

@@ -4,11 +4,13 @@ tests/http/documentation/test_examples.py compares the examples with responses.
 """
 
 import re
+from collections.abc import Collection
+from http import HTTPStatus
 from typing import Any
 
 from interfaces.http.openapi.annotations import PROBLEMS_KEY
 from interfaces.http.openapi.examples import PARAMETERS
-from interfaces.http.responses.problems import MEDIA_TYPE, PROBLEMS
+from interfaces.http.responses.problems import MEDIA_TYPE, PROBLEMS, challenge
 from interfaces.http.validation.body import FORM, wrong_media_type
 from interfaces.http.validation.models import unknown_fields
 
@@ -35,10 +37,11 @@ DETAILS = {
     "recipient-not-found": "the recipient does not exist",
     "recipient-is-owner": "the recipient owns the item already",
     "idempotency-key-reused": "this key was sent before with another request",
-    "too-many-attempts": "too many failed log-ins; wait before the next",
+    "too-many-attempts": "too many failed log-ins to this account; wait before the next",
 }
 """The `detail` of problems by slug. That of other problems is their explanation."""
 
+NO_VERSION = "an account has no version to compare with; leave the expected one out"
 DETAILS_OF_OPERATIONS = {
     ("sign_in", "bad-request"): PROBLEMS["bad-request"].explanation,
     ("ready", "store-unavailable"): (
@@ -51,6 +54,8 @@ DETAILS_OF_OPERATIONS = {
     ),
     ("read_metrics", "not-signed-in"): "metrics need the token of HANDOVER_METRICS_TOKEN",
     ("read_metrics", "invalid-token"): "this is not the token of HANDOVER_METRICS_TOKEN",
+    ("change_account", "version-mismatch"): NO_VERSION,
+    ("delete_account", "version-mismatch"): NO_VERSION,
     ("create_user", "too-many-attempts"): "too many sign-ups from this address; wait before the next",
 }
 """The `detail` of problems that have another one for this operation than for the others."""
@@ -158,14 +163,14 @@ def _errors_of_a_request(operation: dict[str, Any], schemas: dict[str, Any]) -> 
 
 
 _RETRY = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
-_SCHEME = {"WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string", "const": "Bearer"}}}
-_HEADERS: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(["request-in-progress", "too-many-attempts", "busy"], _RETRY),
-    "not-signed-in": _SCHEME,
-    "wrong-credentials": _SCHEME,
-    "invalid-refresh-token": _SCHEME,
-}
-"""Headers of problem responses, by slug."""
+_HEADERS: dict[str, dict[str, Any]] = dict.fromkeys(["request-in-progress", "too-many-attempts", "busy"], _RETRY)
+"""Headers of problem responses, by slug; those of 401 are made by _challenge()."""
+
+
+def _challenge(slugs: Collection[str]) -> dict[str, Any]:
+    """Return the documentation of the header WWW-Authenticate of a response 401 that is one of these problems."""
+    values = sorted({challenge(slug) for slug in slugs})
+    return {"WWW-Authenticate": {"description": "How to sign in.", "schema": {"type": "string", "enum": values}}}
 
 
 def _problem_response(examples: dict[str, dict[str, Any]]) -> dict[str, Any]:
@@ -175,6 +180,8 @@ def _problem_response(examples: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "description": f"Problem {', '.join(f'`{slug}`' for slug in examples)}",
         "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": shown}},
     }
+    if any(PROBLEMS[slug].status == HTTPStatus.UNAUTHORIZED for slug in examples):
+        response["headers"] = _challenge(examples)
     for slug in examples:
         if slug in _HEADERS:
             response["headers"] = _HEADERS[slug]

@@ -49,7 +49,8 @@ for the same filters and order only; `limit` may differ from page to page. With 
 null and `skip` is 0. Counting stops at 10,000; `total_exact` is then false.
 
 **Versions.** The `ETag` of an object is its version. With `If-Match`, a change applies to that version or is refused
-(412). With `If-None-Match`, an object that the client already has is not sent again (304).
+(412). With `If-None-Match`, an object that the client already has is not sent again (304). Every operation that changes
+or removes an object checks `If-Match`; those that create one, and signing in, refreshing and signing out, ignore it.
 
 **Retrying.** After 503, or when an answer is lost, a change may have been made. What to do depends on the operation:
 
@@ -85,6 +86,18 @@ TAGS = [
 ]
 
 _PASSWORD, _TOKEN = "password", "token"
+_REQUEST_ID, _REPLAYED = "X-Request-ID", "Idempotency-Replayed"
+_HEADERS: dict[str, Any] = {
+    _REQUEST_ID: {
+        "description": "The client's own `X-Request-ID` if it is sane, else a new one. The server logs it.",
+        "schema": {"type": "string"},
+    },
+    _REPLAYED: {
+        "description": "Sent only if this is the answer to an earlier request with the same `Idempotency-Key`.",
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+"""Headers of the responses of many operations."""
 _PROBLEM: dict[str, Any] = {
     "type": "object",
     "description": "RFC 9457. Its `type` answers GET with an explanation.",
@@ -146,21 +159,32 @@ def build_document(app: FastAPI) -> dict[str, Any]:
             uses_store = operation["operationId"] not in uses_no_store
             add_problems(path, method, operation, schema["components"]["schemas"], uses_store=uses_store)
             add_examples(operation)
+            _add_common_headers(operation)
     _add_links(schema["paths"])
     return schema
 
 
 def _add_components(schema: dict[str, Any]) -> None:
-    """Add the schema of problems and the ways to sign in; remove FastAPI's schemas of errors, which are not used."""
+    """Add the schema of problems, common headers and the ways to sign in; remove FastAPI's own schemas of errors."""
     components = schema.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     schemas["Problem"] = _PROBLEM
+    components["headers"] = _HEADERS
     components["securitySchemes"] = {
         _PASSWORD: {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}},
         _TOKEN: {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     }
+
+
+def _add_common_headers(operation: dict[str, Any]) -> None:
+    """Refer to the common headers of an operation's responses: the request id, and the mark of a repeated answer."""
+    takes_key = any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", []))
+    for status, response in operation["responses"].items():
+        names = [_REPLAYED, _REQUEST_ID] if takes_key and status.startswith("2") else [_REQUEST_ID]
+        common = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+        response["headers"] = {**response.get("headers", {}), **common}
 
 
 def _complete_form(operation: dict[str, Any], schemas: dict[str, Any]) -> None:

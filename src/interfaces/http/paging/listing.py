@@ -12,6 +12,7 @@ from application.paging import Page, Position, Sort, Window
 from domain.errors import Invalid
 from interfaces.http.paging.cursors import decode_cursor, encode_cursor
 from interfaces.http.responses.answers import json_answer
+from interfaces.http.validation.fields import WHOLE_NUMBER
 
 T = TypeVar("T")
 
@@ -90,13 +91,13 @@ class PageQuery(BaseModel):
     cursor. A list's own filters are added in a subclass, so that one model has them all.
     """
 
-    skip: int | None = Field(
+    skip: Annotated[int | None, WHOLE_NUMBER] = Field(
         None,
         ge=0,
         le=MAX_SKIP,
         description="How many rows to skip; beyond this limit, use the cursor. Not together with it.",
     )
-    limit: int = Field(
+    limit: Annotated[int, WHOLE_NUMBER] = Field(
         10, ge=1, le=MAX_LIMIT, description="How many rows the page has at most; may differ from page to page."
     )
     cursor: str | None = Field(

@@ -91,16 +91,7 @@ PROBLEMS = {
     "headers-too-large": Problem(
         431, "Headers too large", "The address and the headers of a request have at most 512 KiB together."
     ),
-    "invalid-request": Problem(
-        422, "Invalid request", "The member `errors` names each field that is wrong and the reason."
-    ),
-    "invalid-text": Problem(422, "Invalid text", "A text is too long, blank, or has characters that cannot be stored."),
-    "invalid-price": Problem(422, "Invalid price", "A price is a number with at most two decimals, within bounds."),
-    "invalid-email": Problem(422, "Invalid e-mail address", "This is not an e-mail address."),
-    "invalid-username": Problem(
-        422, "Invalid username", "A username is 3 to 50 of ASCII letters, digits, '_', '.' and '-'."
-    ),
-    "invalid-password": Problem(422, "Invalid password", "A password has 8 to 128 characters."),
+    "invalid-request": Problem(422, "Invalid request", "The member `errors` says what is wrong, and where."),
     "common-password": Problem(
         422,
         "Common password",
@@ -140,6 +131,18 @@ PROBLEMS = {
     ),
 }
 """All problem types by slug. The `type` of a problem is the path `/problems/{slug}`, which explains it."""
+
+
+TOKEN_REFUSED = {"invalid-token", "account-inactive"}
+"""The problems 401 of requests whose access token was sent, and does not work."""
+
+
+def challenge(slug: str) -> str:
+    """Return the header WWW-Authenticate of this problem, whose status is 401.
+
+    It has the error `invalid_token` only if an access token was sent (RFC 6750, section 3.1).
+    """
+    return 'Bearer error="invalid_token"' if slug in TOKEN_REFUSED else "Bearer"
 
 
 def explanation(slug: str) -> dict[str, Any]:

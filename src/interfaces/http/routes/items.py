@@ -19,12 +19,14 @@ from interfaces.http.idempotency import WithIdempotency
 from interfaces.http.openapi.annotations import (
     ETAG,
     NEXT_PAGE,
-    Id,
+    NOT_MODIFIED,
     PageOut,
     Timestamp,
+    id_schema,
     problem_responses,
     response_headers,
 )
+from interfaces.http.openapi.examples import ADA_ID, ITEM_ID
 from interfaces.http.paging.listing import SORT, ListFormat, Listing, PageQuery, parse_sort
 from interfaces.http.responses.answers import Answer, format_timestamp, json_answer
 from interfaces.http.routing.auth import Caller
@@ -60,18 +62,18 @@ class ItemChangesIn(InputModel):
 class OwnerOut(BaseModel):
     """The owner of an item."""
 
-    id: Id
+    id: Annotated[str, id_schema(ADA_ID)]
     username: str
 
 
 class ItemOut(BaseModel):
     """An item with its owner."""
 
-    id: Id
+    id: Annotated[str, id_schema(ITEM_ID)]
     name: str
     description: str | None
     price: float
-    owner_id: Id
+    owner_id: Annotated[str, id_schema(ADA_ID)]
     owner: OwnerOut
     created_at: Timestamp
     version: int
@@ -219,7 +221,7 @@ async def list_items_of_user(
     response_model=ItemOut,
     responses={
         **response_headers(200, ETag=ETAG),
-        304: {"description": "The client has the current version."},
+        **NOT_MODIFIED,
         **problem_responses("item-not-found"),
     },
     summary="One item",

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 import structlog
 from fastapi import Depends, Form, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from application.use_cases.sessions import RefreshSession, SignedIn, SignIn, SignOut
 from domain.text import checked_text
@@ -15,12 +16,20 @@ from interfaces.http.responses.answers import Answer, json_answer
 from interfaces.http.routing.auth import PUBLIC, ClientAddress
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
-from interfaces.http.validation.models import InputModel, domain_rule
+from interfaces.http.validation.models import RULE_ERROR, InputModel, domain_rule
 from interfaces.http.validation.patterns import TEXT
+from interfaces.http.validation.repetition import refuse_repeated_fields
 
 log = structlog.get_logger()
 
 REFRESH_TOKEN_LENGTH = 200
+
+
+def _refuse_refreshing(grant_type: object) -> object:
+    """Return the grant type, which is validated later; raise PydanticCustomError if it is that of refreshing."""
+    if grant_type == "refresh_token":
+        raise PydanticCustomError(RULE_ERROR, "must be 'password'; to refresh, use POST /auth/refresh")
+    return grant_type
 
 
 NoEffect = Annotated[str | None, Field(examples=[""])]  # the docs page would send `string`
@@ -30,7 +39,8 @@ class SignInIn(InputModel):
     """The password form of OAuth2 (RFC 6749, section 4.3).
 
     `scope`, `client_id` and `client_secret` have no effect. `grant_type` may be left out; if it is sent, it must be
-    `password`.
+    `password`. Errors are problems as everywhere here, not those of RFC 6749. To refresh, use `POST /auth/refresh`,
+    which takes JSON.
     """
 
     username: Annotated[
@@ -48,7 +58,7 @@ class SignInIn(InputModel):
         Field(max_length=MAX_PASSWORD_LENGTH, examples=[PASSWORD], json_schema_extra=TEXT),
         AfterValidator(domain_rule(checked_text, "password", max_length=MAX_PASSWORD_LENGTH)),
     ]
-    grant_type: Literal["password"] | None = None
+    grant_type: Annotated[Literal["password"] | None, BeforeValidator(_refuse_refreshing)] = None
     scope: NoEffect = None
     client_id: NoEffect = None
     client_secret: NoEffect = None
@@ -70,7 +80,10 @@ class TokensOut(BaseModel):
     access_token: str
     token_type: Literal["bearer"]
     expires_in: int = Field(description="Seconds until the access token expires.", examples=[900])
-    refresh_token: str = Field(description="For POST /auth/refresh; works once.")
+    refresh_token: str = Field(
+        description="For `POST /auth/refresh`; works once. A session ends 30 days after its sign-in (the operator may"
+        " set another number), however often it is refreshed: then sign in again."
+    )
 
 
 def tokens_answer(signed_in: SignedIn) -> Answer:
@@ -92,6 +105,7 @@ router = new_router("signing in")
     "/auth/token",
     response_model=TokensOut,
     responses=problem_responses("wrong-credentials", "too-many-attempts"),
+    dependencies=[Depends(refuse_repeated_fields)],
     openapi_extra=PUBLIC,
     summary="Sign in",
 )

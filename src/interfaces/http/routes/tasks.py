@@ -18,18 +18,20 @@ from interfaces.http.idempotency import WithIdempotency
 from interfaces.http.openapi.annotations import (
     ETAG,
     NEXT_PAGE,
-    Id,
+    NOT_MODIFIED,
     PageOut,
     Timestamp,
+    id_schema,
     problem_responses,
     response_headers,
 )
+from interfaces.http.openapi.examples import TASK_ID
 from interfaces.http.paging.listing import SORT, ListFormat, PageQuery, Paging, parse_sort
 from interfaces.http.responses.answers import Answer, format_timestamp, json_answer
 from interfaces.http.routing.auth import Caller
 from interfaces.http.routing.dependencies import use
 from interfaces.http.routing.route import new_router
-from interfaces.http.validation.fields import Description, QueryTime
+from interfaces.http.validation.fields import WHOLE_NUMBER, Description, QueryTime
 from interfaces.http.validation.models import ABSENT, InputModel, domain_rule
 from interfaces.http.validation.patterns import NAME
 
@@ -60,7 +62,7 @@ class TaskChangesIn(InputModel):
 class TaskOut(BaseModel):
     """A task of the caller's list."""
 
-    id: Id
+    id: Annotated[str, id_schema(TASK_ID)]
     title: str
     description: str | None
     status: TaskStatus
@@ -72,7 +74,7 @@ class DeletedTaskOut(BaseModel):
     """Confirms that a task was removed."""
 
     message: Literal["Task deleted successfully"]
-    task_id: Id
+    task_id: Annotated[str, id_schema(TASK_ID)]
 
 
 def task_out(task: Task) -> dict[str, Any]:
@@ -113,7 +115,7 @@ class TaskQuery(PageQuery):
 class RecentTaskQuery(PageQuery):
     """The query parameters of the list of tasks created within the last `days` days."""
 
-    days: int = Field(7, ge=1, le=365, description="How many days back.")
+    days: Annotated[int, WHOLE_NUMBER] = Field(7, ge=1, le=365, description="How many days back.")
 
 
 router = new_router("tasks")
@@ -190,7 +192,7 @@ async def list_recent_tasks(
     response_model=TaskOut,
     responses={
         **response_headers(200, ETag=ETAG),
-        304: {"description": "The client has the current version."},
+        **NOT_MODIFIED,
         **problem_responses("task-not-found"),
     },
     summary="One task",

@@ -17,12 +17,13 @@ from interfaces.http.metrics import Metrics
 from interfaces.http.openapi.annotations import (
     ETAG,
     NEXT_PAGE,
-    Id,
     PageOut,
     Timestamp,
+    id_schema,
     problem_responses,
     response_headers,
 )
+from interfaces.http.openapi.examples import ADA_ID, GRACE_ID, ITEM_ID, TRANSFER_ID
 from interfaces.http.paging.listing import ListFormat, Paging
 from interfaces.http.responses.answers import REPLAYED_HEADER, format_timestamp
 from interfaces.http.routes.items import ItemOut, item_answer
@@ -34,7 +35,7 @@ from interfaces.http.validation.models import InputModel
 class TransferIn(InputModel):
     """The recipient of a transfer."""
 
-    to_user_id: Annotated[UUID, Strict(False), Field(description="The new owner.")]
+    to_user_id: Annotated[UUID, Strict(False), Field(description="The new owner.", examples=[GRACE_ID])]
 
 
 class TransferOut(BaseModel):
@@ -43,11 +44,11 @@ class TransferOut(BaseModel):
     `number` counts the transfers of the item from 1. `version` is the version of the item after the transfer.
     """
 
-    id: Id
-    item_id: Id
+    id: Annotated[str, id_schema(TRANSFER_ID)]
+    item_id: Annotated[str, id_schema(ITEM_ID)]
     number: int
-    from_user_id: Id
-    to_user_id: Id
+    from_user_id: Annotated[str, id_schema(ADA_ID)]
+    to_user_id: Annotated[str, id_schema(GRACE_ID)]
     version: int
     transferred_at: Timestamp
 

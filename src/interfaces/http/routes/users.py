@@ -22,8 +22,16 @@ from domain.user import (
     checked_email,
     checked_username,
 )
-from interfaces.http.openapi.annotations import NEXT_PAGE, Id, PageOut, Timestamp, problem_responses, response_headers
-from interfaces.http.openapi.examples import PASSWORD
+from interfaces.http.conditional import IfMatchWithoutTag
+from interfaces.http.openapi.annotations import (
+    NEXT_PAGE,
+    PageOut,
+    Timestamp,
+    id_schema,
+    problem_responses,
+    response_headers,
+)
+from interfaces.http.openapi.examples import ADA_ID, PASSWORD
 from interfaces.http.paging.listing import ListFormat, Paging
 from interfaces.http.responses.answers import format_timestamp, json_answer
 from interfaces.http.routing.auth import PUBLIC, Caller, ClientAddress
@@ -83,7 +91,7 @@ class AccountChangesIn(InputModel):
 class ProfileOut(BaseModel):
     """A user as everybody may see them."""
 
-    id: Id
+    id: Annotated[str, id_schema(ADA_ID)]
     username: str
     is_active: bool
     created_at: Timestamp
@@ -195,6 +203,7 @@ async def change_account(
     body: AccountChangesIn,
     caller: Caller,
     address: ClientAddress,
+    expected: IfMatchWithoutTag,
     change: Annotated[ChangeAccount, Depends(use(ChangeAccount))],
 ) -> Response:
     """Change the e-mail address, the password or both of the caller's own account, and return the account.
@@ -203,7 +212,7 @@ async def change_account(
     429 for a while. A new password ends all sessions: no refresh token works any more.
     Access tokens that were issued before work until they expire.
     """
-    user = await change(UserId(user_id), by=caller, address=address, **body.model_dump())
+    user = await change(UserId(user_id), by=caller, address=address, expected=expected, **body.model_dump())
     fields = sorted(body.model_fields_set - {"current_password"})
     log.info("account changed", user_id=str(user.id), fields=fields, client=address)
     return json_answer(account_out(user)).response()
@@ -216,13 +225,18 @@ async def change_account(
     summary="Delete your account",
 )
 async def delete_account(
-    user_id: UUID, caller: Caller, address: ClientAddress, delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))]
+    *,
+    user_id: UUID,
+    caller: Caller,
+    address: ClientAddress,
+    expected: IfMatchWithoutTag,
+    delete: Annotated[DeleteAccount, Depends(use(DeleteAccount))],
 ) -> Response:
     """Delete the caller's own account with its tasks and sessions; 409 while it owns items.
 
     The transfers in which the user took part remain. Access tokens can still read until they expire, but change
     nothing. Name and e-mail address can be used again.
     """
-    await delete(UserId(user_id), by=caller)
+    await delete(UserId(user_id), by=caller, expected=expected)
     log.info("account deleted", user_id=str(user_id), client=address)
     return Response(status_code=204)

@@ -62,6 +62,15 @@ def with_direct_calls(dependant: Dependant) -> Dependant:
     return changed
 
 
+def query_parameters(dependant: Dependant) -> set[str]:
+    """Return the names of the query parameters of a route and its dependencies, those of query models included."""
+    names: set[str] = set()
+    for field in dependant.query_params:
+        model = _model_of(field)
+        names |= model.model_fields.keys() if model else {field.alias}
+    return names.union(*map(query_parameters, dependant.dependencies))
+
+
 def has_plain_ids(request: Request) -> bool:
     """Return whether all path parameters are UUIDs in their usual form; others are left to FastAPI's validation."""
     return all(map(_ID.fullmatch, request.path_params.values()))
@@ -94,7 +103,8 @@ def _query_validator(model: type[BaseModel]) -> Call:
     async def validated(request: Request) -> BaseModel:
         """Return the query as the model; raise RequestValidationError if it does not fit.
 
-        Of a parameter that is sent several times, the last value counts. Unknown parameters are ignored.
+        Unknown parameters are ignored. Of a parameter that is sent several times, the last value counts; the class
+        Route has refused such a query before.
         """
         try:
             return model.model_validate(dict(request.query_params))

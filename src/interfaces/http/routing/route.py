@@ -8,18 +8,19 @@ from fastapi import APIRouter, FastAPI, Request, Response, params
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from interfaces.http.routing.auth import authenticate, is_public
-from interfaces.http.routing.direct_calls import has_plain_ids, with_direct_calls
+from interfaces.http.routing.direct_calls import has_plain_ids, query_parameters, with_direct_calls
 from interfaces.http.validation.body import FORM, JSON, LimitedRequest, check_content_headers
+from interfaces.http.validation.repetition import refuse_repeated
 
 
 class Route(APIRoute):
-    """A route that checks sign-in and content headers before the body is read.
+    """A route that checks sign-in, content headers and repeated query parameters before the body is read.
 
     FastAPI itself reads the body before it calls any dependency.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return a handler that checks sign-in and content headers, limits the body, then calls FastAPI's handler.
+        """Return a handler that makes these checks, limits the body, then calls FastAPI's handler.
 
         Simple dependencies are called directly (see with_direct_calls); the OpenAPI document still lists all of them.
         """
@@ -29,12 +30,18 @@ class Route(APIRoute):
         handle_usual = super().get_route_handler()
         self.dependant = declared  # the OpenAPI document is made of all that was declared
         needs_sign_in, media_type = not is_public(self), self._media_type()
+        known_parameters = query_parameters(declared)
 
         async def check_and_handle(request: Request) -> Response:
-            """Check sign-in, unless the route is public, and content headers; limit the body; then call FastAPI."""
+            """Check sign-in, unless the route is public, content headers and the query; then call FastAPI.
+
+            FastAPI would use the last value of a parameter that is sent several times.
+            """
             if needs_sign_in:
                 authenticate(request)
             check_content_headers(request, media_type)
+            if known_parameters and b"&" in request.scope["query_string"]:
+                refuse_repeated("query", [name for name, _ in request.query_params.multi_items()], known_parameters)
             handle = handle_usual if has_plain_ids(request) else handle_any
             return await handle(LimitedRequest(request.scope, request.receive) if media_type else request)
 

@@ -26,11 +26,12 @@ class LimitedRequest(Request):
             yield chunk
 
     async def json(self) -> Any:
-        """Return the body, parsed by parse_json().
+        """Return the body, parsed by parse_json(); an empty tuple for `null`, which FastAPI would take for no body.
 
         Raise JSONDecodeError if that fails, and HTTPException 413 if the body is too large.
         """
-        return parse_json(await self.body())
+        content = parse_json(await self.body())
+        return () if content is None else content
 
 
 def wrong_media_type(media_type: str) -> str:
@@ -73,14 +74,15 @@ def parse_json(body: bytes) -> Any:
 
     Raise JSONDecodeError for anything else, and for text that is not UTF-8 or begins with a byte order mark, nesting
     that is too deep and numbers that are too large, because it is the only error that FastAPI answers with 422. Its
-    message does not quote the body.
+    message says where the parser has stopped, if that is known, and does not quote the body.
     """
     if body.startswith(BOM_UTF8):
         raise json.JSONDecodeError("begins with a byte order mark", "", 0)
     try:
         return _decoder.decode(body.decode())
     except json.JSONDecodeError as error:
-        raise json.JSONDecodeError(error.msg, "", 0) from None
+        known_place = f" at line {error.lineno}, column {error.colno}" if error.doc else ""
+        raise json.JSONDecodeError(error.msg.removesuffix(" at") + known_place, "", 0) from None
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None
     except UnicodeDecodeError:

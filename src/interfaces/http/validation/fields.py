@@ -1,7 +1,6 @@
 """Types of fields that several resources have, with the domain's rules as validators and as JSON Schema."""
 
 import re
-from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -43,15 +42,27 @@ def _query_number(value: object) -> Decimal:
     return Decimal(value)
 
 
+def _whole_number(value: object) -> object:
+    """Return the text of a whole number, which Pydantic parses; raise PydanticCustomError for anything else.
+
+    Pydantic would also accept underscores, white space, a plus sign, and `.0` at the end.
+    """
+    if not (isinstance(value, str) and re.fullmatch(r"-?[0-9]+", value)):
+        raise PydanticCustomError(RULE_ERROR, "must be a whole number")
+    return value
+
+
 def _query_time(value: object) -> datetime:
     """Parse an RFC 3339 time into UTC and truncate it to milliseconds; raise PydanticCustomError for anything else.
 
     Pydantic would also accept numbers as times.
     """
     if isinstance(value, str) and re.fullmatch(_TIME, value):
-        with suppress(ValueError):  # no such day in that month
+        try:
             at = datetime.fromisoformat(value.upper()).astimezone(UTC)
-            return at.replace(microsecond=at.microsecond // 1000 * 1000)
+        except ValueError:
+            raise PydanticCustomError(RULE_ERROR, "is not a date that exists") from None
+        return at.replace(microsecond=at.microsecond // 1000 * 1000)
     detail = "must be a date and time with its offset (RFC 3339)"
     if isinstance(value, str) and re.fullmatch(_TIME, value.replace(" ", "+")):
         detail += "; in an address write + as %2B, or use Z"  # it was decoded to a space
@@ -72,6 +83,8 @@ QueryPrice = Annotated[
     Decimal, BeforeValidator(_query_number), AfterValidator(domain_rule(checked_price)), WithJsonSchema(_PRICE)
 ]
 """A price in the query, where every value is text."""
+WHOLE_NUMBER = BeforeValidator(_whole_number)
+"""For the annotation of a whole number in the query, where every value is text."""
 QueryTime = Annotated[
     datetime,
     BeforeValidator(_query_time),
