@@ -97,6 +97,20 @@ async def test_somebody_elses_account_is_not_ones_own(
     assert passwords.verified == []
 
 
+async def test_no_version_of_an_account_is_the_expected_one(
+    change_account: ChangeAccount, delete_account: DeleteAccount, ada: User, passwords: FakePasswords, store: Store
+) -> None:
+    for expected in ({ada.version}, {ada.version + 98}, set()):
+        with pytest.raises(Stale):
+            await change_account(
+                ada.id, by=ada.id, current_password="wrong", email="x@example.org", expected=expected, address="::1"
+            )
+        with pytest.raises(Stale):
+            await delete_account(ada.id, by=ada.id, expected=expected)
+    assert await store.users.get(ada.id) == ada
+    assert passwords.verified == []
+
+
 async def test_a_taken_or_faulty_email_is_refused(change_account: ChangeAccount, ada: User, grace: User) -> None:
     with pytest.raises(Conflict):
         await change_account(

@@ -99,9 +99,9 @@ def each_worker_has_a_throttle_of_its_own(patch: pytest.MonkeyPatch) -> None:
 
 @fault("test_sessions.py::test_many_guesses_at_once_get_no_further")
 def attempts_count_when_they_have_failed(patch: pytest.MonkeyPatch) -> None:
-    def admit(self: LoginAttempts, at: datetime, limit: int) -> bool:
+    def admit(self: LoginAttempts, at: datetime, limit: int, what: str) -> bool:
         if len(self.failed) >= limit:
-            raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at)
+            raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at, what)
         self.pending = (*self.pending, at)
         self.version += 1
         return True

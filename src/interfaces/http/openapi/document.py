@@ -13,8 +13,9 @@ from interfaces.http.routing.dependencies import required_classes
 from interfaces.http.validation.body import FORM
 
 CONVENTIONS = """\
-JSON in and out, UTF-8. Unknown fields of a body are refused; unknown query parameters are ignored. Times are RFC 3339
-in UTC with milliseconds, ids are UUIDs.
+JSON in and out, UTF-8. Unknown fields of a body are refused; unknown query parameters are ignored. A query parameter, a
+field or the header `Idempotency-Key` that is there more than once is refused. Times are RFC 3339 in UTC with
+milliseconds, ids are UUIDs.
 
 **Trying it out.** Sign up with both examples of `POST /users`. On the docs page, sign in under *Authorize* as `ada`,
 with the password of the example. The other examples can be sent as they stand, with ids copied from earlier answers.

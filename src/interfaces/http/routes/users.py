@@ -208,7 +208,7 @@ async def change_account(
 ) -> Response:
     """Change the e-mail address, the password or both of the caller's own account, and return the account.
 
-    The current password is required; a wrong one is 403. Wrong passwords are counted, and after too many the answer is
+    The current password is required; a wrong one is 403, unless `If-Match` is refused before it is verified. Wrong passwords are counted, and after too many the answer is
     429 for a while. A new password ends all sessions: no refresh token works any more.
     Access tokens that were issued before work until they expire.
     """
