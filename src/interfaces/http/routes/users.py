@@ -208,9 +208,9 @@ async def change_account(
 ) -> Response:
     """Change the e-mail address, the password or both of the caller's own account, and return the account.
 
-    The current password is required; a wrong one is 403, unless `If-Match` is refused before it is verified. Wrong passwords are counted, and after too many the answer is
-    429 for a while. A new password ends all sessions: no refresh token works any more.
-    Access tokens that were issued before work until they expire.
+    The current password is required; a wrong one is 403. Wrong passwords are counted, and after too many the answer is
+    429 for a while. `If-Match` is checked before the password. A new password ends all sessions: no refresh token works
+    any more. Access tokens that were issued before work until they expire.
     """
     user = await change(UserId(user_id), by=caller, address=address, expected=expected, **body.model_dump())
     fields = sorted(body.model_fields_set - {"current_password"})
