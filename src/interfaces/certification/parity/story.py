@@ -36,6 +36,12 @@ PASSWORD = "correct horse battery staple"
 SIGN_UPS = 40
 """How many sign-ups the server allows within 15 minutes, more than the other steps need."""
 NOBODY = "00000000-0000-7000-8000-0000000000ff"
+CONDITIONAL = {
+    *("change_item", "delete_item", "transfer_item"),
+    *("put_task", "change_task", "delete_task"),
+    *("change_account", "delete_account"),
+}
+"""The operations that check If-Match."""
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 
@@ -397,7 +403,7 @@ class Story:
                 await self.refusals_of_bodies(request)
             if request.method == "POST" and request.by is not None:
                 await self.refusals_of_keys(request)
-            if request.method in {"PATCH", "PUT", "DELETE"} or name == "transfer_item":
+            if name in CONDITIONAL:
                 await self.send("version-mismatch", request.with_headers(If_Match='"999"'))
         for path in ("/users/x", "/items/x", "/tasks/x", "/users/x/items", "/items/x/transfers", "/tasks/by-status/x"):
             await self.send("invalid-request", RequestTemplate("GET", path, by="ada"))
