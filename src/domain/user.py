@@ -7,9 +7,9 @@ from typing import NewType, Self
 from uuid import UUID
 
 from domain.common_passwords import is_common
-from domain.errors import Conflict, Invalid, Stale, Unauthenticated
+from domain.errors import Conflict, Invalid, Unauthenticated
 from domain.text import checked_text, normalize_identifier
-from domain.version import ExpectedVersions
+from domain.version import ExpectedVersions, Unversioned
 
 UserId = NewType("UserId", UUID)
 
@@ -118,12 +118,12 @@ def require_active(user: User | None) -> User:
 
 
 def check_expects_no_version(expected: ExpectedVersions) -> None:
-    """Raise Stale `version-mismatch` unless any version is accepted.
+    """Raise Unversioned `version-mismatch` unless any version is accepted.
 
     Nobody is told the version of an account, so no caller can know the one that is stored.
     """
     if expected is not None:
-        raise Stale("version-mismatch", "an account has no version to compare with; leave the expected one out")
+        raise Unversioned("an account")
 
 
 def email_taken() -> Conflict:

@@ -96,7 +96,7 @@ class ChangeAccount:
     - Only while the caller's account is active: else Unauthenticated.
     - Users can change only their own account: else Forbidden `not-your-account`, or NotFound if the other one does not
       exist.
-    - Accounts have no versions that callers know: Stale if one is expected, before the password is verified.
+    - Accounts have no versions that callers know: Unversioned if one is expected, before the password is verified.
     - The current password is required: else Forbidden `wrong-password`. Wrong ones count as failed log-in attempts;
       after too many, TooManyAttempts.
     - Conflict `email-taken` if another user has the e-mail address. Invalid if a new value is not valid.
@@ -182,7 +182,7 @@ class DeleteAccount:
 
     - Only while the account is active, else Unauthenticated. For another account, Forbidden `not-your-account`, or
       NotFound if there is none.
-    - Accounts have no versions that callers know: Stale if one is expected.
+    - Accounts have no versions that callers know: Unversioned if one is expected.
     - An account that owns items cannot be deleted: Conflict `user-owns-items`.
     - Its tasks and sessions are deleted, too; the transfer history of its former items stays.
     """

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from application.errors import Busy, NoSpace, OutcomeUnknown, RequestInProgress, TryAgain, Unavailable
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, Stale, Unauthenticated
 from domain.session import TokenReused, TooManyAttempts
+from domain.version import Unversioned
 from interfaces.http.conditional import has_malformed_if_match
 from interfaces.http.responses.problems import PROBLEMS, REPEAT, RETRY_SOON, challenge, problem_response
 from interfaces.http.routing.route import allowed_methods
@@ -96,7 +97,7 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, TooManyAttempts):
         headers = {"Retry-After": str(ceil(error.retry_after.total_seconds()))}
     detail = _detail(error)
-    if isinstance(error, Stale) and has_malformed_if_match(request):
+    if isinstance(error, Stale) and not isinstance(error, Unversioned) and has_malformed_if_match(request):
         detail = MALFORMED_IF_MATCH  # to read the object again would not help
     errors = None
     if isinstance(error, Invalid):
