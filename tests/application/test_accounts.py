@@ -230,8 +230,14 @@ async def test_a_deactivated_user_is_out_at_once_and_may_come_back(
 async def test_a_new_password_ends_sessions_also_together_with_a_new_email(
     change_account: ChangeAccount, ada: User, begin: Begin
 ) -> None:
-    new = {"email": "new@example.org", "password": "battery staple"}
-    await change_account(ada.id, by=ada.id, current_password="correct horse", address="::1", **new)
+    await change_account(
+        ada.id,
+        by=ada.id,
+        current_password="correct horse",
+        email="new@example.org",
+        password="battery staple",
+        address="::1",
+    )
     assert not await session_goes_on(begin)
 
 
