@@ -128,7 +128,8 @@ class Settings(BaseSettings):
         """Return the URL unchanged; raise ValueError if its scheme is not a known one or it cannot be parsed.
 
         Also raise it if an `@` comes after the authority: a password with `/`, `?` or `#` would end the authority, and
-        what follows in it would be taken for a path, which messages show.
+        what follows in it would be taken for a path, which messages show. In a URL of SQLite, raise it for whatever is
+        not part of the path, because two URLs that differ in it alone would name the same file.
         """
         scheme, separator, rest = value.partition("://")
         known = known_schemes()
@@ -141,9 +142,14 @@ class Settings(BaseSettings):
                 " after the host, write @ as %40"
             )
         try:
-            urlsplit(value)
+            parts = urlsplit(value)
         except ValueError:  # whose message can have a part of the password
             raise ValueError("has a host that is not valid: only an IPv6 address is written in [ ]") from None
+        if scheme == "sqlite" and parts.netloc + parts.path != rest:  # urlsplit() also leaves out tabs and line breaks
+            raise ValueError(
+                "must be sqlite:///file or sqlite:////folder/file, without options; a ?, # or control character cannot"
+                " be in the name of the file"
+            )
         return value
 
     @field_validator("cors_origins")

@@ -121,6 +121,17 @@ async def test_no_part_of_a_password_that_no_host_could_have_is_shown(tmp_path: 
     assert not any(part in run.err for part in ("sesame", "opens"))
 
 
+@pytest.mark.parametrize("name", ["shop#1.db", "shop.db?mode=ro", "shop.db?", "shop.db#", "sh\top.db", "sh\nop.db"])
+async def test_a_sqlite_url_of_which_a_part_would_be_ignored(name: str, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/{name}"
+    run = await handover("serve", folder=tmp_path, DATABASE_URL=url)
+    assert refused(run, "HANDOVER_DATABASE_URL: must be sqlite:///file", "cannot be in the name of the file")
+    for source, target, word in ("sqlite:///x.db", url, "TARGET_URL: "), (url, "sqlite:///x.db", "SOURCE_URL: "):
+        run = await handover("copy", source, target, folder=tmp_path)
+        assert refused(run, f"{word}must be sqlite:///file")
+    assert os.listdir(tmp_path) == []
+
+
 async def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
