@@ -5,6 +5,7 @@ import itertools
 import os
 import resource
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -252,6 +253,41 @@ async def test_a_file_that_the_limit_of_open_files_keeps_closed_is_opened_later(
     await insert(store.begin, a_user())
 
 
+def modes(folder: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
+
+
+async def test_nobody_but_the_owner_may_read_a_new_file(path: Path) -> None:
+    old = os.umask(0)
+    try:
+        store = SqlStore(Settings(database_url=f"sqlite:///{path}", _env_file=None))
+        await store.upgrade()
+        await insert(store.begin, a_user())
+        assert modes(path.parent) == dict.fromkeys(["store.db", "store.db-wal", "store.db-shm"], 0o600)
+        await store.close()
+    finally:
+        os.umask(old)
+
+
+async def test_a_file_that_exists_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "store.db").touch()
+    (tmp_path / "store.db").chmod(0o660)
+    store = SqlStore(Settings(database_url=f"sqlite:///{tmp_path}/store.db", _env_file=None))
+    await store.upgrade()
+    await insert(store.begin, a_user())
+    assert modes(tmp_path) == dict.fromkeys(["store.db", "store.db-wal", "store.db-shm"], 0o660)
+    await store.close()
+
+
+async def test_the_file_that_a_link_names_is_created(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "store.db").symlink_to("data/file.db")
+    store = SqlStore(Settings(database_url=f"sqlite:///{tmp_path}/store.db", _env_file=None))
+    await store.upgrade()
+    await store.close()
+    assert modes(tmp_path / "data") == {"file.db": 0o600}
+
+
 def users_seen_by_another_process(path: Path) -> int:
     query = "import sqlite3, sys; f = sqlite3.connect(sys.argv[1])"
     query += "; print(f.execute('select count(*) from users').fetchone()[0]); f.close()"
@@ -265,6 +301,18 @@ async def test_an_error_of_opening_the_file_gives_up_no_lock_of_another_connecti
     with pytest.raises(sqlite3.OperationalError) as failed:
         sqlite3.connect(path.parent / "missing" / "store.db")
     assert isinstance(store.database.driver.classify(failed.value), Unavailable)
+
+    assert users_seen_by_another_process(path) == 1
+    await insert(store.begin, grace)
+    assert users_seen_by_another_process(path) == 2
+
+
+async def test_a_further_connection_gives_up_no_lock_of_another_one(store: SqlStore, path: Path) -> None:
+    """It would if Handover opened and closed a file that exists, to create it."""
+    ada, grace = a_user(), a_user()
+    await insert(store.begin, ada)
+    connection = await aiosqlite_connections.Connector(path)()
+    await connection.close()
 
     assert users_seen_by_another_process(path) == 1
     await insert(store.begin, grace)

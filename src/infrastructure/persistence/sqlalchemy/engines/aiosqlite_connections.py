@@ -7,8 +7,10 @@ cannot outlive the event loop. tests/infrastructure/test_library_internals.py fa
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -58,17 +60,21 @@ class SqliteDialect(SQLiteDialect_aiosqlite):
 class Connector:
     """Opens connections to one file, for `async_creator` of SQLAlchemy's engine.
 
-    The first connection creates the file if there is none. Later ones do not: if the file was moved away meanwhile, a
-    new and empty one would stay in use after the file has come back.
+    The file is created before the first connection if there is none (see create_private_file()). Later connections
+    create none: if the file was moved away meanwhile, a new and empty one would stay in use after the file has come
+    back.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.absolute()  # independent of later changes of the working directory
-        self._mode = "rwc"
+        self._may_create = True
 
     async def __call__(self) -> aiosqlite.Connection:
         """Open the file and return the connection. If this is cancelled, close the connection as soon as it is open."""
-        connection = aiosqlite.connect(f"{self._file.as_uri()}?mode={self._mode}", uri=True, check_same_thread=False)
+        if self._may_create:
+            with suppress(OSError):  # if there is no file then, SQLite's error says so
+                create_private_file(self._file)
+        connection = aiosqlite.connect(f"{self._file.as_uri()}?mode=rw", uri=True, check_same_thread=False)
         connection._thread.daemon = True
         opening = asyncio.ensure_future(connection)
 
@@ -86,8 +92,18 @@ class Connector:
         except sqlite3.Error:
             connection._thread.join(1)  # it is about to end, and must not outlive the event loop
             raise
-        self._mode = "rw"
+        self._may_create = False
         return connection
+
+
+def create_private_file(path: Path) -> None:
+    """Create an empty file that only its owner may read and write, which SQLite opens as an empty database.
+
+    SQLite gives the same mode to the files `-wal` and `-shm` beside it. Raise FileExistsError if there is a file, which
+    is not opened: closing it would release all locks that this process has on it (POSIX), which SQLite needs. See
+    sqlite.org/howtocorrupt.html, section 2.2. If the path is a symbolic link, the file that it names is created.
+    """
+    os.close(os.open(os.path.realpath(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 async def query(
