@@ -178,6 +178,22 @@ async def test_a_file_that_this_user_may_only_read(tmp_path: Path, monkeypatch: 
             await prepare_store(settings)
 
 
+async def test_a_folder_in_place_of_a_file_is_told_also_to_a_user_who_may_not_write_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path or mode == os.F_OK)
+    with pytest.raises(Unavailable, match=f"{tmp_path}/data is a folder: name a file in HANDOVER_DATABASE_URL"):
+        await prepare_store(Settings(database_url=f"sqlite:///{tmp_path}/data", _env_file=None))
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate up", "doctor", "copy sqlite:////tmp sqlite:///x.db"])
+async def test_a_folder_in_place_of_a_file(command: str, tmp_path: Path) -> None:
+    run = await handover(*command.split(), folder=tmp_path, DATABASE_URL="sqlite:////tmp")
+    name = "SOURCE_URL" if "copy" in command else "HANDOVER_DATABASE_URL"
+    assert refused(run, f"the SQLite file /tmp is a folder: name a file in {name}\n")
+
+
 def test_a_folder_that_this_user_may_not_enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> bool:
         raise PermissionError(13, "Permission denied")

@@ -67,7 +67,8 @@ async def prepare_store(settings: Settings) -> None:
     otherwise as Store.upgrade() does. Called once, before any worker starts.
     """
     file = settings.sqlite_file
-    if file and os.access(file, os.F_OK) and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
+    is_file = file and os.access(file, os.F_OK) and not file.is_dir()  # of a folder, the store itself says so
+    if file and is_file and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
         raise Unavailable(
             f"the SQLite file {file} cannot be written: give this user the right to write to it and to its folder"
         )
