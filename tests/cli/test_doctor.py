@@ -134,6 +134,24 @@ async def test_an_unsafe_setting(tmp_path: Path) -> None:
         assert found.startswith("setting synchronous_commit: is off: ")
 
 
+async def test_a_postgresql_that_takes_no_changes(tmp_path: Path) -> None:
+    with servers.postgres("fsync=on") as server:
+        assert (await handover("migrate", "up", folder=tmp_path, DATABASE_URL=server.url)).exit_code == 0
+        connection = await asyncpg.connect(server.url)
+        await connection.execute("CREATE ROLE reader LOGIN")
+        await connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        await connection.execute("ALTER DATABASE postgres SET default_transaction_read_only = on")
+        await connection.close()
+        url = server.url.replace("postgres@", "reader@")
+        run = await handover("doctor", folder=tmp_path, DATABASE_URL=url)
+    assert run.exit_code == 1
+    found = [line for line in run.out.splitlines() if line.startswith("setting ")]
+    assert found[0].startswith("setting default_transaction_read_only: is on: no change is possible")
+    assert (
+        "setting privileges on items: lack INSERT, UPDATE, DELETE: some changes fail; grant them to this user" in found
+    )
+
+
 @pytest.mark.parametrize(
     "url", ["postgresql://ann:hush@127.0.0.1:1/x", "mongodb://ann:hush@127.0.0.1:1/x", "sqlite:///none/of/them.db"]
 )

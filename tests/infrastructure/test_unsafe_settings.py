@@ -1,5 +1,6 @@
 """Settings of engines with which our promises do not hold: each is found, and safe ones are not."""
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,9 @@ from infrastructure.persistence.beanie import server_settings
 from infrastructure.persistence.beanie.store import BeanieStore
 from infrastructure.persistence.sqlalchemy import SqlStore
 from infrastructure.persistence.sqlalchemy.engines import sqlite
+from infrastructure.persistence.sqlalchemy.tables import metadata
 from infrastructure.settings import Settings
+from tests.faults.replicas import Standby
 from tests.support import servers
 
 
@@ -80,6 +83,8 @@ def postgresql() -> Iterator[servers.Postgres]:
         ("synchronous_commit", "remote_apply", True),
         ("session_replication_role", "replica", False),
         ("session_replication_role", "origin", True),
+        ("default_transaction_read_only", "on", False),
+        ("default_transaction_read_only", "off", True),
     ],
 )
 async def test_a_setting_of_the_database(setting: str, value: str, is_safe: bool, postgresql: servers.Postgres) -> None:
@@ -97,6 +102,53 @@ async def test_a_setting_of_the_database(setting: str, value: str, is_safe: bool
 async def test_settings_of_the_server() -> None:
     with servers.postgres("fsync=off", "full_page_writes=off") as server:
         assert [*await unsafe_sql(server.url)] == ["fsync", "full_page_writes"]
+
+
+async def test_a_standby() -> None:
+    with servers.postgres("fsync=on") as primary, Standby(primary, "fsync=on").running() as standby:
+        unsafe = await unsafe_sql(standby.url)
+    assert [*unsafe] == ["in_hot_standby"]
+    assert unsafe["in_hot_standby"].startswith("is on: no change is possible on a standby")
+
+
+EVERY_TABLE = "ALL ON ALL TABLES IN SCHEMA public"
+
+
+@pytest.mark.parametrize(
+    ("granted", "revoked", "lacking"),
+    [
+        (EVERY_TABLE, "", {}),
+        (EVERY_TABLE, "UPDATE, DELETE ON transfers", {}),
+        (EVERY_TABLE, "INSERT ON transfers", {"transfers": "INSERT"}),
+        (EVERY_TABLE, "UPDATE, DELETE ON session_tokens", {"session_tokens": "UPDATE, DELETE"}),
+        (
+            "SELECT ON ALL TABLES IN SCHEMA public",
+            "",
+            dict.fromkeys(metadata.tables, "INSERT, UPDATE, DELETE") | {"transfers": "INSERT"},
+        ),
+    ],
+)
+async def test_privileges_of_a_user_to_whom_the_tables_do_not_belong(
+    granted: str, revoked: str, lacking: dict[str, str], postgresql: servers.Postgres
+) -> None:
+    name = f"user_{secrets.token_hex(4)}"
+    server = await asyncpg.connect(postgresql.url)
+    await server.execute(f"CREATE DATABASE {name}")
+    await server.execute(f"CREATE ROLE {name} LOGIN")
+    await server.close()
+    url = f"{postgresql.url.rpartition('/')[0]}/{name}"
+    async with opened(SqlStore(settings(url))) as store:
+        await store.upgrade()
+        assert await store.unsafe_settings() == {}
+    server = await asyncpg.connect(url)
+    await server.execute(f"GRANT {granted} TO {name}")
+    if revoked:
+        await server.execute(f"REVOKE {revoked} FROM {name}")
+    await server.close()
+    assert await unsafe_sql(url.replace("postgres@", f"{name}@")) == {
+        f"privileges on {table}": f"lack {privileges}: some changes fail; grant them to this user"
+        for table, privileges in lacking.items()
+    }
 
 
 # MongoDB

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from sqlalchemy import NullPool, Select, func, select, table, text
+from sqlalchemy import NullPool, Select, Text, column, func, not_, select, table, text, values
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from application.errors import Busy, NoSpace, TryAgain, Unavailable
@@ -29,6 +29,7 @@ from infrastructure.persistence.sqlalchemy.engines.errors import (
     unwrap_driver_error,
 )
 from infrastructure.persistence.sqlalchemy.engines.postgresql_address import parse_address
+from infrastructure.persistence.sqlalchemy.tables import metadata, transfers
 from infrastructure.settings import Settings
 
 __all__ = ["PostgresDialect", "change_schema", "open_postgresql", "unsafe_settings"]
@@ -40,9 +41,24 @@ UNSAFE_VALUES = {
     "full_page_writes": ("off", "a crash of the machine may damage the database; set it to on"),
     "synchronous_commit": ("off", "a crash of the server may lose confirmed changes; set it to on"),
     "session_replication_role": ("replica", "foreign keys are not checked; set it to origin"),
+    "default_transaction_read_only": ("on", "no change is possible; set it to off for this database and this user"),
+    "in_hot_standby": ("on", "no change is possible on a standby; name the primary, or all hosts"),
 }
 """The values of settings with which our promises do not hold, and why."""
 SETTINGS: Select[Any] = select(text("name, setting")).select_from(table("pg_settings"))
+PRIVILEGES = values(column("name", Text), column("privilege", Text), name="needed", literal_binds=True).data(
+    [
+        (each.name, privilege)
+        for each in metadata.sorted_tables
+        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")
+        if each is not transfers or privilege in {"SELECT", "INSERT"}  # the history only grows
+    ]
+)
+"""What a server needs on each table. Rows that it locks need UPDATE, too."""
+DENIED: Select[Any] = select(PRIVILEGES.c.name, PRIVILEGES.c.privilege).where(
+    not_(func.has_table_privilege(func.to_regclass(PRIVILEGES.c.name), PRIVILEGES.c.privilege))
+)
+"""Those that the user has not. A table that does not exist is left out, because the condition is NULL."""
 MIGRATION_LOCK = int.from_bytes(b"handover", "big")
 MIGRATION_ATTEMPTS = 60
 
@@ -81,14 +97,20 @@ async def unsafe_settings(database: Database) -> dict[str, str]:
     """Return the server's settings with which our promises do not hold, by name, each with what is wrong with it.
 
     The result is empty if there are none, or for example `{"fsync": "is off: ..."}`. The values are those in effect for
-    our sessions.
+    our sessions. Privileges on tables that the user lacks are among them, as `{"privileges on items": "lack ..."}`.
     """
-    values = {row["name"]: row["setting"] for row in await database.fetch(SETTINGS, {})}
-    return {
-        name: f"is {unsafe}: {consequence}"
-        for name, (unsafe, consequence) in UNSAFE_VALUES.items()
-        if values.get(name) == unsafe
+    found = {row["name"]: row["setting"] for row in await database.fetch(SETTINGS, {})}
+    unsafe = {
+        name: f"is {value}: {consequence}"
+        for name, (value, consequence) in UNSAFE_VALUES.items()
+        if found.get(name) == value
     }
+    denied: dict[str, list[str]] = {}
+    for row in await database.fetch(DENIED, {}):
+        denied.setdefault(row["name"], []).append(row["privilege"])
+    for name, privileges in denied.items():
+        unsafe[f"privileges on {name}"] = f"lack {', '.join(privileges)}: some changes fail; grant them to this user"
+    return unsafe
 
 
 async def change_schema(settings: Settings, change: SchemaChange) -> None:
