@@ -306,13 +306,15 @@ async def test_cancellation_at_any_moment_leaks_nothing(store: AnyStore, user: U
 
 
 async def add_users_with_conditions(server: Postgres) -> None:
-    """The user `locked` needs a password, and `encrypted` needs TLS, which this server does not have."""
+    """The user `locked` needs a password, `encrypted` needs TLS, which this server has not, and `crowded` may
+    not connect at all."""
     access = server.folder / "data" / "pg_hba.conf"
     lines = "host all locked all scram-sha-256\nhostssl all encrypted all trust\nhost all encrypted all reject\n"
     if lines in access.read_text():
         return
     connection = await asyncpg.connect(server.url)
     await connection.execute("CREATE ROLE locked LOGIN PASSWORD 'another'; CREATE ROLE encrypted LOGIN")
+    await connection.execute("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
     access.write_text(lines + access.read_text())
     await connection.execute("SELECT pg_reload_conf()")
     await connection.close()
@@ -355,7 +357,15 @@ def test_no_secret_of_the_address_is_told() -> None:
         ),
         (
             lambda url: url.replace("postgres@", "locked:hunter2@"),
-            r"refuses this password.*\(InvalidPasswordError: password",
+            r"refuses this password, or got none: .*, PGPASSWORD and /.*/.pgpass \(InvalidPasswordError: ",
+        ),
+        (
+            lambda url: url.replace("postgres@", "locked@"),
+            r"refuses this password, or got none: .*, PGPASSWORD and /.*/.pgpass \(InvalidPasswordError: ",
+        ),
+        (
+            lambda url: url.replace("postgres@", "crowded:hunter2@"),
+            r'CONNECTION LIMIT of the role or database \(TooManyConnectionsError: .* role "crowded"\)',
         ),
         (
             lambda url: url.replace("postgres@", "encrypted:hunter2@"),
@@ -368,13 +378,17 @@ def test_no_secret_of_the_address_is_told() -> None:
         (lambda _: "postgresql://somebody:hunter2@no-such-host.invalid/store", r"no host of this name.*\(gaierror: "),
         (
             lambda url: url + "?sslmode=require&password=hunter2",
-            r"cannot be reached.*\(ConnectionError: .*rejected SSL",
+            r"offers no encryption: set ssl=on there, or change sslmode .*\(ConnectionError: .*rejected SSL",
         ),
         (lambda url: url + "?sslmode=hunter2", r"a parameter that is wrong \(ClientConfigurationError: `sslmode`"),
         (lambda url: url + "?hunt_er2=1", r"a parameter in HANDOVER_DATABASE_URL \(UndefinedObjectError: .*hunt_er2"),
         (lambda url: url + "?sslpassword=hunter2&sslnegotiation=x", "`sslnegotiation` parameter"),
         (lambda url: url + "?target_session_attrs=standby", "none of these hosts"),
-        (lambda _: "postgresql://somebody:hunter2@/store?host=/no/such/folder", r"socket.*\(FileNotFoundError: "),
+        (
+            lambda _: "postgresql://somebody:hunter2@/store?host=/no/such/folder",
+            r"no file or socket.* host and port \(FileNotFoundError: ",
+        ),
+        (lambda _: "postgresql://somebody:hunter2@/store?host=/tmp&port=1", r"host and port \(FileNotFoundError: "),
         (lambda url: url + "?sslmode=verify-full&sslrootcert=/no/such/file", r"sslrootcert.*\(FileNotFoundError: "),
     ],
 )
@@ -388,6 +402,13 @@ async def test_a_wrong_address_is_told_in_one_line_with_its_cause(
     assert "\n" not in str(error.value)
     assert "hunter2" not in str(error.value)
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "size"), [("", 100), ("?statement_cache_size=0", 0), ("?statement_cache_size=7", 7)]
+)
+def test_the_driver_gets_the_size_of_its_cache_of_statements(parameter: str, size: int) -> None:
+    assert parse_address(f"postgresql://u@host/db{parameter}").arguments["statement_cache_size"] == size
 
 
 @needs_postgresql
@@ -407,7 +428,16 @@ async def test_an_address_may_have_hosts_and_parameters(address: str, server: Po
 
 @pytest.mark.parametrize(
     "address",
-    ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite://file.db", "postgresql://u:hunter2@host:port/db"],
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite://file.db",
+        "postgresql://u:hunter2@host:port/db",
+        "postgresql://u:hunter2@host/db?port=\N{SUPERSCRIPT TWO}",
+        "postgresql://u:hunter2@host/db?statement_cache_size=hunter2",
+        "postgresql://u:hunter2@host/db?statement_cache_size=-1",
+    ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(Misconfigured, match="HANDOVER_DATABASE_URL") as error:

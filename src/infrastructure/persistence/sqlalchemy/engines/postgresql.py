@@ -161,6 +161,7 @@ async def _change_under_lock(connection: AsyncConnection, change: SchemaChange, 
         await connection.rollback()
 
 
+TOO_MANY_CONNECTIONS = "53300"
 BY_STATE: dict[str, tuple[type[Exception], str]] = {
     "40001": (TryAgain, "met a conflict with another unit of work"),
     "22P02": (TryAgain, "has rows that another unit of work has changed"),  # raised by `combined`, see there
@@ -168,10 +169,17 @@ BY_STATE: dict[str, tuple[type[Exception], str]] = {
     "55P03": (LockTimeout, "gave no lock in time"),
     "57014": (Busy, "took too long over a statement"),
     "53100": (NoSpace, "has no disk space left: free some"),
-    "53300": (Busy, "has no connection left: lower HANDOVER_POOL_SIZE or HANDOVER_WORKERS, or raise max_connections"),
+    TOO_MANY_CONNECTIONS: (
+        Busy,
+        "has no connection left: lower HANDOVER_POOL_SIZE or HANDOVER_WORKERS, or raise max_connections or the"
+        " CONNECTION LIMIT of the role or database",
+    ),
     "25006": (Unavailable, "takes no writes: it is a standby, or set to read-only"),
     "28000": (Unavailable, "refuses this user: check HANDOVER_DATABASE_URL and the server's pg_hba.conf"),
-    "28P01": (Unavailable, "refuses this password: check HANDOVER_DATABASE_URL"),
+    "28P01": (
+        Unavailable,
+        "refuses this password, or got none: check HANDOVER_DATABASE_URL, PGPASSWORD and {home}/.pgpass",
+    ),
     "3D000": (Unavailable, "has no database of this name: create it, or check HANDOVER_DATABASE_URL"),
     "42501": (Unavailable, "denies this user what Handover needs: grant it the schema and the tables"),
     "42P01": (SchemaMissing, "lacks a table: run 'handover migrate up'"),
@@ -207,14 +215,16 @@ BY_TYPE: list[tuple[type[Exception], type[Exception], str]] = [
         FileNotFoundError,
         Unavailable,
         "cannot be reached, because there is no file or socket of a name in HANDOVER_DATABASE_URL: check sslrootcert,"
-        " sslcert, sslkey and host",
+        " sslcert, sslkey, host and port",
     ),
     (OSError, Unavailable, "cannot be reached: is it running, and is HANDOVER_DATABASE_URL right?"),
 ]
 """Errors without a known SQLSTATE, by the class of the exception; the first match counts.
 
-`{home}` stands for the home folder, in which asyncpg looks for certificates.
+`{home}` stands for the home folder, in which asyncpg looks for certificates and passwords.
 """
+TLS_REJECTED = "rejected SSL upgrade"
+"""What asyncpg's ConnectionError says if `sslmode` requires encryption and the server has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +254,8 @@ class AsyncpgDriver:
         """Return the application's error for an error of asyncpg or the network, also one that SQLAlchemy has wrapped.
 
         A database error without a known meaning is UnexpectedDriverError; any other error is returned unchanged. The
-        message of Unavailable ends with the class and the text of the driver's error, without secrets: it is about
-        connecting or the schema, and has no values of rows.
+        message of Unavailable, also of Busy if the server has no connection left, ends with the class and the text of
+        the driver's error, without secrets: it is about connecting or the schema, and has no values of rows.
         """
         cause = unwrap_driver_error(error)
         if isinstance(cause, asyncpg.InvalidCachedStatementError):
@@ -255,9 +265,9 @@ class AsyncpgDriver:
         if is_too_many_files(cause):
             return Unavailable(f"{self.location} cannot be reached, because {TOO_MANY_FILES}")
         state = getattr(cause, "sqlstate", None) or ""
-        by_type = ((kind, what) for type_, kind, what in BY_TYPE if isinstance(cause, type_))
-        kind, what = BY_STATE.get(state) or BY_CLASS.get(state[:2]) or next(by_type, (None, ""))
-        if kind and issubclass(kind, Unavailable) and not issubclass(kind, Busy | NoSpace):
+        kind, what = _meaning(cause, state)
+        is_unavailable = kind is not None and issubclass(kind, Unavailable) and not issubclass(kind, Busy | NoSpace)
+        if kind and (is_unavailable or state == TOO_MANY_CONNECTIONS):
             return kind(f"{self.location} {what.replace('{home}', _home())} ({self._describe(cause)})")
         if kind:
             return kind(f"{self.location} {what}")
@@ -270,6 +280,17 @@ class AsyncpgDriver:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+
+
+def _meaning(cause: Exception, state: str) -> tuple[type[Exception] | None, str]:
+    """Return the class of the application's error for a driver's error, and the text after the name of the database.
+
+    `state` is the error's SQLSTATE, empty if it has none. The class is None if the error has no known meaning.
+    """
+    if isinstance(cause, ConnectionError) and TLS_REJECTED in str(cause):
+        return Unavailable, "offers no encryption: set ssl=on there, or change sslmode (or PGSSLMODE)"
+    by_type = ((kind, what) for type_, kind, what in BY_TYPE if isinstance(cause, type_))
+    return BY_STATE.get(state) or BY_CLASS.get(state[:2]) or next(by_type, (None, ""))
 
 
 def _home() -> str:

@@ -44,11 +44,11 @@ def parse_address(url: str) -> Address:
     """Parse a PostgreSQL URL, whose hosts are in its authority or in the parameters `host` and `port`.
 
     If both name hosts, the parameter counts; a port behind a host counts rather than the parameter `port`. All other
-    parameters are passed on to asyncpg, except those of LIBPQ_ONLY, and `statement_cache_size` unless it is 0. Missing
-    ones get our defaults: `application_name=handover`, `jit=off`, and with several hosts
+    parameters are passed on to asyncpg, except those of LIBPQ_ONLY. Missing ones get our defaults:
+    `application_name=handover`, `jit=off`, `statement_cache_size=100`, and with several hosts
     `target_session_attrs=read-write`.
 
-    Raise Misconfigured if a host or port is not valid, or the ports do not fit the hosts.
+    Raise Misconfigured if a host or port or `statement_cache_size` is not valid, or the ports do not fit the hosts.
     """
     parts = urlsplit(url)
     login, _, netloc = parts.netloc.rpartition("@")
@@ -59,6 +59,11 @@ def parse_address(url: str) -> Address:
     ports = _parse_ports(query.get("port", ""), len(hosts))
     if any(port and port > HIGHEST_PORT for port in (*(port for _, port in hosts), *ports)):
         raise Misconfigured(f"HANDOVER_DATABASE_URL: a port is at most {HIGHEST_PORT}")
+    cache_size = query.get("statement_cache_size", "100")
+    if not re.fullmatch("[0-9]{1,6}", cache_size):
+        raise Misconfigured(
+            "HANDOVER_DATABASE_URL: statement_cache_size must be a whole number, 0 for a PgBouncer before 1.21"
+        )
     ignored = {"host", "port", "statement_cache_size", *LIBPQ_ONLY}
     options = {name: value for name, value in query.items() if name not in ignored}
     options.setdefault("application_name", "handover")
@@ -71,7 +76,7 @@ def parse_address(url: str) -> Address:
             "dsn": f"postgresql://{parts.path}?{urlencode(options)}",
             "user": unquote(user) or None,
             "password": unquote(password) or None,
-            "statement_cache_size": 0 if query.get("statement_cache_size") == "0" else 100,  # 0 for old PgBouncers
+            "statement_cache_size": int(cache_size),
         },
     )
 
@@ -82,7 +87,7 @@ def _parse_ports(text: str, count: int) -> list[int | None]:
     The text is one port for all hosts, or one for each, with commas between; raise Misconfigured otherwise.
     """
     ports = text.split(",")
-    if len(ports) not in (1, count) or not all(port.isdigit() for port in ports if port):
+    if len(ports) not in (1, count) or not all(port.isdecimal() for port in ports if port):
         raise Misconfigured("HANDOVER_DATABASE_URL: the ports do not fit the hosts")
     return [int(port) if port else None for port in (ports * count if len(ports) == 1 else ports)]
 
