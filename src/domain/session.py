@@ -5,7 +5,7 @@ A session begins with one sign-in and includes all refresh tokens that were issu
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NewType
+from typing import Literal, NewType
 from uuid import UUID
 
 from domain.errors import DomainError, Unauthenticated
@@ -27,12 +27,14 @@ class TooManyAttempts(DomainError):
     """Too many log-in attempts have failed recently, or there were too many sign-ups.
 
     Raised before the password is verified, right or wrong, or hashed. `retry_after` is the time until the next attempt
-    can be admitted. `what` says of what there were too many.
+    can be admitted. `what` says of what there were too many. `action` is `sign-in` also where the current password is
+    asked for again, to change an account.
     """
 
-    def __init__(self, retry_after: timedelta, what: str) -> None:
+    def __init__(self, retry_after: timedelta, what: str, *, action: Literal["sign-in", "sign-up"] = "sign-in") -> None:
         super().__init__("too-many-attempts", f"too many {what}; wait before the next")
         self.retry_after = retry_after
+        self.action = action
 
 
 class TokenReused(Unauthenticated):
@@ -149,7 +151,8 @@ class LoginAttempts:
         """
         self.failed = tuple(time for time in sorted(self.failed) if time > at - ATTEMPT_WINDOW)
         if len(self.failed) >= limit:
-            raise TooManyAttempts(self.failed[-limit] + ATTEMPT_WINDOW - at, "sign-ups from this address")
+            retry_after = self.failed[-limit] + ATTEMPT_WINDOW - at
+            raise TooManyAttempts(retry_after, "sign-ups from this address", action="sign-up")
         self.failed = (*self.failed, at)
         self.version += 1
 

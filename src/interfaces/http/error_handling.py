@@ -115,7 +115,7 @@ def log_refusal(error: Exception, client: str | None) -> None:
         case TokenReused():
             log.warning("refresh token reused", user_id=str(error.user_id), client=client)
         case TooManyAttempts():
-            log.warning("throttled", client=client)
+            log.warning("throttled", what=error.action, client=client)
         case Unauthenticated() | Forbidden():
             log.info("refused", code=error.code, client=client)
 

@@ -286,6 +286,27 @@ async def test_what_accounts_do_is_logged_and_credentials_are_not(http: AsyncCli
         assert secret not in logged.getvalue()
 
 
+async def test_a_throttled_request_is_logged_with_what_was_throttled(
+    database: Database, clock: SetClock, logged: io.StringIO
+) -> None:
+    limits = {"sign_ups_per_address": 1, "login_failures_per_account": 1}
+    settings = database.settings.model_copy(update=limits)
+    async with client_of(app_of(container_on(settings, database.store, clock))) as http:
+        body = {"email": "zed@example.org", "username": "zed", "password": SECRET}
+        me = (await http.post("/users", json=body)).json()["id"]
+        token = (await sign_in(http, "zed", SECRET)).json()["access_token"]
+        await sign_in(http, "zed", "wrong")
+        change = {"email": "new@example.org", "current_password": SECRET}
+        refused = [
+            await http.post("/users", json=body),
+            await sign_in(http, "zed", SECRET),
+            await http.patch(f"/users/{me}", headers={"Authorization": f"Bearer {token}"}, json=change),
+        ]
+    assert [response.status_code for response in refused] == [429] * 3
+    throttled = [(line["what"], line["client"]) for line in lines(logged) if line["event"] == "throttled"]
+    assert throttled == [("sign-up", "127.0.0.1"), ("sign-in", "127.0.0.1"), ("sign-in", "127.0.0.1")]
+
+
 async def through_deadline(app: Any, receive: Any = None, seconds: float = 0.05) -> list[Message]:
     sent: list[Message] = []
 
