@@ -1,5 +1,7 @@
 """A whole store can be read as it is, and written to another store as it was."""
 
+from collections import Counter
+from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +14,13 @@ from application.store import Store
 from application.streaming import KINDS, Record, SessionToken, StoredKey, identity
 from application.transact import Transact
 from application.use_cases.items import ChangeItem, DeleteItem, TransferItem
-from domain.item import Item, Transfer
+from domain.item import Item, ItemId, Transfer
 from domain.session import LoginAttempts, Session
 from domain.user import User
 from infrastructure.persistence.memory import MemoryStore
 from interfaces.certification.database import Database
 from interfaces.certification.overlapping import insert
-from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
+from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item, new_id
 from interfaces.testing.clock_and_ids import SetClock
 
 HOUR = timedelta(hours=1)
@@ -120,6 +122,69 @@ async def test_what_was_read_is_written_elsewhere(
         request = IdempotentRequest(KEY, fingerprint, lambda _: b"")
         with idempotent(request), pytest.raises(expected):
             await Transact(store.begin, clock)(lambda uow: uow.users.add(a_user()))
+
+
+@pytest.mark.capability("durable")
+async def test_a_store_that_is_opened_again_holds_the_same(
+    database: Database, world: tuple[Item, Session], ada: User
+) -> None:
+    """Additions, changes, removals and a purge of all kinds are still there, or all gone, as `durable` says."""
+    kept, _ = world
+    store, gone, expired = database.store, a_user(), a_session(ada, expires_at=NOON)
+    precise = replace(kept, id=ItemId(new_id()), created_at=NOON + timedelta(milliseconds=333))
+    await insert(store.begin, gone, expired, a_task(gone), precise)
+    await store.stream.write([StoredKey(id=a_key(), fingerprint=b"request", expires_at=NOON, answer=b"answer")])
+    await store.stream.write([LoginAttempts(subject=b"expired", failed=(NOON - HOUR,), version=1)])
+    async with store.begin() as uow:
+        changed = await uow.users.get_for_update(ada.id)
+        changed.email, changed.version = "changed@example.org", changed.version + 1
+        await uow.users.save(changed)
+        removed = await uow.users.get_for_update(gone.id)
+        await uow.tasks.remove_all(gone.id)
+        await uow.users.remove(removed)
+        await uow.commit()
+    assert await store.purge(NOON, limit=10) == Counter(sessions=1, tokens=1, keys=1, attempts=1)
+    before, history = await read_everything(store), await store.stream.history(None, 100)
+    assert all(before.values())
+    login = await store.users.find_by_login("changed@example.org")
+
+    await database.reopen()
+
+    store = database.store
+    if not store.capabilities.durable:
+        assert not any((await read_everything(store)).values())
+        return
+    for kind, records in (await read_everything(store)).items():
+        if changes := differences(before[kind], records):
+            pytest.fail(
+                f"the store was closed and opened again, and {len(changes)} records of the kind {kind.__name__} are not"
+                f" the same: {changes[0]}",
+                pytrace=False,
+            )
+    assert await store.stream.history(None, 100) == history
+    assert await store.users.find_by_login("changed@example.org") == login
+    assert await store.users.find_by_login(ada.email) is None
+
+
+def differences(before: list[Any], now: list[Any]) -> list[str]:
+    """What has become of the records, in words, for each that is not as it was."""
+    old, new = {identity(one): one for one in before}, {identity(one): one for one in now}
+    return [
+        f"{id!r} was there before, and is not now"
+        if id not in new
+        else f"{id!r} is there now, and was not before"
+        if id not in old
+        else f"of {id!r}, {first_difference(old[id], new[id])}"
+        for id in old.keys() | new.keys()
+        if old.get(id) != new.get(id)
+    ]
+
+
+def first_difference(old: Any, new: Any) -> str:
+    """The first field that differs, with both values."""
+    values = ((field.name, getattr(old, field.name), getattr(new, field.name)) for field in fields(old))
+    name, was, is_now = next(value for value in values if value[1] != value[2])
+    return f"{name} was {was!r}, and is now {is_now!r}"
 
 
 async def test_the_history_is_sorted_by_item_and_number(
