@@ -296,8 +296,9 @@ class Begin(Protocol):
 
         Entering it, or its first call, raises Unavailable if the store is down, Busy if all connections are in use. It
         may wait without a limit of its own: the caller cancels it at its deadline, and nothing may stay locked then.
-        Entering it lets other tasks run at least once (`await asyncio.sleep(0)`), even if nothing has to wait.
-        Otherwise a task that begins units of work in a loop would stop the whole server.
+        Entering it, its first call or leaving it lets other tasks run at least once, even if nothing has to wait; an
+        `await asyncio.sleep(0)` at its beginning is enough. Otherwise a task that begins units of work in a loop would
+        stop the whole server.
 
         With `optimistic=True` an adapter may lock nothing before commit(), which raises TryAgain if anything that was
         read has changed since. This saves round trips where conflicts are rare. An adapter for which it makes no

@@ -6,7 +6,8 @@ LMDB adapter in `examples`.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
@@ -20,8 +21,11 @@ from application.paging import Page
 from application.readers import OwnedItem
 from domain.errors import NotFound, require
 from domain.item import Transfer
+from domain.session import ATTEMPT_WINDOW
 from domain.text import normalize_identifier
+from domain.user import User
 from infrastructure.persistence.memory import MemoryStore, tables
+from interfaces.testing.builders import NOON
 
 Spoil = Callable[[Any], None]
 
@@ -538,6 +542,85 @@ def waiting_blocks_the_event_loop(store: Any) -> None:
             lock.release()
 
     store.begin = begin_blocking
+
+
+@fault("test_unit_of_work.py::test_each_unit_of_work_lets_other_tasks_run")
+@each_unit
+def units_never_pause(uow: Any) -> None:
+    uow.users.hold = nothing
+
+
+@fault("test_unit_of_work.py::test_a_commit_that_is_cancelled_twice_takes_effect_as_a_whole_or_not_at_all")
+def threads_go_on_without_their_lock(store: Any) -> None:
+    """What docs/adding-an-adapter.md had as an example: a second cancellation ends the wait for the thread."""
+    lock = asyncio.Lock()
+
+    def write(uow: Any) -> None:
+        for staged in staged_in(uow):
+            time.sleep(0.001)
+            staged.apply()
+
+    def spoil(uow: Any) -> None:
+        async def commit() -> None:
+            async with lock:
+                for staged in staged_in(uow):
+                    staged.check()
+                work = asyncio.ensure_future(asyncio.to_thread(write, uow))
+                try:
+                    await asyncio.shield(work)
+                finally:
+                    await asyncio.wait({work})
+
+        uow.commit = commit
+
+    each_unit(spoil)(store)
+
+
+def after_opening(store: Any, work: Callable[[], Awaitable[object]]) -> None:
+    """The work is done each time that the store is opened, unless it is new."""
+    open = store.open
+
+    async def open_and_work() -> None:
+        await open()
+        if (await store.schema()).is_current:
+            await work()
+
+    store.open = open_and_work
+
+
+OPENED_AGAIN = "test_stream.py::test_a_store_that_is_opened_again_holds_the_same"
+
+
+@fault(OPENED_AGAIN, through_the_ports=True, engine="sqlite")
+def attempts_are_forgotten_on_opening(store: Any) -> None:
+    after_opening(store, lambda: store.purge(NOON + ATTEMPT_WINDOW, 100))
+
+
+@fault(OPENED_AGAIN, through_the_ports=True, engine="sqlite")
+def times_are_whole_seconds_after_opening(store: Any) -> None:
+    async def lose_fractions() -> None:
+        users = await store.stream.read(User, None, 100)
+        await store.stream.write([replace(one, created_at=one.created_at.replace(microsecond=0)) for one in users])
+
+    after_opening(store, lose_fractions)
+
+
+REMOVED_USERS: list[Any] = []
+
+
+@fault(OPENED_AGAIN, through_the_ports=True, engine="sqlite")
+def removed_users_are_back_after_opening(store: Any) -> None:
+    def spoil(uow: Any) -> None:
+        remove = uow.users.remove
+
+        async def remove_and_note(user: Any) -> None:
+            await remove(user)
+            REMOVED_USERS.append(user)
+
+        uow.users.remove = remove_and_note
+
+    each_unit(spoil)(store)
+    after_opening(store, lambda: store.stream.write(REMOVED_USERS))
 
 
 def claim(store: Any, **claimed: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import product
 from time import monotonic
 from typing import Any
 
@@ -20,9 +21,10 @@ from domain.errors import NotFound
 from domain.item import Item, Transfer
 from domain.session import Session
 from domain.task import Task
-from domain.user import User
+from domain.user import User, UserId
 from interfaces.certification.another_process import rename
-from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, attempt, insert
+from interfaces.certification.database import Database
+from interfaces.certification.overlapping import COMMITTED, LIMIT, TRY_AGAIN, Work, attempt, insert
 from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
 
 
@@ -135,6 +137,33 @@ async def test_other_tasks_run_while_a_unit_of_work_waits_for_another(begin: Beg
         pytest.fail(
             f"no other task could run for {longest:.1f} s while a unit of work waited for another one: wait with"
             " `await`, never with calls that block the event loop",
+            pytrace=False,
+        )
+
+
+async def test_each_unit_of_work_lets_other_tasks_run(begin: Begin) -> None:
+    """A task that begins units of work in a loop would stop the whole server otherwise, even if nothing has to wait."""
+    turns, user = 0, a_user()
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    await asyncio.sleep(0)
+    without_a_turn = 0
+    for _ in range(100):
+        before = turns
+        async with begin() as uow:
+            await uow.users.hold(user.id)
+        without_a_turn += turns == before
+    counting.cancel()
+    if without_a_turn:
+        pytest.fail(
+            f"in {without_a_turn} of 100 units of work, entering begin() let no other task run, nor did a call or"
+            " leaving it; `await asyncio.sleep(0)` in it",
             pytrace=False,
         )
 
@@ -496,6 +525,89 @@ async def transfer_and_back(uow: UnitOfWork, world: World) -> None:
     transfer = item.transfer(id=a_transfer(item, recipient).id, by=item.owner_id, to=recipient, at=NOON)
     await uow.items.save(item)
     await uow.transfers.add(transfer)
+
+
+CANCELLED_TWICE = (
+    "keep the lock until what was begun has ended, whatever is cancelled meanwhile; see Threads in"
+    " docs/adding-an-adapter.md"
+)
+
+
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket")  # PyMongo's, if cancelled while connecting
+async def test_a_commit_that_is_cancelled_twice_takes_effect_as_a_whole_or_not_at_all(
+    world: World, database: Database
+) -> None:
+    """The second cancellation comes while the adapter still handles the first, for instance waits for a thread."""
+
+    async def commit_a_transfer(user: User, committing: asyncio.Event) -> None:
+        try:
+            async with database.store.begin() as uow:
+                await uow.users.add(user)
+                await transfer_and_back(uow, world)
+                committing.set()
+                await uow.commit()
+        finally:
+            committing.set()
+
+    async def consequences() -> tuple[set[UserId], Item, list[Transfer]]:
+        """The added users, the item and its history."""
+        found = [await or_none(database.store.users.get(user_id)) for user_id in added]
+        history = await database.store.transfers.page(world.lamp.id, Window(limit=1000))
+        item = (await database.store.items.get(world.lamp.id)).item
+        return {user.id for user in found if isinstance(user, User)}, item, history.items
+
+    added: list[UserId] = []
+    for first, second in product([0, 1, 2, 3, 5, 0.0005, 0.002], [0, 1, 2, 0.001]):
+        user, committing = a_user(), asyncio.Event()
+        added.append(user.id)
+        task = asyncio.create_task(commit_a_transfer(user, committing))
+        await committing.wait()
+        for moment in (first, second):
+            await pass_time(moment)
+            task.cancel()
+        await asyncio.wait({task})
+        ended = await attempt_again_and_again(database.store.begin, lambda uow: transfer_and_back(uow, world))
+        assert ended == COMMITTED
+
+        users, item, history = await consequences()
+        others = 1 + len(added)
+        expected = others + len(users)
+        numbers = [transfer.number for transfer in history]
+        if (numbers, item.transfers, item.version) != ([*range(1, expected + 1)], expected, expected + 1):
+            pytest.fail(
+                f"commit() was cancelled twice, and then {len(users)} users, {item.transfers} transfers of the item and"
+                f" {len(history)} rows of its history were there, where as many of one as of the other were to be"
+                f" committed, after {others} transfers of other units of work: {CANCELLED_TWICE}",
+                pytrace=False,
+            )
+    before = await consequences()
+    if database.store.capabilities.durable:
+        await database.reopen()
+        if await consequences() != before:
+            pytest.fail(
+                "commit() was cancelled twice, and what was there afterwards is not the same as when the store was"
+                f" opened again: {CANCELLED_TWICE}",
+                pytrace=False,
+            )
+
+
+async def attempt_again_and_again(begin: Begin, work: Work) -> str:
+    """The result of the first attempt that does not get TryAgain."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            ended = await attempt(begin, work)
+            if ended != TRY_AGAIN:
+                return ended
+            await asyncio.sleep(0.01)
+
+
+async def pass_time(moment: float) -> None:
+    """Let other tasks run that many times if it is a whole number, else wait for that many seconds."""
+    if isinstance(moment, float):
+        await asyncio.sleep(moment)
+    else:
+        for _ in range(moment):
+            await asyncio.sleep(0)
 
 
 async def test_many_units_that_are_left_early_do_not_exhaust_the_store(world: World, begin: Begin) -> None:
