@@ -1,5 +1,6 @@
 """The container: it creates and connects all objects. Interfaces import nothing else of the infrastructure."""
 
+import inspect
 from collections.abc import Mapping
 
 from application.ports import PasswordHasher, Tokens
@@ -50,7 +51,7 @@ def open_store(settings: Settings) -> Store:
     """Import the adapter that the settings name, and return its store, which is not opened yet.
 
     Raise Misconfigured if the adapter is not installed, if it is one of ours for another engine than that of the URL,
-    if it cannot be imported, or if it refuses the settings.
+    if it cannot be imported, if it refuses the settings, or if it returns no store.
     """
     adapters = installed_adapters()
     if settings.adapter not in adapters:
@@ -75,7 +76,12 @@ def open_store(settings: Settings) -> Store:
         else:
             problem = f"cannot be imported as {entry.value}: {described(error)}"
         raise Misconfigured(f"HANDOVER_PERSISTENCE: the adapter {settings.adapter} {problem}") from error
-    store: Store = make(settings)
+    store: Store | None = make(settings)
+    if inspect.iscoroutine(store):
+        store.close()
+        raise Misconfigured(f"the adapter {settings.adapter}: {entry.value} must not be `async def`, but `def`")
+    if store is None:
+        raise Misconfigured(f"the adapter {settings.adapter}: {entry.value} returned None, not a Store")
     return store
 
 

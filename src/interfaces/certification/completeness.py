@@ -3,11 +3,12 @@
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, get_type_hints
+from math import isfinite
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 from application.errors import Unavailable
 from application.ports import UnitOfWork
-from application.store import Store
+from application.store import Capabilities, Store
 from infrastructure.container import Misconfigured, described
 from interfaces.certification.overlapping import LIMIT
 
@@ -15,18 +16,53 @@ from interfaces.certification.overlapping import LIMIT
 def gaps(port: type, part: object) -> Iterator[str]:
     """Yield what `part` lacks of a port, which is a protocol, and what its attributes lack of theirs.
 
-    A method is lacking if it is not there, or if it cannot be called with the arguments that the port's method has.
+    A method is lacking if it is not there, if it cannot be called with the arguments that the port's method has, or if
+    it is a coroutine function and that of the port is none. For the reverse, see plain_methods().
     """
     for name, declared in vars(port).items():
-        full_name = port.__name__ if name == "__call__" else f"{port.__name__}.{name}"
+        full_name = _full_name(port, name)
         if isinstance(declared, property):
             yield from _gaps_of_attribute(full_name, getattr(part, name, None), get_type_hints(declared.fget)["return"])
-        elif inspect.isfunction(declared) and (name == "__call__" or not name.startswith("_")):
-            method = part if name == "__call__" else getattr(part, name, None)
+        elif _is_method(name, declared):
+            method = _method(part, name)
             if not callable(method):
                 yield f"{full_name} is missing"
             elif not _accepts(method, declared):
                 yield f"{full_name} does not accept the arguments {_arguments(declared)}"
+            elif inspect.iscoroutinefunction(method) and not inspect.iscoroutinefunction(declared):
+                yield f"{full_name} must not be `async def`"
+
+
+def plain_methods(port: type, part: object) -> Iterator[str]:
+    """Yield the names of those methods of `part` and its attributes that are `def`, and `async def` in the port.
+
+    Such a method is right if it returns an awaitable, which cannot be seen before it is called. What is missing is left
+    out.
+    """
+    for name, declared in vars(port).items():
+        if isinstance(declared, property):
+            expected, value = get_type_hints(declared.fget)["return"], getattr(part, name, None)
+            if value is not None and Protocol in expected.__mro__:
+                yield from plain_methods(expected, value)
+        elif _is_method(name, declared) and inspect.iscoroutinefunction(declared):
+            method = _method(part, name)
+            if callable(method) and not inspect.iscoroutinefunction(method):
+                yield _full_name(port, name)
+
+
+def _full_name(port: type, name: str) -> str:
+    """Return the name of a port's method or attribute for messages, such as `Store.open` or `Begin`."""
+    return port.__name__ if name == "__call__" else f"{port.__name__}.{name}"
+
+
+def _is_method(name: str, declared: object) -> bool:
+    """Whether this attribute of a protocol is a method that an adapter has to have."""
+    return inspect.isfunction(declared) and (name == "__call__" or not name.startswith("_"))
+
+
+def _method(part: object, name: str) -> Any:
+    """Return the method of `part`, which is `part` itself if the name is `__call__`; None if it is missing."""
+    return part if name == "__call__" else getattr(part, name, None)
 
 
 def _gaps_of_attribute(full_name: str, value: object, expected: type) -> Iterator[str]:
@@ -63,22 +99,43 @@ def _arguments(declared: Callable[..., Any]) -> str:
     return f"({', '.join(names)})"
 
 
-async def check_complete(store: Store, adapter: str) -> None:
-    """Raise Misconfigured, with all gaps in one line, unless the open store and its units of work fulfil their ports.
+def misstated(capabilities: Capabilities) -> Iterator[str]:
+    """Yield each value that no engine can have, with what it has to be."""
+    for name, annotation in get_type_hints(Capabilities).items():
+        value = getattr(capabilities, name)
+        if get_origin(annotation) is Literal:
+            is_right, expected = value in get_args(annotation), f"one of {', '.join(map(repr, get_args(annotation)))}"
+        elif annotation is bool:
+            is_right, expected = isinstance(value, bool), "True or False"
+        else:
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            is_right = value is None or (is_number and isfinite(value) and value >= 0)
+            expected = "a number of seconds, or None"
+        if not is_right:
+            yield f"{name}={value!r}; it has to be {expected}"
 
-    A unit of work is begun and left. Raise Unavailable if the store is.
+
+async def check_complete(store: Store, adapter: str) -> list[str]:
+    """Return the plain_methods() of the open store and its units of work, one of which is begun and left.
+
+    Raise Misconfigured, with all gaps in one line, unless they fulfil their ports, or with all values that are
+    misstated(). Raise Unavailable if the store is.
     """
-    found = [*gaps(Store, store)]
+    found, plain = [*gaps(Store, store)], [*plain_methods(Store, store)]
     if callable(getattr(store, "begin", None)):
         try:
             async with asyncio.timeout(LIMIT), store.begin() as uow:
                 found += gaps(UnitOfWork, uow)
+                plain += plain_methods(UnitOfWork, uow)
         except Unavailable:
             raise
         except Exception as error:
             found.append(f"Store.begin raises {described(error)}")
     if found:
         raise incomplete(adapter, found)
+    if wrong := [*misstated(store.capabilities)]:
+        raise Misconfigured(f"the adapter {adapter} states {', and '.join(wrong)}")
+    return plain
 
 
 def incomplete(adapter: str, found: list[str]) -> Misconfigured:

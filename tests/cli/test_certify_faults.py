@@ -1,0 +1,81 @@
+"""What `handover certify` says of faults that are frequent while an adapter is written: what is wrong, and where."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.installed import install
+from tests.support.served import Run, handover
+
+FAULTY = """
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from application.paging import page_of
+from infrastructure.persistence import memory
+
+
+class Faulty(memory.MemoryStore):
+    pass
+
+
+{lines}
+
+
+if "open_store" not in globals():
+    def open_store(settings):
+        return Faulty()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where adapters are installed."""
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return tmp_path
+
+
+async def certify(folder: Path, lines: str, only: str) -> Run:
+    """Run some of the tests on an adapter that is the one in memory but for these lines."""
+    install(folder, "faulty", FAULTY.format(lines=lines))
+    return await handover("certify", "--url", "faulty://", "--only", only, folder=folder)
+
+
+def is_refused(run: Run, reason: str) -> bool:
+    """Whether it was refused before the first test, in one line that says this."""
+    return (run.exit_code, run.out, run.err) == (1, "", f"handover: {reason}\n")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("conflicts='fails'", "one of 'wait', 'fail'"),
+        ("writers='several'", "one of 'one', 'many'"),
+        ("processes='single'", "one of 'one', 'one-machine', 'any'"),
+        ("durable='no'", "True or False"),
+        ("seconds_to_release_locks='none'", "a number of seconds, or None"),
+        ("seconds_to_release_locks=-1", "a number of seconds, or None"),
+        ("seconds_to_release_locks=True", "a number of seconds, or None"),
+    ],
+)
+async def test_a_capability_that_no_engine_can_have_is_refused(value: str, expected: str, folder: Path) -> None:
+    run = await certify(folder, f"Faulty.capabilities = replace(Faulty.capabilities, {value})", "attempts")
+    assert is_refused(run, f"the adapter faulty states {value}; it has to be {expected}"), run
+
+
+@pytest.mark.parametrize(
+    ("entry_point", "reason"),
+    [
+        ("def open_store(settings): Faulty()", "returned None, not a Store"),
+        ("async def open_store(settings): return Faulty()", "must not be `async def`, but `def`"),
+    ],
+)
+async def test_an_entry_point_that_returns_no_store_is_refused(entry_point: str, reason: str, folder: Path) -> None:
+    run = await certify(folder, entry_point, "attempts")
+    assert is_refused(run, f"the adapter faulty: faulty:open_store {reason}"), run
+
+
+async def test_a_method_that_must_not_be_a_coroutine_function_is_refused(folder: Path) -> None:
+    run = await certify(folder, "async def pools(self): return {}\nFaulty.pools = pools", "attempts")
+    assert run.err.startswith("handover: the adapter faulty is not complete: Store.pools must not be `async def`;"), run
