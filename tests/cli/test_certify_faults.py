@@ -79,3 +79,57 @@ async def test_an_entry_point_that_returns_no_store_is_refused(entry_point: str,
 async def test_a_method_that_must_not_be_a_coroutine_function_is_refused(folder: Path) -> None:
     run = await certify(folder, "async def pools(self): return {}\nFaulty.pools = pools", "attempts")
     assert run.err.startswith("handover: the adapter faulty is not complete: Store.pools must not be `async def`;"), run
+
+
+SORTED_BY_SMALL_LETTERS = """
+def open_store(settings):
+    store = Faulty()
+
+    async def page(filter, sort, window):
+        def place(owned):
+            value = getattr(owned.item, sort.by)
+            return value.lower() if sort.by == "name" else value, owned.item.id
+
+        items = [item for item in store.tables.items.values() if filter.matches(item)]
+        return page_of([await store.items.get(item.id) for item in items], place, sort.descending, window)
+
+    store.items.page = page
+    return store
+"""
+
+
+async def test_a_list_that_never_ends_is_noticed(folder: Path) -> None:
+    run = await certify(folder, SORTED_BY_SMALL_LETTERS, "items_are_listed and name")
+    assert run.exit_code == 1
+    endless = [line.strip() for line in run.out.splitlines() if "the page behind Position(value=" in line]
+    assert endless, run
+    assert all(
+        line.endswith(" again: what `page` sorts by is not what a Position holds, or is not the order of the list")
+        for line in endless
+    )
+
+
+WITHOUT_DOWNGRADE = """
+from application.store import Schema
+
+
+class Faulty(memory.MemoryStore):
+    found = None
+
+    async def schema(self):
+        return Schema(self.found, "1")
+
+    async def upgrade(self):
+        self.found = "1"
+
+    async def downgrade(self): ...
+"""
+
+
+async def test_a_downgrade_without_effect_ends_the_run(folder: Path) -> None:
+    run = await certify(folder, WITHOUT_DOWNGRADE, "test_attempts")
+    assert (run.exit_code, run.out) == (1, ""), run
+    assert run.err.splitlines()[-1] == (
+        "handover: the contract tests cannot be run: downgrade() has left the revision 1 as it was, so nothing can be"
+        " emptied"
+    )

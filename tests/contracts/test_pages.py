@@ -1,12 +1,13 @@
 """Pages have the same rows in the same order on every engine."""
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import product
 from typing import Any, TypeVar
+from uuid import UUID
 
 import pytest
 
@@ -18,6 +19,7 @@ from domain.item import Item, ItemId
 from domain.task import Task, TaskStatus
 from domain.user import User
 from interfaces.certification.overlapping import insert
+from interfaces.certification.walking import check_new
 from interfaces.testing.builders import NOON, a_task, a_user, an_item, new_id
 
 T = TypeVar("T")
@@ -47,6 +49,10 @@ NAMES = [
 ]
 
 
+def ids_of(rows: Iterable[Any]) -> list[UUID]:
+    return [getattr(row, "item", row).id for row in rows]
+
+
 async def walk(page_of: List[T], position_of: Callable[[T], Position], limit: int) -> list[T]:
     """All rows, page by page from where the last one ended."""
     rows: list[T] = []
@@ -55,6 +61,7 @@ async def walk(page_of: List[T], position_of: Callable[[T], Position], limit: in
         page = await page_of(window)
         assert len(page.items) <= limit
         assert page.total is None
+        check_new(ids_of(page.items), ids_of(rows), window.after, more=page.more)
         rows += page.items
         if not page.more:
             return rows
@@ -65,6 +72,7 @@ async def skip_through(page_of: List[T], limit: int) -> list[T]:
     rows: list[T] = []
     while True:
         page = await page_of(Window(limit, skip=len(rows)))
+        check_new(ids_of(page.items), ids_of(rows), f"the first {len(rows)} rows", more=page.more)
         rows += page.items
         if not page.more:
             assert page.total == len(rows)

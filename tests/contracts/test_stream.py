@@ -34,6 +34,8 @@ async def read_everything(store: Store, limit: int = 2) -> Everything:
         records = everything[kind] = []
         while page := await store.stream.read(kind, identity(records[-1]) if records else None, limit):
             assert len(page) <= limit
+            again = {identity(one) for one in page} & {identity(one) for one in records}
+            assert not again, f"read() gives {kind.__name__} {again} again behind {identity(records[-1])!r}"
             records += page
         assert await store.stream.count(kind) == len(records)
     return everything
@@ -204,6 +206,7 @@ async def test_the_history_is_sorted_by_item_and_number(
         found: list[Transfer] = []
         while page := await store.stream.history((found[-1].item_id, found[-1].number) if found else None, limit):
             assert len(page) <= limit
+            assert not {one.id for one in page} & {one.id for one in found}, "history() gives transfers again"
             found += page
         assert found == everything
     assert await store.stream.history((kept.id, 1), 1) == [

@@ -12,6 +12,7 @@ from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.user import User
 from interfaces.certification.overlapping import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
+from interfaces.certification.walking import check_new
 from interfaces.testing.builders import a_transfer, an_item, new_id
 
 
@@ -107,6 +108,7 @@ async def test_positions_lead_through_the_history_while_it_grows(
     more = True
     while more:
         page = await transfers.page(lamp.id, Window(limit=2, after=after, count=False))
+        check_new([one.id for one in page.items], [one.id for one in walked], after, more=page.more)
         walked += page.items
         more = page.more
         after = Position(page.items[-1].number, page.items[-1].id)

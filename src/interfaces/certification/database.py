@@ -5,6 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pytest
+
 from application.store import Store
 
 if TYPE_CHECKING:  # tests of the use cases run where pydantic is not installed
@@ -63,3 +65,17 @@ async def opened(
 
 NewDatabase = Callable[[], AbstractAsyncContextManager[Database]]
 """Opens an empty database without a schema."""
+
+
+async def remove_schema(store: Store) -> None:
+    """Undo all migrations of the store, and so remove all its data, also if it is one that needs no schema.
+
+    End the whole run if that does not go on, because every test needs a database that is empty.
+    """
+    before = (await store.schema()).found
+    await store.downgrade()
+    while (found := (await store.schema()).found) is not None:
+        if found == before:
+            pytest.exit(f"downgrade() has left the revision {found} as it was, so nothing can be emptied", returncode=1)
+        before = found
+        await store.downgrade()

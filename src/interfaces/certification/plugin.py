@@ -16,7 +16,7 @@ from application.store import Store
 from application.streaming import KINDS
 from infrastructure.container import Misconfigured, Settings, described, load_settings, open_store
 from interfaces.certification.completeness import check_complete
-from interfaces.certification.database import Database, NewDatabase, opened
+from interfaces.certification.database import Database, NewDatabase, opened, remove_schema
 from interfaces.certification.fixtures import check_fixtures
 from interfaces.certification.watchdog import PLUGIN, watchdog_of_pytest
 from interfaces.testing.plugin import (  # noqa: F401 - fixtures
@@ -100,13 +100,6 @@ async def check_empty(store: Store, settings: Settings) -> None:
             f"{settings.masked_url} is not empty, {found}: name an empty database, since everything in it is deleted;"
             f" if a certification was interrupted here, {how_to_empty(settings)}"
         )
-
-
-async def remove_schema(store: Store) -> None:
-    """Undo all migrations of the store, and so remove all its data, also if it is one that needs no schema."""
-    await store.downgrade()
-    while (await store.schema()).found is not None:
-        await store.downgrade()
 
 
 async def remove_all(database: Database) -> None:

@@ -20,6 +20,7 @@ from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
 from interfaces.certification.comparison.use_cases import scattered_ids
 from interfaces.certification.comparison.values import ITEM_SORTS, TASK_SORTS, names
+from interfaces.certification.walking import check_new
 from interfaces.testing.builders import NOON, a_user
 
 Place = tuple[Any, UUID]
@@ -49,7 +50,9 @@ class Walk:
         if not self.ended:
             after = Position(*self.seen[-1]) if self.seen else None
             page = await self.page_of(self.sort, Window(self.limit, after=after, count=False))
-            self.seen += [place(getattr(row, "item", row), self.sort) for row in page.items]
+            places = [place(getattr(row, "item", row), self.sort) for row in page.items]
+            check_new(places, self.seen, after, more=page.more)
+            self.seen += places
             self.ended = not page.more
 
 

@@ -127,7 +127,8 @@ class Workload:
             response = await http.get(address, headers=headers)
             listed = _checked(response, 200)["items"]
             rows += [Row(one["number"], one["version"], one["from_user_id"], one["to_user_id"]) for one in listed]
-            address = response.links["next"]["url"] if "next" in response.links else ""
+            last, address = address, response.links["next"]["url"] if "next" in response.links else ""
+            assert address != last, f"the page {address} is followed by itself"
         now = _checked(await http.get(f"/items/{item}", headers=headers), 200)
         return ItemHistory(creator, self._recorded[item], rows, now["version"], now["owner_id"])
 

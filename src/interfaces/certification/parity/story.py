@@ -275,8 +275,11 @@ class Story:
 
     async def read_all_pages(self, address: str) -> None:
         """Request a list as ada, and all its further pages, which the header Link names."""
+        followed: list[str] = []
         following: str | None = address
         while following:
+            assert following not in followed, f"the last page of {address} is followed by {following} again"
+            followed.append(following)
             page = await self.send(200, RequestTemplate("GET", following, by="ada"))
             following = page.links["next"]["url"] if "next" in page.links else None
 
