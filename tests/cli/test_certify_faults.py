@@ -133,3 +133,121 @@ async def test_a_downgrade_without_effect_ends_the_run(folder: Path) -> None:
         "handover: the contract tests cannot be run: downgrade() has left the revision 1 as it was, so nothing can be"
         " emptied"
     )
+
+
+RAISING_KEY_ERRORS = """
+async def get(id):
+    {}[str(id)]
+
+
+def open_store(settings):
+    store = Faulty()
+    store.users.get = get
+    return store
+"""
+
+
+async def test_an_error_is_told_with_its_place_and_what_knows_it(folder: Path) -> None:
+    run = await certify(folder, RAISING_KEY_ERRORS, "no_such_user")
+    [line] = [line for line in run.err.splitlines() if line.startswith("FAILED")]
+    assert ": KeyError: '" in line
+    place, explanation = line.rpartition("' (")[2].split("; ", 1)
+    assert place.startswith("faulty.py, line ")
+    assert place.endswith(", in get)")
+    assert explanation == "no use case knows this error; see Errors in docs/adding-an-adapter.md"
+
+
+PLAIN = """
+def find_by_login(login):
+    pass
+
+
+def open_store(settings):
+    store = Faulty()
+    store.users.find_by_login = find_by_login
+    return store
+"""
+
+
+async def test_a_method_that_has_to_be_a_coroutine_function_is_named(folder: Path) -> None:
+    run = await certify(folder, PLAIN, "find_by or login")
+    hint = "; UserReader.find_by_login has to be `async def`, unless it returns an awaitable"
+    failed = [line for line in run.err.splitlines() if line.startswith("FAILED")]
+    assert failed
+    assert all(line.endswith(hint) for line in failed if "TypeError" in line), run
+    assert any("TypeError" in line for line in failed)
+
+
+async def test_a_plain_method_that_returns_an_awaitable_is_accepted(folder: Path) -> None:
+    lines = PLAIN.replace("    pass\n", "    return asyncio.sleep(0)\n")
+    run = await certify(folder, lines, "attempts")
+    assert run.exit_code == 0, run
+
+
+async def test_a_plain_method_of_the_first_calls_is_named(folder: Path) -> None:
+    run = await certify(folder, "def close(self): ...\nFaulty.close = close", "attempts")
+    assert run.err.startswith("handover: the adapter faulty fails before the first test: TypeError: "), run
+    assert run.err.endswith("; Store.close has to be `async def`, unless it returns an awaitable\n")
+
+
+IGNORING_NAMES = """
+@asynccontextmanager
+async def begin(self, **options):
+    async with memory.MemoryStore.begin(self, **options) as uow:
+        def claim_names(user):
+            uow.users.emails.changed[user.email] = uow.users.usernames.changed[user.username] = user.id
+
+        uow.users._claim_names = claim_names
+        yield uow
+
+
+Faulty.begin = begin
+"""
+
+
+async def test_a_response_that_is_not_the_expected_problem_is_shown(folder: Path) -> None:
+    run = await certify(folder, IGNORING_NAMES, "same_bytes")
+    [line] = [line for line in run.err.splitlines() if line.startswith("FAILED")]
+    assert "test_the_same_bytes_as_in_memory: POST /users is answered 201 {" in line
+    assert "-taken" in line.rpartition(", and not the problem ")[2]
+
+
+NEVER_PAUSING = """
+@asynccontextmanager
+async def begin(self, **options):
+    async with memory.MemoryStore.begin(self, **options) as uow:
+        async def hold(*ids): return {}
+        uow.users.hold = hold
+        yield uow
+
+
+Faulty.begin = begin
+"""
+
+
+async def test_a_failure_is_told_with_what_the_test_is_about(folder: Path) -> None:
+    run = await certify(folder, NEVER_PAUSING, "lets_other_tasks_run")
+    test, about, reason, *_ = (line.strip() for line in run.out.splitlines()[1:])
+    assert test == "test_unit_of_work.py::test_each_unit_of_work_lets_other_tasks_run"
+    assert about.startswith("A task that begins units of work in a loop would stop the whole server otherwise")
+    assert reason.startswith("in 100 of 100 units of work, entering begin() let no other task run")
+
+
+BLOCKING = """
+import time
+
+
+@asynccontextmanager
+async def begin(self, **options):
+    time.sleep(3.5)
+    async with memory.MemoryStore.begin(self, **options) as uow:
+        yield uow
+
+
+Faulty.begin = begin
+"""
+
+
+async def test_a_line_that_blocks_the_event_loop_is_told_once(folder: Path) -> None:
+    run = await certify(folder, BLOCKING, "test_asking_counts_nothing")
+    assert run.err.count("the event loop has been blocked for 2 s in begin (faulty.py, line ") == 1, run

@@ -15,8 +15,9 @@ import pytest
 from application.errors import Unavailable
 from application.store import Capabilities, Store
 from infrastructure.container import Misconfigured, Settings, described, open_store
-from interfaces.certification.completeness import check_complete, gaps, incomplete
+from interfaces.certification.completeness import check_complete, gaps, incomplete, plain_methods
 from interfaces.certification.plugin import SUITE, check_empty, how_to_empty, records_in
+from interfaces.certification.reasons import hint_at
 from interfaces.certification.results import Progress, Promise, Results
 from interfaces.certification.watchdog import Watchdog
 
@@ -136,8 +137,9 @@ class Certification:
         except (Misconfigured, Unavailable):
             raise
         except Exception as error:
+            hint = hint_at(error, self.results.plain)
             raise Misconfigured(
-                f"the adapter {self.settings.adapter} fails before the first test: {described(error)}"
+                f"the adapter {self.settings.adapter} fails before the first test: {described(error)}{hint}"
             ) from error
 
     async def _prepare(self) -> Capabilities:
@@ -146,9 +148,10 @@ class Certification:
         self.watchdog.watch(type(store).__module__)
         if not callable(getattr(store, "open", None)):
             raise incomplete(self.settings.adapter, [*gaps(Store, store)])
+        self.results.plain = [*plain_methods(Store, store)]
         await store.open()
         try:
-            await check_complete(store, self.settings.adapter)
+            self.results.plain = await check_complete(store, self.settings.adapter)
             await check_empty(store, self.settings)
             return store.capabilities
         finally:

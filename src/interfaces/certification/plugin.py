@@ -51,6 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(watchdog, PLUGIN)
         watchdog.start()
         config.add_cleanup(watchdog.stop)
+    # What is no test or plugin would fail with the bare word AssertionError.
+    pytest.register_assert_rewrite("interfaces.certification.parity.problems", "interfaces.certification.parity.story")
     config.addinivalue_line("markers", "capability(name): the test verifies this field of Capabilities")
     if not config.option.certify:
         raise pytest.UsageError("name the empty database to certify on: --certify URL")

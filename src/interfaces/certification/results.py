@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pytest
 
+from interfaces.certification.reasons import first_sentence, reason_of
 from interfaces.certification.watchdog import PLUGIN, Watchdog
 
 
@@ -16,6 +17,8 @@ class Failure:
     """A test that failed, was skipped or could not be run; `reason` is its message."""
 
     test: str
+    about: str
+    """The first sentence of its docstring; empty if it has none."""
     reason: str
 
     @property
@@ -69,6 +72,8 @@ class Results:
         self.errors: list[str] = []
         self.refused = ""
         """Why pytest does not accept its arguments."""
+        self.plain: list[str] = []
+        """The plain_methods() of the adapter, once they are known."""
         self.failed: set[str] = set()
         """The tests that have failed."""
         self.ended = self.total = 0
@@ -128,7 +133,9 @@ class Results:
         if self._interrupted:
             return report
         if not report.passed:
-            failure = Failure(report.nodeid, reason_of(report))
+            error = call.excinfo.value if call.excinfo else None
+            reason = reason_of(report, error, self.watchdog.package, self.plain)
+            failure = Failure(report.nodeid, first_sentence(item.function), reason)
             self.promises[item.path].failures.append(failure)
             self.failed.add(report.nodeid)
             self.progress.tell(f"FAILED {failure.test}: {failure.in_short}")
@@ -151,15 +158,3 @@ class Results:
     def pytest_internalerror(self, excrepr: object) -> None:
         """Add the last line of an error of pytest itself, outside of the tests, to `errors`."""
         self.errors.append(str(excrepr).strip().splitlines()[-1])
-
-
-def reason_of(report: pytest.TestReport) -> str:
-    """Return the message of a failure, or `skipped: ` and the reason of a skipped test.
-
-    A failure that Hypothesis has found includes the shortest program that shows it, but not Hypothesis' explanation.
-    """
-    if report.skipped:
-        return f"skipped: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext}"
-    crash = getattr(report.longrepr, "reprcrash", None)
-    message: str = crash.message if crash else report.longreprtext
-    return message.partition("\nExplanation:")[0].removeprefix("AssertionError: ").removeprefix("Failed: ")

@@ -43,7 +43,10 @@ class Watchdog:
         self.running = "the first calls of the adapter"
         """What is running now."""
         self.interrupted = False
-        self._package = ""
+        self.package = ""
+        """The name of the adapter's topmost package, once it is known."""
+        self._mentioned: set[str] = set()
+        """The lines of code that have been told to block the event loop."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._seconds = 0
         self._limit = SECONDS_PER_TEST
@@ -60,7 +63,7 @@ class Watchdog:
 
     def watch(self, package: str) -> None:
         """Watch the running event loop from now on. `package` is that of the adapter, whose code is named."""
-        self._loop, self._package, self._answered = asyncio.get_running_loop(), package.partition(".")[0], True
+        self._loop, self.package, self._answered = asyncio.get_running_loop(), package.partition(".")[0], True
 
     def interrupt(self) -> None:
         """Cancel what runs on the event loop, and give up if the run has not ended soon afterwards."""
@@ -89,7 +92,7 @@ class Watchdog:
                 self.give_up(reason)
                 return
             if blocked == SECONDS_BLOCKED_UNTIL_MENTIONED and not self.interrupted:
-                self.tell(f"{self._blocked_for(blocked)}: wait with `await`")
+                self._mention_place()
             if self._seconds == SECONDS_UNTIL_MENTIONED and not blocked:
                 self.tell(f"{self.running} has been running for {self._seconds} s, and is not blocked")
 
@@ -98,7 +101,8 @@ class Watchdog:
         if self.interrupted:
             return f"{self.running} could not be stopped" if blocked > 1 or self._seconds > SECONDS_TO_STOP else ""
         if blocked >= SECONDS_BLOCKED:
-            return f"{self._blocked_for(blocked)}, so that no other task can run: wait with `await`; {READ_ON}"
+            place = self._place()
+            return f"{self._blocked_for(blocked, place)}, so that no other task can run: wait with `await`; {READ_ON}"
         if self._seconds >= self._limit:
             return (
                 f"{self.running} has not ended after {self._seconds} s, although the event loop is not blocked: what it"
@@ -106,9 +110,16 @@ class Watchdog:
             )
         return ""
 
-    def _blocked_for(self, seconds: int) -> str:
-        """Return where the event loop has been blocked, and for how long."""
-        return f"{self.running}: the event loop has been blocked for {seconds} s{self._place()}"
+    def _mention_place(self) -> None:
+        """Tell where the event loop is blocked, unless that line of the adapter was told before."""
+        place = self._place()
+        if not place or place not in self._mentioned:
+            self._mentioned.add(place)
+            self.tell(f"{self._blocked_for(SECONDS_BLOCKED_UNTIL_MENTIONED, place)}: wait with `await`")
+
+    def _blocked_for(self, seconds: int, place: str) -> str:
+        """Return that the event loop has been blocked for so long at a place in the adapter."""
+        return f"{self.running}: the event loop has been blocked for {seconds} s{place}"
 
     def _is_blocked(self) -> bool:
         """Whether the event loop runs but has not run what was asked of it a second ago; ask again if it has."""
@@ -133,7 +144,7 @@ class Watchdog:
         """Return the innermost line of the adapter that the main thread is at, as ` in write (records.py, line 7)`."""
         frame = sys._current_frames().get(threading.main_thread().ident or 0)
         while frame:
-            if str(frame.f_globals.get("__name__")).partition(".")[0] == self._package:
+            if str(frame.f_globals.get("__name__")).partition(".")[0] == self.package:
                 return f" in {frame.f_code.co_name} ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})"
             frame = frame.f_back
         return ""

@@ -131,6 +131,8 @@ def _print(certificate: "certifying.Certificate", seconds: float) -> None:
         print(f"{'held' if promise.is_held else 'BROKEN':8}{promise.text} ({tests})")
         for failure in promise.failures:
             print(f"{'':8}{failure.test}")
+            if failure.about:
+                print(f"{'':12}{failure.about}")
             print(textwrap.indent(failure.reason, " " * 12))
             name = failure.test.rpartition("::")[2].partition("[")[0]
             print(f"{'':12}To repeat it: handover certify --url {certificate.url} --only {name}")

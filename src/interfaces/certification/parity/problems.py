@@ -12,8 +12,10 @@ def assert_problem(response: Response, status: int, slug: str) -> None:
     it is 401, and `Retry-After` if it is 429 or 503 or the problem is `request-in-progress`. `WWW-Authenticate` must
     say whether an access token was sent.
     """
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
+    request = response.request
+    answer = f"{request.method} {request.url.raw_path.decode()} is answered {response.status_code} {response.text}"
+    assert response.status_code == status, f"{answer}, and not {status} {slug}"
+    assert response.headers.get("content-type") == "application/problem+json", f"{answer}, and not the problem {slug}"
     problem = response.json()
     assert problem.keys() - {"errors"} == {"type", "title", "status", "detail", "instance", "request_id"}
     assert problem["type"] == f"/problems/{slug}", response.text
