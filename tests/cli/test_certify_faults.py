@@ -251,3 +251,31 @@ Faulty.begin = begin
 async def test_a_line_that_blocks_the_event_loop_is_told_once(folder: Path) -> None:
     run = await certify(folder, BLOCKING, "test_asking_counts_nothing")
     assert run.err.count("the event loop has been blocked for 2 s in begin (faulty.py, line ") == 1, run
+
+
+KEEPING_ITS_RECORDS = """
+from application.store import Schema
+
+
+class Faulty(memory.MemoryStore):
+    capabilities = replace(memory.MemoryStore.capabilities, durable=True)
+    found = None
+
+    async def schema(self):
+        return Schema(self.found, "1")
+
+    async def upgrade(self):
+        self.found = "1"
+
+    async def downgrade(self):
+        self.found = None
+"""
+
+
+async def test_a_store_that_keeps_its_records_until_it_is_opened_again_is_noticed(folder: Path) -> None:
+    run = await certify(folder, KEEPING_ITS_RECORDS, "undoing_all_migrations")
+    assert run.exit_code == 1, run
+    assert (
+        "downgrade() has undone all migrations, and left users, items, transfers, tasks, sessions, session tokens,"
+        " log-in attempts, idempotency keys" in run.out
+    )

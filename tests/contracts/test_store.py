@@ -1,16 +1,20 @@
-"""Migrating a store several times, or several times at once, has the same result as once."""
+"""Migrating a store several times, or several times at once, has the same result as once; undoing it removes all data."""
 
 import asyncio
 from collections import Counter
 
+import pytest
+
 from application.ports import Begin, Ids
 from application.store import Store
+from application.streaming import KINDS, StoredKey, label
 from application.transact import Transact
 from application.use_cases.health import CheckWritable
+from domain.session import LoginAttempts
 from interfaces.certification.completeness import check_complete
-from interfaces.certification.database import NewDatabase
-from interfaces.certification.overlapping import LIMIT
-from interfaces.testing.builders import a_user
+from interfaces.certification.database import NewDatabase, remove_schema
+from interfaces.certification.overlapping import LIMIT, insert
+from interfaces.testing.builders import NOON, a_key, a_session, a_task, a_transfer, a_user, an_item
 from interfaces.testing.clock_and_ids import SetClock
 
 
@@ -39,6 +43,29 @@ async def test_two_may_upgrade_at_once(new_database: NewDatabase) -> None:
     async with new_database() as database, asyncio.timeout(LIMIT):
         await asyncio.gather(database.store.upgrade(), database.store.upgrade())
         assert (await database.store.schema()).is_current
+
+
+async def test_undoing_all_migrations_removes_all_data(new_database: NewDatabase) -> None:
+    """A store that is neither durable nor has a schema may keep them until it is opened again."""
+    async with new_database() as database, asyncio.timeout(LIMIT):
+        store = database.store
+        await store.upgrade()
+        ada, key = a_user(), StoredKey(id=a_key(), fingerprint=b"request", expires_at=NOON, answer=b"answer")
+        item, session = an_item(ada), a_session(ada)
+        await insert(store.begin, ada, item, a_transfer(item, ada), a_task(ada), session)
+        await store.stream.write([LoginAttempts(subject=b"subject", failed=(NOON,), version=1)])
+        await store.stream.write([key])
+        assert [kind for kind in KINDS if await store.stream.count(kind) != 1] == []
+
+        await remove_schema(store)
+        if not store.capabilities.durable and (await store.schema()).needed is None:
+            await database.reopen()
+        await database.store.upgrade()
+
+        kept = [label(kind) for kind in KINDS if await database.store.stream.count(kind)]
+        if kept:
+            pytest.fail(f"downgrade() has undone all migrations, and left {', '.join(kept)}", pytrace=False)
+        assert await database.store.users.find_by_login(ada.email) is None
 
 
 async def test_the_write_that_looks_for_disk_space_succeeds_and_is_purged(
