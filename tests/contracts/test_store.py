@@ -1,4 +1,4 @@
-"""Migrating a store several times, or several times at once, has the same result as once; undoing it removes all data."""
+"""Migrating a store several times, also at once, has the same result as once, and undoing that removes all data."""
 
 import asyncio
 from collections import Counter
