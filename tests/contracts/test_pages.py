@@ -18,8 +18,8 @@ from application.store import Store
 from domain.item import Item, ItemId
 from domain.task import Task, TaskStatus
 from domain.user import User
+from interfaces.certification.comparison.walking import check_new
 from interfaces.certification.overlapping import insert
-from interfaces.certification.walking import check_new
 from interfaces.testing.builders import NOON, a_task, a_user, an_item, new_id
 
 T = TypeVar("T")

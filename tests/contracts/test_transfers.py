@@ -11,8 +11,8 @@ from application.readers import TransferReader
 from domain.errors import NotFound
 from domain.item import Item, ItemId, Transfer, TransferId
 from domain.user import User
+from interfaces.certification.comparison.walking import check_new
 from interfaces.certification.overlapping import COMMITTED, TRY_AGAIN, Meanwhile, attempt, insert, overlap
-from interfaces.certification.walking import check_new
 from interfaces.testing.builders import a_transfer, an_item, new_id
 
 

@@ -20,7 +20,7 @@ from domain.task import Task, TaskId, TaskStatus
 from domain.user import User, UserId
 from interfaces.certification.comparison.use_cases import scattered_ids
 from interfaces.certification.comparison.values import ITEM_SORTS, TASK_SORTS, names
-from interfaces.certification.walking import check_new
+from interfaces.certification.comparison.walking import check_new
 from interfaces.testing.builders import NOON, a_user
 
 Place = tuple[Any, UUID]
