@@ -236,10 +236,12 @@ async def test_a_failure_is_told_with_what_the_test_is_about(folder: Path) -> No
 BLOCKING = """
 import time
 
+seconds = iter([4, 4])
+
 
 @asynccontextmanager
 async def begin(self, **options):
-    time.sleep(3.5)
+    time.sleep(next(seconds, 0))
     async with memory.MemoryStore.begin(self, **options) as uow:
         yield uow
 
