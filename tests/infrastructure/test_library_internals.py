@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import httptools
 import pytest
 import uvicorn
 from fastapi import APIRouter, Request
@@ -31,7 +32,16 @@ from infrastructure.persistence.sqlalchemy.engines.combined import combine
 from infrastructure.persistence.sqlalchemy.engines.compiled import compile_statement
 from infrastructure.persistence.sqlalchemy.tables import items, sessions, transfers
 
-BOUNDED = ["aiosqlite", "dependency-injector", "fastapi", "pytest", "python-dotenv", "sqlalchemy", "uvicorn"]
+BOUNDED = [
+    "aiosqlite",
+    "dependency-injector",
+    "fastapi",
+    "httptools",
+    "pytest",
+    "python-dotenv",
+    "sqlalchemy",
+    "uvicorn",
+]
 
 
 @pytest.mark.parametrize("name", BOUNDED)
@@ -151,16 +161,41 @@ def test_uvicorn_parses_requests_by_callbacks() -> None:
         "on_message_complete": ["self"],
         "send_400_response": ["self", "msg"],
         "shutdown": ["self"],
+        "_unset_keepalive_if_required": ["self"],  # called, not overridden
     }
     for name, parameters in overridden.items():
         assert [*inspect.signature(getattr(HttpToolsProtocol, name)).parameters] == parameters, name
     protocol = inspect.getsource(HttpToolsProtocol.__init__)
-    for attribute in ("self.connections", "self.pipeline", "self.cycle", "self.loop", "self.transport"):
-        assert attribute in protocol
+    for attribute in ("connections", "pipeline", "cycle", "loop", "transport", "headers", "logger"):
+        assert f"self.{attribute}" in protocol
+    assert "self.parser = httptools.HttpRequestParser(self)" in protocol
+    assert "self.parser.set_dangerous_leniencies(lenient_data_after_close=True)" in protocol
+    received = inspect.getsource(HttpToolsProtocol.data_received)
+    assert "self._unset_keepalive_if_required()\n\n        try:\n            self.parser.feed_data(data)\n" in received
     assert "self.url +=" in inspect.getsource(HttpToolsProtocol.on_url)
     cycle = inspect.getsource(RequestResponseCycle.__init__)
     for attribute in ("self.response_started", "self.response_complete", "self.more_body"):
         assert attribute in cycle
+
+
+def test_httptools_says_where_another_protocol_begins() -> None:
+    """Used by serving/protocol.py: the callbacks come before the exception, and know already that it will come."""
+    called: list[tuple[str, bool]] = []
+
+    class Callbacks:
+        def on_headers_complete(self) -> None:
+            called.append(("head", parser.should_upgrade()))
+
+        def on_message_complete(self) -> None:
+            called.append(("end", parser.should_upgrade()))
+
+    parser = httptools.HttpRequestParser(Callbacks())
+    head = b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 4\r\n\r\n"
+    with pytest.raises(httptools.HttpParserUpgrade) as asked:
+        parser.feed_data(memoryview(head + b"body"))
+    assert asked.value.args == (len(head),)
+    assert called == [("head", True), ("end", True)]
+    assert (parser.get_method(), parser.get_http_version()) == (b"GET", "1.1")
 
 
 def test_uvicorn_starts_and_stops_by_methods() -> None:

@@ -12,6 +12,7 @@ from array import array
 from http import HTTPStatus
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from interfaces.cli.serving.coalescing_transport import CoalescingTransport
@@ -78,13 +79,43 @@ class BoundedProtocol(HttpToolsProtocol):
         While its head is being read, the problem `headers-too-large` (431) is sent first. Later, the connection is
         aborted.
         """
+        self._unset_keepalive_if_required()
         self.framing_bytes += len(data)
-        super().data_received(data)
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("")
         if self.framing_bytes > MAX_FRAMING_BYTES and not self.transport.is_closing():
             if self.in_head:
                 self.send_problem("headers-too-large")
             else:  # a response may have begun, and a second one would corrupt it
                 self.transport.abort()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse the data, and a request that asks for another protocol as if it did not (RFC 9110, section 7.8).
+
+        httptools takes all that follows the head of such a request for data of the other protocol. Therefore the head
+        is parsed a second time, without `Upgrade`, by a new parser, which then goes on with what follows.
+        """
+        unparsed = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(unparsed)
+                return
+            except httptools.HttpParserUpgrade as asked:
+                unparsed = unparsed[asked.args[0] :]
+                head = self._head_without_upgrade()
+                self.parser = httptools.HttpRequestParser(self)
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+                self.parser.feed_data(head)
+
+    def _head_without_upgrade(self) -> bytes:
+        """Return the head that has just been parsed, but for all headers `Upgrade`."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def on_message_begin(self) -> None:
         """Note that a head has begun, and start its time limit; that of the first request runs since the connection."""
@@ -94,7 +125,15 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """End the time limit for the head."""
+        """End the time limit for the head; raise ValueError, which makes httptools fail, if the method is CONNECT.
+
+        CONNECT asks for a tunnel, so that a body cannot be told from data for the tunnel. If the head asks for another
+        protocol, do nothing: _parse() has it parsed again.
+        """
+        if self.parser.get_method() == b"CONNECT":
+            raise ValueError("CONNECT is not supported")
+        if self.parser.should_upgrade():
+            return
         self.in_head, self.head_has_begun, self.head_deadline = False, False, None
         super().on_headers_complete()
 
@@ -104,7 +143,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note the end of a request: its size no longer counts, a head is expected, and idle time counts from now."""
+        """Note the end of a request: its size no longer counts, a head is expected, and idle time counts from now.
+
+        Do nothing if the request asks for another protocol: only its head has been parsed, and will be parsed again.
+        """
+        if self.parser.should_upgrade():
+            return
         self.framing_bytes, self.in_head, self.idle_since = 0, True, self.loop.time()
         super().on_message_complete()
 
