@@ -159,6 +159,7 @@ def test_uvicorn_parses_requests_by_callbacks() -> None:
         "on_headers_complete": ["self"],
         "on_body": ["self", "body"],
         "on_message_complete": ["self"],
+        "on_response_complete": ["self"],
         "send_400_response": ["self", "msg"],
         "shutdown": ["self"],
         "_unset_keepalive_if_required": ["self"],  # called, not overridden
@@ -173,6 +174,7 @@ def test_uvicorn_parses_requests_by_callbacks() -> None:
     received = inspect.getsource(HttpToolsProtocol.data_received)
     assert "self._unset_keepalive_if_required()\n\n        try:\n            self.parser.feed_data(data)\n" in received
     assert "self.url +=" in inspect.getsource(HttpToolsProtocol.on_url)
+    assert "on_response=self.on_response_complete" in inspect.getsource(HttpToolsProtocol.on_headers_complete)
     cycle = inspect.getsource(RequestResponseCycle.__init__)
     for attribute in ("self.response_started", "self.response_complete", "self.more_body"):
         assert attribute in cycle

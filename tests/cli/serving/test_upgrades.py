@@ -3,13 +3,10 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from interfaces.cli.serving.protocol import BoundedProtocol
+from tests.cli.serving.clients import Client
 from tests.support.served import served
 
 UPGRADES = {
@@ -39,63 +36,6 @@ WAYS: dict[str, Callable[[bytes, bytes], list[bytes]]] = {
     "two halves": lambda head, rest: [(head + rest)[: len(head) // 2], (head + rest)[len(head) // 2 :]],
     "bytes": lambda head, rest: [bytes([byte]) for byte in head + rest],
 }
-
-
-class Client(asyncio.Transport):
-    """The client's end of a connection to the server's protocol; `app` notes the requests that arrive there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: list[tuple[str, str, bytes]] = []
-        self.headers: list[list[tuple[bytes, bytes]]] = []
-        self.answered = b""
-        self.closing = False
-        state = ServerState()
-        config = uvicorn.Config(self.app, interface="asgi3", ws="none", lifespan="off", log_config=None)
-        self.protocol = BoundedProtocol(config, state, {})
-        self.protocol.connection_made(self)
-        self.tasks = state.tasks
-
-    async def app(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        body, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            body, more = body + message["body"], message["more_body"]
-        self.requests.append((scope["method"], scope["path"], body))
-        self.headers.append(scope["headers"])
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
-
-    async def send(self, *pieces: bytes, by_turns: bool) -> None:
-        """Let the server read these pieces one after another; `by_turns` lets it work between two of them."""
-        for piece in pieces:
-            if not self.closing:
-                self.protocol.data_received(piece)
-            if by_turns:
-                await self.until_answered()
-        await self.until_answered()
-
-    async def until_answered(self) -> None:
-        """Wait until the server does nothing but wait for more bytes."""
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.answered += bytes(data)
-
-    def close(self) -> None:
-        self.closing = True
-
-    abort = close
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
 
 
 @pytest.fixture

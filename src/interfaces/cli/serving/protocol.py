@@ -28,6 +28,8 @@ HEAD_SECONDS = 10.0
 
 It counts from the connection for the first request, and from the first byte for later ones.
 """
+SECONDS_TO_READ = 1.0
+"""After how long a client that has not read its whole response may be disconnected to make room for another."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -41,18 +43,20 @@ class BoundedProtocol(HttpToolsProtocol):
     """How many connections the server may have at once. Set at start from the process's limit of open files."""
 
     url = b""
+    """The address of the request that is being parsed, as far as it has arrived."""
     framing_bytes = 0
+    """How many bytes have been received for the current request, without those of its body."""
     in_head = True
     head_has_begun = False
     head_deadline: float | None = None
     """When the head of the next request must be complete, on the event loop's clock; None if no head is expected."""
     idle_since = 0.0
-    """When the connection was made or its last request was complete, on the event loop's clock."""
+    """When the connection was made or its last response was complete, on the event loop's clock."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the time limit for the first head, and write through a CoalescingTransport from here on.
 
-        If there are too many connections, abort the one that has been idle for longest, or this one if no other is
+        If there are too many connections, close the one that has been idle for longest, or this one if no other is
         idle.
         """
         super().connection_made(cast(asyncio.Transport, CoalescingTransport(transport, self.loop)))
@@ -62,16 +66,30 @@ class BoundedProtocol(HttpToolsProtocol):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Abort the connection that has been idle for longest, or this one if no other is idle; nothing is answered."""
-        idle = [other for other in cast(set[BoundedProtocol], self.connections) if other.is_idle and other is not self]
-        longest = min(idle, key=lambda other: other.idle_since, default=self)
+        """Close the connection that has been idle for longest, or this one if no other is idle.
+
+        A response that is complete is sent before. Only if there is no other choice, a connection is aborted whose
+        client has not read its whole response for SECONDS_TO_READ.
+        """
+        others = cast(set[BoundedProtocol], self.connections) - {self}
+        late = self.loop.time() - SECONDS_TO_READ
+        idle = [other for other in others if other.is_idle and (not other.is_unread or other.idle_since < late)]
+        longest = min(idle, key=lambda other: (other.is_unread, other.idle_since), default=self)
         self.connections.discard(longest)
-        longest.transport.abort()
+        if longest.is_unread:
+            longest.transport.abort()  # close() would wait until the client reads
+        else:
+            longest.transport.close()
 
     @property
     def is_idle(self) -> bool:
         """Whether every request whose head was received has been answered completely."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether a part of a response waits in this process until the client has read what comes before it."""
+        return self.transport.get_write_buffer_size() > 0
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, and end the connection if a request has more than MAX_FRAMING_BYTES beside its body.
@@ -143,14 +161,19 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note the end of a request: its size no longer counts, a head is expected, and idle time counts from now.
+        """Note the end of a request: its size no longer counts, and a head is expected.
 
         Do nothing if the request asks for another protocol: only its head has been parsed, and will be parsed again.
         """
         if self.parser.should_upgrade():
             return
-        self.framing_bytes, self.in_head, self.idle_since = 0, True, self.loop.time()
+        self.framing_bytes, self.in_head = 0, True
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Note the end of a response: idle time counts from now."""
+        self.idle_since = self.loop.time()
+        super().on_response_complete()
 
     def close_if_head_is_late(self, now: float) -> None:
         """Close the connection if the head that it is waiting for is late; `now` is the event loop's time.
