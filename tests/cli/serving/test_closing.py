@@ -5,12 +5,15 @@ tests/faults/test_draining.py stops whole servers while clients write, and would
 
 import asyncio
 import errno
+import os
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from infrastructure.container import Settings, build_container
 from interfaces.cli.serving.listening import listen
@@ -40,6 +43,14 @@ class LateClient(socket.socket):
 def listener() -> Iterator[socket.socket]:
     with listen("127.0.0.1", 0) as listener:
         yield listener
+
+
+@pytest.fixture
+def control() -> Iterator[socket.socket]:
+    """Of a worker whose parent keeps running, and orders nothing; so the worker closes its port without a pause."""
+    parent, control = socket.socketpair()
+    with parent, control:
+        yield control
 
 
 @asynccontextmanager
@@ -117,8 +128,82 @@ async def test_a_client_that_comes_when_the_last_one_was_accepted_is_refused(
                 assert await end_of(late) == errno.ECONNREFUSED
 
 
-async def test_a_worker_that_stops_alone_leaves_the_port_to_the_others(listener: socket.socket) -> None:
-    with listener.dup() as of_others, socket.socket() as control:
+@contextmanager
+def no_file_left() -> Iterator[None]:
+    """Let this process open no further file, as if clients had taken all that it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_a_shutdown_ends_even_if_no_file_is_left(listener: socket.socket, control: socket.socket) -> None:
+    """Running requests end and the store is closed, although not all clients could be accepted."""
+    async with started(listener, control) as server:
+        await server.lifespan.startup()
+        with socket.create_connection(listener.getsockname()) as accepted:
+            connection = await only_connection(server)
+            with socket.create_connection(listener.getsockname()), no_file_left(), capture_logs() as logged:
+                async with asyncio.timeout(60):
+                    await server.shutdown([listener])
+            assert connection.transport.is_closing()
+            assert accepted.recv(1) == b""
+        assert server.lifespan.shutdown_event.is_set()
+        assert [(line["event"], line["reason"]) for line in logged if line["log_level"] == "warning"] == [
+            ("clients cannot be accepted", "Too many open files")
+        ]
+
+
+class GoneClient(socket.socket):
+    """A listening socket whose next client is gone by the time at which it is accepted, so that accept() fails."""
+
+    failures = 1
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectionAbortedError(errno.ECONNABORTED, "Software caused connection abort")
+        return super().accept()
+
+
+async def test_a_client_that_is_gone_does_not_keep_others_from_being_accepted(
+    listener: socket.socket, control: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    connect, connected = loop.connect_accepted_socket, list[socket.socket]()
+
+    async def fail_first(protocol: Any, accepted: socket.socket) -> Any:
+        connected.append(accepted)
+        if len(connected) == 1:
+            raise OSError(errno.EINVAL, "Invalid argument")  # some systems say so if the client is gone
+        return await connect(protocol, accepted)
+
+    monkeypatch.setattr(loop, "connect_accepted_socket", fail_first)
+    async with started(listener, control) as server:
+        with (
+            socket.create_connection(listener.getsockname()) as first,
+            socket.create_connection(listener.getsockname()) as second,
+        ):
+            gone = GoneClient(fileno=listener.fileno())
+            try:
+                await server.close_port([gone])
+            finally:
+                gone.detach()
+            first.settimeout(60)
+            assert first.recv(1) == b""
+            second.setblocking(False)
+            assert await end_of(second) == 0
+    assert len(connected) == 2
+
+
+async def test_a_worker_that_stops_alone_leaves_the_port_to_the_others(
+    listener: socket.socket, control: socket.socket
+) -> None:
+    with listener.dup() as of_others:
         async with started(listener, control) as server:
             with await close_port(server, listener) as late, of_others.accept()[0] as accepted:
                 late.send(REQUEST)

@@ -7,7 +7,11 @@ import struct
 import sys
 from contextlib import suppress
 
+import structlog
+
 from infrastructure.container import Misconfigured
+
+log = structlog.get_logger()
 
 BACKLOG = 2048
 """How many new connections the kernel keeps until a worker accepts them."""
@@ -17,7 +21,7 @@ SO_ATTACH_FILTER = 26
 DROP_SYN = struct.pack(
     "=" + "HBBI" * 5,
     *(0x30, 0, 0, 13),  # load the flags of the TCP header
-    *(0x54, 0, 0, 0x12),  # keep SYN and ACK
+    *(0x54, 0, 0, 0x12),  # apply a mask to them, so that only the two bits SYN and ACK count
     *(0x15, 0, 1, 0x02),  # if only SYN is set, the packet asks for a new connection:
     *(0x06, 0, 0, 0),  # drop it
     *(0x06, 0, 0, 0xFFFFFFFF),  # else let all of it pass
@@ -44,6 +48,25 @@ def listen(host: str, port: int) -> socket.socket:
         raise Misconfigured(fault) from None
     listener.setblocking(False)
     return listener
+
+
+def accept_all(listener: socket.socket) -> list[socket.socket]:
+    """Accept all connections that clients have made on this non-blocking socket, and return them.
+
+    If that is not possible, for example because no file descriptor is left, log the reason and return those that have
+    been accepted until then. A client that has gone is left out.
+    """
+    accepted = []
+    while True:
+        try:
+            accepted.append(listener.accept()[0])
+        except BlockingIOError:
+            return accepted
+        except ConnectionAbortedError:
+            continue
+        except OSError as error:
+            log.warning("clients cannot be accepted", reason=error.strerror)
+            return accepted
 
 
 def refuse_new_connections(listener: socket.socket) -> None:

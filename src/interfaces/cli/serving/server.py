@@ -25,7 +25,7 @@ from application.ports import PasswordHasher, PoolUsage
 from application.store import Store
 from application.use_cases.purge import PurgeInTurn
 from infrastructure.container import Settings, build_container, load_settings
-from interfaces.cli.serving.listening import refuse_new_connections
+from interfaces.cli.serving.listening import accept_all, refuse_new_connections
 from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.cli.serving.purging import purge_repeatedly
 from interfaces.http.app import create_app
@@ -274,17 +274,16 @@ class Server(uvicorn.Server):
             for listener in sockets:
                 refuse_new_connections(listener)
             await asyncio.sleep(HANDSHAKE_GRACE)
-        queued = []
-        for listener in sockets:
-            with suppress(BlockingIOError):
-                while True:
-                    queued.append(listener.accept()[0])
+        queued = [connection for listener in sockets for connection in accept_all(listener)]
         for server in self.servers:
             server.close()
         for connection in queued:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: BoundedProtocol(
-                    config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-                ),
-                connection,
-            )
+            try:
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: BoundedProtocol(
+                        config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+                    ),
+                    connection,
+                )
+            except OSError:  # this client has gone; the others have not
+                connection.close()
