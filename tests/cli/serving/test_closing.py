@@ -7,6 +7,7 @@ import asyncio
 import errno
 import os
 import resource
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -110,17 +111,27 @@ async def end_of(client: socket.socket) -> int:
     return error
 
 
-@pytest.mark.parametrize("order", [None, DRAIN, STOP])
+ORDERS = {"an order to drain": DRAIN, "an order to stop": STOP}
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["noticed by the event loop", "a signal comes first"])
+@pytest.mark.parametrize("stop", ["no parent", *ORDERS, "the parent's end", "the parent's end with unread data"])
 async def test_a_client_that_comes_when_the_last_one_was_accepted_is_refused(
-    order: bytes | None, listener: socket.socket
+    stop: str, noticed: bool, listener: socket.socket
 ) -> None:
     """Refused, after which a client may try another server; after a reset it does not know if it was heard."""
     parent, control = socket.socketpair()
     with parent, control:
-        async with started(listener, control if order else None) as server:
-            if order:
-                parent.send(order)
+        async with started(listener, None if stop == "no parent" else control) as server:
+            if stop in ORDERS:
+                parent.send(ORDERS[stop])
+            else:
+                control.send(b"!" if "unread" in stop else b"")
+                parent.close()
+            if noticed and stop != "no parent":
                 server.follow_order(control)
+            else:
+                server.handle_exit(signal.SIGINT, None)
             earlier = socket.create_connection(listener.getsockname())
             with earlier, await close_port(server, listener) as late:
                 earlier.setblocking(False)
@@ -205,6 +216,7 @@ async def test_a_worker_that_stops_alone_leaves_the_port_to_the_others(
 ) -> None:
     with listener.dup() as of_others:
         async with started(listener, control) as server:
+            server.handle_exit(signal.SIGINT, None)  # somebody has sent it to this worker only
             with await close_port(server, listener) as late, of_others.accept()[0] as accepted:
                 late.send(REQUEST)
                 assert accepted.recv(65536) == REQUEST

@@ -127,8 +127,8 @@ class Server(uvicorn.Server):
         self.purges = settings.purge_interval > 0
         self.purging: asyncio.Task[None] | None = None
         self.control = control
-        self.others_go_on = control is not None
-        """Whether other processes go on to serve on the same socket when this one stops."""
+        self.ordered_to_stop = False
+        """Whether the parent has sent an order, as it does to all workers at once."""
         self.signals: dict[str, bool] = {}
         """The names of the signals that have come, and whether each is logged."""
         self.on_started = on_started
@@ -199,8 +199,7 @@ class Server(uvicorn.Server):
         order = b""
         with suppress(ConnectionError):
             order = control.recv(1)
-        if order:
-            self.others_go_on = False  # the parent orders all workers to stop
+        self.ordered_to_stop |= bool(order)
         if order == DRAIN:
             self.drain(self.drain_seconds, DRAIN_LIMIT)
         elif order == STOP:
@@ -264,13 +263,31 @@ class Server(uvicorn.Server):
             async with asyncio.timeout(3):  # the process ends even if closing the store hangs
                 await super().shutdown(sockets)
 
+    def other_workers_keep_serving(self) -> bool:
+        """Return whether other workers go on to serve on the same sockets when this one stops.
+
+        They do if the parent still runs and has sent no order: then somebody has stopped this worker alone, and a new
+        one takes its place. Without a parent there are no other workers. All workers stop if the parent has ended; this
+        is looked up here, because follow_order() may not be told of it (see worker.py).
+        """
+        if self.control is None or self.ordered_to_stop:
+            return False
+        try:
+            self.control.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return True
+        except ConnectionError:  # the parent has ended with unread data
+            return False
+        return False  # an order that has not been read yet, or the end of the parent
+
     async def close_port(self, sockets: list[socket.socket]) -> None:
         """Accept all connections that clients have made, then close the port, and serve those connections.
 
-        Closing the port first would reset them. Unless other processes go on to serve on these sockets, the kernel is
-        told HANDSHAKE_GRACE before to make no new connections, so that none is made after the last accept().
+        Closing the port first would reset them. Unless other workers keep serving on these sockets, the kernel is told
+        HANDSHAKE_GRACE before to make no new connections, so that none is made after the last accept(). The others
+        would get no new connections either.
         """
-        if not self.others_go_on:
+        if not self.other_workers_keep_serving():
             for listener in sockets:
                 refuse_new_connections(listener)
             await asyncio.sleep(HANDSHAKE_GRACE)
