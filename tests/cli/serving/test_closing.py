@@ -5,12 +5,10 @@ tests/faults/test_draining.py stops whole servers while clients write, and would
 
 import asyncio
 import errno
-import os
-import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from interfaces.cli.serving.listening import listen
 from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.cli.serving.server import DRAIN, STOP, Server
 from interfaces.http.app import create_app
+from tests.cli.serving.open_files import no_file_left
 
 REQUEST = b"GET /health/live HTTP/1.1\r\nHost: handover.test\r\n\r\n"
 
@@ -137,19 +136,6 @@ async def test_a_client_that_comes_when_the_last_one_was_accepted_is_refused(
                 earlier.setblocking(False)
                 assert await end_of(earlier) == 0
                 assert await end_of(late) == errno.ECONNREFUSED
-
-
-@contextmanager
-def no_file_left() -> Iterator[None]:
-    """Let this process open no further file, as if clients had taken all that it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.open(os.devnull, os.O_RDONLY)
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_a_shutdown_ends_even_if_no_file_is_left(listener: socket.socket, control: socket.socket) -> None:

@@ -30,21 +30,27 @@ DROP_SYN = struct.pack(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a non-blocking socket that listens on this port; raise Misconfigured if that is not possible.
+    """Return a non-blocking socket that listens on this port.
 
-    `host` is an IPv4 or IPv6 address or a name. Clients that connect before a worker accepts them wait.
+    `host` is an IPv4 or IPv6 address or a name. Clients that connect before a worker accepts them wait. Raise
+    Misconfigured if a setting is the reason that this is not possible, and OSError if a limit of the system is.
     """
+    no_address = f"HANDOVER_HOST: {host} is no address of this machine; set it to one, such as 127.0.0.1"
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (TypeError, UnicodeError):  # the name has characters that Python cannot write as a name of DNS
+        raise Misconfigured(no_address) from None
     except OSError as error:
         match error.errno:
             case errno.EADDRINUSE:
                 fault = f"HANDOVER_PORT: port {port} on {host} is taken; set it to another one"
             case errno.EACCES:
                 fault = f"HANDOVER_PORT: port {port} is for the administrator; set it to 1024 or more"
+            case errno.EMFILE | errno.ENFILE | errno.ENOMEM:
+                raise  # main.py says what to do
             case _:
-                fault = f"HANDOVER_HOST: {host} is no address of this machine; set it to one, such as 127.0.0.1"
+                fault = no_address
         raise Misconfigured(fault) from None
     listener.setblocking(False)
     return listener
