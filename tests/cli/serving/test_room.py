@@ -63,12 +63,15 @@ async def test_one_that_has_not_read_its_answer_is_not_idle_yet(state: ServerSta
 
 
 async def test_one_that_does_not_read_its_answer_is_ended(state: ServerState, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does not keep others from being served, though a part of the answer is lost."""
-    first, second = await answered(state), await answered(state)
-    first.unread = second.unread = 1
+    """It does not keep others from being served, though a part of the answer is lost. Those that read go before."""
     monkeypatch.setattr("interfaces.cli.serving.protocol.SECONDS_TO_READ", 0)
-    new = await answered(state)
-    assert (first.aborted, second.closing, new.closing) == (True, False, False)
+    first, second = await answered(state), await answered(state)
+    first.unread = 1
+    third = await answered(state)
+    assert (first.closing, second.closing, third.closing) == (False, True, False)
+    third.unread = 1
+    fourth = await answered(state)
+    assert (first.aborted, third.closing, fourth.closing) == (True, False, False)
 
 
 async def test_the_new_one_is_closed_if_no_other_is_idle(state: ServerState) -> None:
