@@ -164,6 +164,9 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.sent: list[bytes] = []
 
+    def is_closing(self) -> bool:
+        return b"closed" in self.sent
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.sent.append(bytes(data))
 
@@ -189,3 +192,16 @@ async def test_what_was_written_is_sent_before_the_end() -> None:
     gathering.close()
     await asyncio.sleep(0)
     assert wire.sent == [b"last", b"closed"]
+
+
+async def test_nothing_is_sent_after_the_end() -> None:
+    """uvloop would raise RuntimeError. uvicorn writes an answer for which a client has not waited, if others follow."""
+    wire = Wire()
+    gathering = CoalescingTransport(wire, asyncio.get_running_loop())
+    gathering.write(b"lost")
+    wire.close()
+    await asyncio.sleep(0)
+    gathering.write(b"late")
+    gathering.close()
+    await asyncio.sleep(0)
+    assert wire.sent == [b"closed", b"closed"]

@@ -33,7 +33,8 @@ class CoalescingTransport:
         self._transport.close()
 
     def _send(self) -> None:
-        """Send together what has been written and not been sent yet; do nothing if that is nothing."""
+        """Send together what has been written and not been sent yet; discard it if the connection is closed."""
         if self._written:
-            self._transport.write(b"".join(self._written))
+            if not self._transport.is_closing():  # uvloop's write() would raise RuntimeError
+                self._transport.write(b"".join(self._written))
             self._written.clear()
