@@ -160,6 +160,8 @@ def test_uvicorn_parses_requests_by_callbacks() -> None:
         "on_body": ["self", "body"],
         "on_message_complete": ["self"],
         "on_response_complete": ["self"],
+        "pause_writing": ["self"],
+        "resume_writing": ["self"],
         "send_400_response": ["self", "msg"],
         "shutdown": ["self"],
         "_unset_keepalive_if_required": ["self"],  # called, not overridden

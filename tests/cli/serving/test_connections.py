@@ -68,6 +68,39 @@ async def test_half_open_connections_keep_nobody_from_being_served(
         assert await server.stop() == 0
 
 
+def not_reading(server: Served, count: int) -> list[socket.socket]:
+    """Clients that ask a hundred times for more than the kernel keeps for them, and read nothing of it."""
+    connections = []
+    for _ in range(count):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(10)
+        connections.append(connection)
+        with suppress(ConnectionError):  # the server may have closed it already
+            connection.connect(("127.0.0.1", server.port))
+            connection.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: handover.test\r\n\r\n" * 100)
+    return connections
+
+
+async def test_clients_that_read_nothing_keep_nobody_from_being_served(tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": "memory://", "LOG_LEVEL": "warning"}
+    async with served(tmp_path, wrapper="prlimit --nofile=128:128", **settings) as server:
+        connections = await asyncio.to_thread(not_reading, server, 80)
+        try:
+            async with asyncio.timeout(60):
+                while True:  # until they have had the time to read
+                    with suppress(ConnectionError, AssertionError):
+                        await seconds_to_answer(server)
+                        break
+                    await asyncio.sleep(0.1)
+        finally:
+            for connection in connections:
+                connection.close()
+        assert await server.stop() == 0
+        assert "Traceback" not in server.said
+        assert "RuntimeError" not in server.said
+
+
 async def test_a_head_has_a_time_limit(tmp_path: Path) -> None:
     async with served(tmp_path, DATABASE_URL="memory://") as server:
 

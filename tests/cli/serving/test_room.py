@@ -1,6 +1,7 @@
 """Which connection is closed when there are more than the server may have, and what becomes of its answer."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from uvicorn.server import ServerState
@@ -17,6 +18,20 @@ def state(monkeypatch: pytest.MonkeyPatch) -> ServerState:
     """Of a server that may have two connections."""
     monkeypatch.setattr(BoundedProtocol, "max_connections", 2)
     return ServerState()
+
+
+@pytest.fixture
+async def busy(state: ServerState) -> AsyncIterator[list[Client]]:
+    """Two clients whose requests are being answered."""
+    clients = [Client(state), Client(state)]
+    for client in clients:
+        client.may_answer.clear()
+        await client.send(REQUEST, by_turns=False)
+    yield clients
+    for client in clients:
+        client.may_answer.set()
+        client.protocol.resume_writing()
+        await client.until_answered()
 
 
 async def answered(state: ServerState) -> Client:
@@ -74,11 +89,22 @@ async def test_one_that_does_not_read_its_answer_is_ended(state: ServerState, mo
     assert (first.aborted, third.closing, fourth.closing) == (True, False, False)
 
 
-async def test_the_new_one_is_closed_if_no_other_is_idle(state: ServerState) -> None:
-    busy = [Client(state), Client(state)]
+async def test_one_that_does_not_read_while_it_is_answered_is_ended(
+    state: ServerState, busy: list[Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of its answer waits until it reads, as do the answers to its next requests."""
     for client in busy:
-        client.may_answer.clear()
-        await client.send(REQUEST, by_turns=False)
+        client.unread = 100_000
+        client.protocol.pause_writing()
+    assert Client(state).closing, "they have not had the time to read"
+    assert (busy[0].closing, busy[1].closing) == (False, False)
+    monkeypatch.setattr("interfaces.cli.serving.protocol.SECONDS_TO_READ", 0)
+    busy[0].protocol.resume_writing()
+    new = await answered(state)
+    assert (busy[0].closing, busy[1].aborted, new.closing) == (False, True, False)
+
+
+async def test_the_new_one_is_closed_if_no_other_is_idle(state: ServerState, busy: list[Client]) -> None:
     assert Client(state).closing
     for client in busy:
         client.may_answer.set()

@@ -6,6 +6,7 @@ it; tests/cli/serving/test_protocol.py fails if uvicorn changes what is used her
 
 import asyncio
 import fcntl
+import math
 import secrets
 import termios
 from array import array
@@ -29,7 +30,7 @@ HEAD_SECONDS = 10.0
 It counts from the connection for the first request, and from the first byte for later ones.
 """
 SECONDS_TO_READ = 1.0
-"""After how long a client that has not read its whole response may be disconnected to make room for another."""
+"""After how long a client that has not read its response may be disconnected to make room for another."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -52,6 +53,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """When the head of the next request must be complete, on the event loop's clock; None if no head is expected."""
     idle_since = 0.0
     """When the connection was made or its last response was complete, on the event loop's clock."""
+    paused_since = math.inf
+    """Since when a running response waits for its client to read, on the event loop's clock; infinity if none does."""
 
     def connection_made(self, transport: Any) -> None:
         """Start the time limit for the first head, and write through a CoalescingTransport from here on.
@@ -69,12 +72,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection that has been idle for longest, or this one if no other is idle.
 
         A response that is complete is sent before. Only if there is no other choice, a connection is aborted whose
-        client has not read its whole response for SECONDS_TO_READ.
+        client has not read its response for SECONDS_TO_READ.
         """
         others = cast(set[BoundedProtocol], self.connections) - {self}
         late = self.loop.time() - SECONDS_TO_READ
-        idle = [other for other in others if other.is_idle and (not other.is_unread or other.idle_since < late)]
-        longest = min(idle, key=lambda other: (other.is_unread, other.idle_since), default=self)
+        closable = [other for other in others if (other.unread_since < late if other.is_unread else other.is_idle)]
+        longest = min(closable, key=lambda other: (other.is_unread, other.idle_since), default=self)
         self.connections.discard(longest)
         if longest.is_unread:
             longest.transport.abort()  # close() would wait until the client reads
@@ -90,6 +93,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def is_unread(self) -> bool:
         """Whether a part of a response waits in this process until the client has read what comes before it."""
         return self.transport.get_write_buffer_size() > 0
+
+    @property
+    def unread_since(self) -> float:
+        """Since when a response waits for its client to read, on the event loop's clock; infinity if none has to."""
+        return self.idle_since if self.is_idle else self.paused_since
+
+    def pause_writing(self) -> None:
+        """Make the response wait until the client has read more, and note the time."""
+        self.paused_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Let the response go on."""
+        self.paused_since = math.inf
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, and end the connection if a request has more than MAX_FRAMING_BYTES beside its body.
