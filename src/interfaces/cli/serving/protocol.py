@@ -37,7 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits for the size of heads, for the time they take, and for the number of connections.
 
     Beyond the last one, the connection that has been idle for longest is closed. Requests that cannot be parsed get a
-    problem response, as all other errors do, if the connection still allows one.
+    problem response, as all other errors do, if the connection still allows one. The header `Upgrade` is ignored.
     """
 
     max_connections = 2**20
@@ -96,7 +96,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def unread_since(self) -> float:
-        """Since when a response waits for its client to read, on the event loop's clock; infinity if none has to."""
+        """Since when the client of a connection that is unread has been given time to read, on the event loop's clock.
+
+        It is infinity while a response is running and does not wait for the client yet.
+        """
         return self.idle_since if self.is_idle else self.paused_since
 
     def pause_writing(self) -> None:
