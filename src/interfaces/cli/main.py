@@ -8,6 +8,8 @@ import warnings
 from types import FrameType
 from typing import NoReturn
 
+from interfaces.cli.terminal.stderr import lose_what_stderr_cannot_take
+
 FILES = "too many files are open: raise the limit (ulimit -n, or LimitNOFILE of systemd)"
 LIMITS = {
     errno.EMFILE: FILES,
@@ -26,6 +28,8 @@ def run() -> None:
     clean up first (see interruption.py). Wherever it is pressed, the process then ends by SIGINT, so that a loop of a
     shell ends, too. If the reader of a pipe has ended, the process ends by SIGPIPE, as other commands do. SIGTERM ends
     the process at once, except in `serve` once it serves, and in `certify`, which cleans up first.
+
+    What cannot be written to stderr is lost, and changes neither what a command does nor its exit code.
     """
     # Python would print a traceback on Ctrl+C.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -33,6 +37,7 @@ def run() -> None:
         signal.signal(signal.SIGINT, _exit_at_once)
         signal.signal(signal.SIGTERM, _exit_at_once)
     _open_closed_streams()
+    lose_what_stderr_cannot_take()
     warnings.showwarning = _print_warning
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # another program's; `serve` makes a folder for its own workers
 

@@ -89,8 +89,12 @@ class Metrics:
             "handover_workers", "Processes that serve.", multiprocess_mode="livesum", registry=registry
         )
         self.worker_starts = Counter("handover_worker_starts", "Processes that began to serve.", registry=registry)
+        self.lost_log_lines = Counter(
+            "handover_lost_log_lines", "Lines of the log that could not be written.", registry=registry
+        )
         self._series: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._pools: dict[str, PoolUsage] = {}
+        self._lost_log_lines = 0
         # So that these are 0 before the first one: Prometheus sees no increase in a series that begins with 1.
         for counter, labels in (
             (self.failures, FAILURES),
@@ -141,6 +145,11 @@ class Metrics:
             self.pool_waits.labels(name).inc(usage.waits - before.waits)
             self.pool_wait_seconds.labels(name).inc(usage.seconds_waited - before.seconds_waited)
             self._pools[name] = usage
+
+    def record_lost_log_lines(self, lost: int) -> None:
+        """Count the lines of the log that were lost since the last call; `lost` is how many this process has lost."""
+        self.lost_log_lines.inc(lost - self._lost_log_lines)
+        self._lost_log_lines = lost
 
     def record_start(self) -> None:
         """Count this process as one that serves."""

@@ -28,6 +28,7 @@ from infrastructure.container import Settings, build_container, load_settings
 from interfaces.cli.serving.listening import accept_all, refuse_new_connections
 from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.cli.serving.purging import purge_repeatedly
+from interfaces.cli.terminal.stderr import lost_writes
 from interfaces.http.app import create_app
 from interfaces.http.metrics import Metrics
 
@@ -222,8 +223,8 @@ class Server(uvicorn.Server):
         """Close connections whose heads are late, once a second; return whether it is time to close the port.
 
         uvicorn calls this TICKS_PER_SECOND times a second. Each call records by how much it is late, and, once a
-        second, how busy the pools are. The first call after a signal logs it, and the first after drain() cancels the
-        purge.
+        second, how busy the pools are and how many lines of the log were lost. The first call after a signal logs it,
+        and the first after drain() cancels the purge.
         """
         began = time.monotonic()
         for name in [name for name, is_logged in self.signals.items() if not is_logged]:
@@ -238,6 +239,7 @@ class Server(uvicorn.Server):
             for connection in self.connections():
                 connection.close_if_head_is_late(now)
             self.metrics.record_pools(self.pools())
+            self.metrics.record_lost_log_lines(lost_writes())
         stops = time.monotonic() >= self.closes_at or await super().on_tick(counter)
         self.ticked_at = time.monotonic()
         return stops

@@ -13,6 +13,8 @@ import threading
 import time
 from contextlib import suppress
 
+from interfaces.cli.terminal.stderr import lose_what_stderr_cannot_take
+
 CHECK_INTERVAL = 0.2
 """Seconds between two checks of the parent."""
 SECONDS_TO_STOP = 4.0
@@ -37,6 +39,7 @@ def main() -> int:
     The command line has the file descriptors of the listening socket and of the control socket, and the parent's id.
     When requests are accepted, one byte is sent on the control socket.
     """
+    lose_what_stderr_cannot_take()
     listener, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server handles it
     threading.Thread(target=stop_with_parent, args=[int(sys.argv[3])], daemon=True).start()
