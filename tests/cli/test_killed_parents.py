@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import shutil
 import signal
 import socket
@@ -11,8 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from infrastructure.settings import Misconfigured
+from infrastructure.settings import Misconfigured, Settings
 from interfaces.cli.serving.metrics_folder import new_locked_folder, shared_metrics_folder, try_lock
 from tests.support.served import environment, handover, served
 
@@ -119,15 +121,19 @@ async def end_of_worker(folder: Path, seconds: float | None) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     ours, theirs = socket.socketpair()
     files = listener.fileno(), theirs.fileno()
-    settings = {"DATABASE_URL": "memory://", "SECRET_KEY": "x" * 64}
+    settings = Settings(database_url="memory://", secret_key=SecretStr("x" * 64), _env_file=None)
     parent = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", PARENT, *map(str, files)),
         pass_fds=files,
         cwd=folder,
-        env=environment(settings) | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment({}) | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
+    assert parent.stdin
     assert parent.stdout
+    parent.stdin.write(pickle.dumps(settings))  # which the worker inherits
+    parent.stdin.close()
     worker = int(await parent.stdout.readline())
     theirs.close()
     listener.close()

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from infrastructure.security.secret_key import read_or_create_secret
+from infrastructure.settings import Settings
 from interfaces.cli.serving.server import FAILED_TO_START, STOP, STOPPED
 from interfaces.cli.serving.supervisor import Supervisor
 from tests.support.served import SECONDS_TO_RUN, Served, handover, served
@@ -165,9 +166,13 @@ async def test_a_worker_that_ends_with_an_order_unread_has_not_started(
     worker.write_text("#!/bin/sh\nsleep 0.3\n")
     worker.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(worker))
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as inherited:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as lock:
         supervisor = Supervisor(
-            1, listener, on_started=lambda: None, on_ended=lambda _: None, inherited=inherited.fileno()
+            Settings(_env_file=None),
+            listener,
+            on_started=lambda: None,
+            on_ended=lambda _: None,
+            metrics_lock=lock.fileno(),
         )
         running = asyncio.create_task(supervisor.run_worker())
         await asyncio.sleep(0)
@@ -231,7 +236,28 @@ async def test_a_first_worker_that_fails_while_another_serves_is_replaced(monkey
             return False
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        supervisor = Scripted(2, listener, on_started=lambda: None, on_ended=lambda _: None, inherited=0)
+        settings = Settings(workers=2, _env_file=None)
+        supervisor = Scripted(settings, listener, on_started=lambda: None, on_ended=lambda _: None, metrics_lock=0)
         supervisor.started_workers = 1
         await supervisor.keep_worker_running()
     assert (supervisor.runs, supervisor.exit_code) == (3, STOPPED)
+
+
+async def test_a_worker_that_is_replaced_has_the_settings_of_the_others(tmp_path: Path) -> None:
+    for name in "a", "b":
+        url = f"sqlite:///{tmp_path}/{name}.db"
+        assert (await handover("migrate", "up", folder=tmp_path, DATABASE_URL=url)).exit_code == 0
+    (tmp_path / ".env").write_text(f"HANDOVER_DATABASE_URL=sqlite:///{tmp_path}/a.db\nHANDOVER_WORKERS=2\n")
+    async with served(tmp_path) as server:
+        token = await signed_up(server)
+        (tmp_path / ".env").write_text(f"HANDOVER_DATABASE_URL=sqlite:///{tmp_path}/b.db\nHANDOVER_PORT=wrong\n")
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+        old = (await asyncio.to_thread(children.read_text)).split()
+        for pid in old:
+            os.kill(int(pid), signal.SIGKILL)
+        for _ in range(20):
+            assert await is_accepted(server, token)  # by the replacements: the port stays open meanwhile
+        assert not {*old} & {*(await asyncio.to_thread(children.read_text)).split()}
+        assert await server.stop() == 0
+    assert "Traceback" not in server.said
+    assert not (tmp_path / "b.db.secret").exists()

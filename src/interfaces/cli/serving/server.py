@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from application.ports import PasswordHasher, PoolUsage
 from application.store import Store
 from application.use_cases.purge import PurgeInTurn
-from infrastructure.container import Settings, build_container, load_settings
+from infrastructure.container import Settings, build_container
 from interfaces.cli.serving.listening import accept_all, refuse_new_connections
 from interfaces.cli.serving.protocol import BoundedProtocol
 from interfaces.cli.serving.purging import purge_repeatedly
@@ -58,16 +58,21 @@ PURGE_GRACE = 0.5
 """Seconds that a cancelled purge may take to give its connection back before the store is closed."""
 
 
-def serve(listener: socket.socket, *, control: socket.socket | None = None, on_started: Callable[[], None]) -> int:
-    """Serve on a listening socket, with settings from the environment, until a signal or an order to stop.
+def serve(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    control: socket.socket | None = None,
+    on_started: Callable[[], None],
+) -> int:
+    """Serve on a listening socket, until a signal or an order to stop.
 
     Return the exit code: STOPPED, or FAILED_TO_START if the app did not start, for example because the store cannot be
-    used; the log says why. Raise Misconfigured if a setting is not valid.
+    used; the log says why. Raise Misconfigured if the adapter refuses the settings.
 
     `control` is the socket through which a parent sends orders, None if there is no parent. `on_started` is called when
     requests are accepted.
     """
-    settings = load_settings()
     BoundedProtocol.max_connections = max_connections(settings)
     app = create_app(build_container(settings))
     try:

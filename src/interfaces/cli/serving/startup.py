@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import structlog
+from pydantic import SecretStr
 
 from application.errors import Unavailable
 from application.store import Store
@@ -26,7 +27,8 @@ log = structlog.get_logger()
 def start() -> None:
     """Open the port, migrate the store if needed and allowed by the settings, then serve until a signal.
 
-    Once it serves, say where (see announcement()); the log has a line for each signal, and one at the end.
+    The settings are read once and given to all workers, so that one that is replaced has those of the others. Once it
+    serves, say where (see announcement()); the log has a line for each signal, and one at the end.
 
     Raise Misconfigured if a setting is wrong, unsafe in production or does not fit the store, if the adapter is broken
     or lacks methods, or if the port cannot be opened. Raise Unavailable if the store cannot be used, its schema is not
@@ -39,19 +41,19 @@ def start() -> None:
         with naming_adapter(settings):
             asyncio.run(prepare_store(settings))
         configure_logs(settings)
-        os.environ["HANDOVER_SECRET_KEY"] = settings.secret()  # workers read the environment, and need the same key
+        settings = settings.model_copy(update={"secret_key": SecretStr(settings.secret())})  # one for all workers
         announce = announcement(settings, *listener.getsockname()[:2])
         if settings.workers == 1:
-            code = serve(listener, on_started=announce)
+            code = serve(settings, listener, on_started=announce)
         else:
             with shared_metrics_folder() as (folder, lock):
                 os.environ[SHARED_FOLDER] = str(folder)  # prometheus_client reads it when it is imported
                 supervisor = Supervisor(
-                    settings.workers,
+                    settings,
                     listener,
                     on_started=announce,
                     on_ended=lambda worker: remove_gauges(folder, worker),
-                    inherited=lock,
+                    metrics_lock=lock,
                 )
                 code = asyncio.run(supervisor.run())
     if code != STOPPED:

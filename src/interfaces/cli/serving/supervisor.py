@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ from contextlib import suppress
 
 import structlog
 
+from infrastructure.container import Settings
 from interfaces.cli.serving.server import DRAIN, FAILED_TO_START, STOP, STOPPED
 
 log = structlog.get_logger()
@@ -19,7 +21,7 @@ RESTART_PAUSE = 1.0
 
 
 class Supervisor:
-    """Runs `count` worker processes, which serve on one socket, until SIGTERM or SIGINT.
+    """Runs as many worker processes as the settings say, which serve on one socket, until SIGTERM or SIGINT.
 
     A worker that ends is replaced; but if one ends before any has served, all are stopped. At SIGTERM the workers
     drain, at SIGINT they stop without delay.
@@ -27,20 +29,22 @@ class Supervisor:
 
     def __init__(
         self,
-        count: int,
+        settings: Settings,
         listener: socket.socket,
         *,
         on_started: Callable[[], None],
         on_ended: Callable[[int], None],
-        inherited: int,
+        metrics_lock: int,
     ) -> None:
         """`on_started` is called when all workers serve, `on_ended` with the process id of each worker that has ended.
 
-        `inherited` is a file descriptor that workers keep open.
+        `settings` have a secret key. `metrics_lock` is the file descriptor of the lock of the metrics folder; workers
+        keep it open, so that no other server removes the folder.
         """
-        self.count = count
+        self.settings = settings
+        self.count = settings.workers
         self.listener = listener
-        self.inherited = inherited
+        self.metrics_lock = metrics_lock
         self.on_started = on_started
         self.on_ended = on_ended
         self.started_workers = 0
@@ -105,9 +109,13 @@ class Supervisor:
                 files = self.listener.fileno(), theirs.fileno()
                 worker = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-P", "-m", "interfaces.cli.serving.worker", *map(str, [*files, os.getpid()])),
-                    pass_fds=[*files, self.inherited],
+                    pass_fds=[*files, self.metrics_lock],
+                    stdin=asyncio.subprocess.PIPE,
                     process_group=0,  # Ctrl+C at the terminal goes to the parent only, which passes it on
                 )
+            if worker.stdin:
+                worker.stdin.write(pickle.dumps(self.settings))  # not on the command line, which everybody can see
+                worker.stdin.close()
             try:
                 has_started = bool(await asyncio.get_running_loop().sock_recv(ours, 1))
             except ConnectionResetError:  # it has ended with an order unread

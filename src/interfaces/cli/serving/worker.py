@@ -6,6 +6,7 @@ a callback. So a thread checks the parent's process id from the beginning.
 """
 
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -37,7 +38,8 @@ def main() -> int:
     """Serve until the parent orders this process to stop, or has ended; return the exit code of serve().
 
     The command line has the file descriptors of the listening socket and of the control socket, and the parent's id.
-    When requests are accepted, one byte is sent on the control socket.
+    On stdin are its settings, pickled, so that all workers have the same, whatever `.env` says by now. One byte is sent
+    on the control socket when requests are accepted.
     """
     lose_what_stderr_cannot_take()
     listener, control = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
@@ -51,7 +53,11 @@ def main() -> int:
         with suppress(OSError):  # the parent has ended
             control.sendall(b"!")
 
-    return serve(listener, control=control, on_started=report_started)
+    pickled = sys.stdin.buffer.read()
+    if not pickled:  # the parent has ended
+        return 1
+    settings = pickle.loads(pickled)  # noqa: S301 - our parent has written it
+    return serve(settings, listener, control=control, on_started=report_started)
 
 
 if __name__ == "__main__":
