@@ -1,9 +1,11 @@
 """What a server does when it starts, and says."""
 
 import asyncio
+import errno
 import json
 import os
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -13,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from infrastructure.security.secret_key import read_or_create_secret
 from infrastructure.settings import Settings
@@ -178,7 +181,8 @@ async def test_a_worker_that_ends_with_an_order_unread_has_not_started(
         await asyncio.sleep(0)
         assert supervisor.controls
         supervisor.stop(STOP, FAILED_TO_START)
-        assert not await running
+        await running
+        assert not supervisor.started_workers
 
 
 async def test_workers_that_cannot_open_the_store_answer_with_503_until_they_can(tmp_path: Path) -> None:
@@ -261,3 +265,52 @@ async def test_a_worker_that_is_replaced_has_the_settings_of_the_others(tmp_path
         assert await server.stop() == 0
     assert "Traceback" not in server.said
     assert not (tmp_path / "b.db.secret").exists()
+
+
+def limit_files(pid: int, most: int) -> None:
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (most, hard))
+
+
+async def test_a_worker_is_replaced_as_soon_as_the_system_lets_it_be_started(tmp_path: Path) -> None:
+    def refusals(server: Served) -> list[str]:
+        return [line for line in server.said.splitlines() if "a worker cannot be started" in line]
+
+    async with served(tmp_path, WORKERS="2", LOG_FORMAT="json") as server, server.client() as http:
+        parent = server.process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children")
+        victim, other = map(int, (await asyncio.to_thread(children.read_text)).split())
+        limit_files(parent, 3)
+        os.kill(victim, signal.SIGKILL)
+        async with asyncio.timeout(SECONDS_TO_RUN):
+            while len(refusals(server)) < 2:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0.05)
+        assert (await http.get("/health/ready")).status_code == 200  # by the other one
+        limit_files(parent, 1000)
+        async with asyncio.timeout(SECONDS_TO_RUN):
+            while "handover_worker_starts_total 3.0" not in (await http.get("/metrics")).text:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert str(other) in (await asyncio.to_thread(children.read_text)).split()
+        assert await server.stop() == 0
+    assert "Traceback" not in server.said
+    assert server.said.count("a worker has ended") == 1
+    assert {json.loads(line)["reason"] for line in refusals(server)} == {"Too many open files"}
+
+
+async def test_a_server_without_any_worker_says_why_and_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        settings = Settings(workers=2, _env_file=None)
+        supervisor = Supervisor(
+            settings, listener, on_started=lambda: None, on_ended=lambda _: None, metrics_lock=listener.fileno()
+        )
+        with capture_logs() as logged:
+            await supervisor.keep_worker_running()
+    assert supervisor.exit_code == FAILED_TO_START
+    assert not supervisor.controls
+    assert logged == [
+        {"event": "a worker cannot be started", "log_level": "error", "reason": os.strerror(errno.EAGAIN)}
+    ]

@@ -23,8 +23,8 @@ RESTART_PAUSE = 1.0
 class Supervisor:
     """Runs as many worker processes as the settings say, which serve on one socket, until SIGTERM or SIGINT.
 
-    A worker that ends is replaced; but if one ends before any has served, all are stopped. At SIGTERM the workers
-    drain, at SIGINT they stop without delay.
+    A worker that ends is replaced, as soon as the system has what another one needs; but if one ends or cannot be
+    started before any has served, all are stopped. At SIGTERM the workers drain, at SIGINT they stop without delay.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Supervisor:
     async def run(self) -> int:
         """Keep all workers running until SIGTERM or SIGINT, and return the exit code when the last one has ended.
 
-        It is STOPPED, or FAILED_TO_START if a worker has ended before any worker has served.
+        It is STOPPED, or FAILED_TO_START if a worker has ended, or could not be started, before any has served.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.handle_signal, signal.SIGTERM)
@@ -84,38 +84,36 @@ class Supervisor:
                 control.send(order)
 
     async def keep_worker_running(self) -> None:
-        """Run a worker, and a new one a second after it ends, until the server stops.
+        """Run a worker, and a new one a second after it has ended or could not be started, until the server stops.
 
-        If the first one ends before this or another worker has served, stop the whole server with FAILED_TO_START.
+        If the first one ends or cannot be started before any worker has served, stop the whole server with
+        FAILED_TO_START: the next one would fail, too, and the log says why.
         """
-        if not await self.run_worker() and not self.started_workers and self.exit_code is None:
-            self.stop(STOP, FAILED_TO_START)  # the next one would fail, too; the log says why
+        has_ended = False
         while self.exit_code is None:
-            await asyncio.sleep(RESTART_PAUSE)
-            if self.exit_code is None:
+            if has_ended:
                 log.warning("a worker has ended; starting another")
-                await self.run_worker()
+            has_ended = await self.run_worker()
+            if self.exit_code is None and not self.started_workers:
+                self.stop(STOP, FAILED_TO_START)
+            if self.exit_code is None:
+                await asyncio.sleep(RESTART_PAUSE)
 
     async def run_worker(self) -> bool:
-        """Start a worker and wait until it ends; return whether it ever began to serve.
+        """Start a worker and wait until it ends; if it cannot be started, log a line and return False, otherwise True.
 
         Call `on_started` if this is the worker number `count` that begins to serve, replaced workers included.
         """
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        self.controls.add(ours)  # an order that comes before the worker has started waits for it there
+        try:
+            worker, ours = await self.start_worker()
+        except (
+            OSError,
+            RuntimeError,
+        ) as error:  # no files, processes, memory or, with a RuntimeError, threads are left
+            reason = getattr(error, "strerror", None) or str(error)
+            log.error("a worker cannot be started", reason=reason)
+            return False
         with ours:
-            with theirs:
-                files = self.listener.fileno(), theirs.fileno()
-                worker = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-P", "-m", "interfaces.cli.serving.worker", *map(str, [*files, os.getpid()])),
-                    pass_fds=[*files, self.metrics_lock],
-                    stdin=asyncio.subprocess.PIPE,
-                    process_group=0,  # Ctrl+C at the terminal goes to the parent only, which passes it on
-                )
-            if worker.stdin:
-                worker.stdin.write(pickle.dumps(self.settings))  # not on the command line, which everybody can see
-                worker.stdin.close()
             try:
                 has_started = bool(await asyncio.get_running_loop().sock_recv(ours, 1))
             except ConnectionResetError:  # it has ended with an order unread
@@ -126,4 +124,31 @@ class Supervisor:
             await worker.wait()
             self.on_ended(worker.pid)
             self.controls.remove(ours)
-        return has_started
+        return True
+
+    async def start_worker(self) -> tuple[asyncio.subprocess.Process, socket.socket]:
+        """Start a worker, and return its process and the socket through which it gets its orders.
+
+        The socket is in `controls` from the beginning. Raise OSError, or RuntimeError without a thread that waits for
+        the process, if the system refuses one more.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.controls.add(ours)  # an order that comes before the worker has started waits for it there
+        with theirs:
+            files = self.listener.fileno(), theirs.fileno()
+            try:
+                worker = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "interfaces.cli.serving.worker", *map(str, [*files, os.getpid()])),
+                    pass_fds=[*files, self.metrics_lock],
+                    stdin=asyncio.subprocess.PIPE,
+                    process_group=0,  # Ctrl+C at the terminal goes to the parent only, which passes it on
+                )
+            except BaseException:
+                self.controls.remove(ours)
+                ours.close()
+                raise
+        if worker.stdin:
+            worker.stdin.write(pickle.dumps(self.settings))  # not on the command line, which everybody can see
+            worker.stdin.close()
+        return worker, ours
