@@ -20,6 +20,8 @@ import uvicorn
 from fastapi import APIRouter, Request
 from fastapi.dependencies.models import Dependant
 from packaging.requirements import Requirement
+from prometheus_client import values
+from prometheus_client.mmap_dict import MmapedDict
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
@@ -37,6 +39,7 @@ BOUNDED = [
     "dependency-injector",
     "fastapi",
     "httptools",
+    "prometheus-client",
     "pytest",
     "python-dotenv",
     "sqlalchemy",
@@ -215,3 +218,33 @@ def test_uvicorn_starts_and_stops_by_methods() -> None:
         assert [*inspect.signature(getattr(uvicorn.Server, name)).parameters] == parameters, name
     main_loop = inspect.getsource(uvicorn.Server.main_loop)
     assert "asyncio.sleep(0.1)" in main_loop, "TICKS_PER_SECOND is 10"
+
+
+def test_prometheus_client_stores_shared_metrics_in_files_of_a_class(tmp_path: Path) -> None:
+    """Replaced by interfaces/http/metrics_files.py."""
+    assert "= MmapedDict(filename)" in inspect.getsource(values.MultiProcessValue)
+    for name, parameters in {
+        "__init__": ["self", "filename", "read_mode"],
+        "read_value": ["self", "key"],
+        "write_value": ["self", "key", "value", "timestamp"],
+        "close": ["self"],
+    }.items():
+        assert [*inspect.signature(getattr(MmapedDict, name)).parameters] == parameters, name
+    initial = 64 * 1024
+    path = tmp_path / "counter_1.db"
+    path.write_bytes(bytes(initial))
+    file: Any = MmapedDict(str(path))  # type: ignore[no-untyped-call]
+    assert (file._used, file._capacity, file._positions) == (8, initial, {})
+    number = 0
+    while True:
+        key, used = f"{'k' * (number % 9 + 1)}{number}", file._used
+        if used + len(key) + 32 > initial:
+            break
+        file.write_value(key, 1.0, 2.0)
+        assert used + len(key) < file._used <= used + len(key) + 32, "what AllocatedFile._grow() has to allow for"
+        number += 1
+    assert file.read_value("k0") == (1.0, 2.0)
+    assert "k0" in file._positions
+    assert (file._capacity, path.stat().st_size) == (initial, initial)
+    file.close()
+    assert not file._f

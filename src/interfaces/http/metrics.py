@@ -18,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from application.ports import PoolUsage
 from application.transact import RERUN_REASONS
+from interfaces.http.metrics_files import allocate_before_use
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -32,13 +33,15 @@ LAG_BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # several workers have no such series; one would double all
+allocate_before_use()
 
 
 class Metrics:
     """The metrics of this process, or of all workers of the server if they share a folder.
 
     Labels have few values: what clients send, such as a path or an unknown method, is never one. A gauge of several
-    workers is the sum over those that run; a counter also includes those that have ended.
+    workers is the sum over those that run; a counter also includes those that have ended. Nothing fails if the folder
+    has no space left: see metrics_files.py.
     """
 
     def __init__(self) -> None:

@@ -1,12 +1,14 @@
 """The disk of PostgreSQL or MongoDB is full: writes are answered with 503, no acknowledged change is lost, and the same
-server of Handover accepts writes again when there is space.
+server of Handover accepts writes again when there is space. If the folder of the metrics is full, no worker ends.
 
 `tests/http/requests/test_full_disk.py` does this with SQLite. The small file systems need `unshare`; without it these
 tests fail with a line that says so.
 """
 
 import asyncio
+import os
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +30,7 @@ Record = Callable[[str, object], None]
 PATIENCE = 120.0
 """Seconds in which anything that is waited for must happen, however slow the machine is."""
 WRITERS = 4
+METRICS_MEGABYTES = 1
 POSTGRESQL_MEGABYTES = 120
 """A new database takes 40 MB and its log 16 to 80 MB."""
 MONGODB_MEGABYTES = 400
@@ -166,3 +169,43 @@ async def test_mongodb_ends_itself_when_its_disk_is_full(tmp_path: Path, record_
             await is_away(server, http, writers, "MongoDB does not answer")
             disk.free()
             await asyncio.to_thread(store.start)
+
+
+async def test_the_folder_of_the_metrics_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker ends, not even one that starts meanwhile, and what that has counted is there in the end."""
+    with small_disk(METRICS_MEGABYTES) as disk:
+        folder = disk.mount({})
+        folder.mkdir()
+        monkeypatch.setenv("TMPDIR", str(folder))
+        async with served(tmp_path, WORKERS="2", LOG_FORMAT="json") as server:
+            first, second = await workers_of(server)
+            disk.fill()
+            await ask_all_routes(server)
+            os.kill(first, signal.SIGKILL)
+            async with asyncio.timeout(PATIENCE):
+                while "metrics cannot be recorded" not in server.said or len(await workers_of(server)) < 2:
+                    await ask_all_routes(server)
+            assert second in await workers_of(server)
+            disk.free()
+            async with asyncio.timeout(PATIENCE), server.client() as http:
+                while "\nhandover_worker_starts_total 3.0\n" not in (await http.get("/metrics")).text:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert await server.stop() == 0
+        assert server.said.count("a worker has ended") == 1
+        assert "Traceback" not in server.said
+
+
+async def workers_of(server: Served) -> list[int]:
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
+    return [int(pid) for pid in (await asyncio.to_thread(children.read_text)).split()]
+
+
+async def ask_all_routes(server: Served) -> None:
+    """Send several requests to each route, on connections of their own, and so to any worker."""
+    async with server.client() as http:
+        paths = (await http.get("/openapi.json")).json()["paths"]
+    for path in paths:
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MADE-UP"):
+            headers = {"Connection": "close"}
+            async with server.client() as http:
+                assert (await http.request(method, path, headers=headers)).status_code < 500

@@ -1,19 +1,26 @@
 """Numbers for Prometheus, and who may read them."""
 
 import asyncio
+import errno
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from dependency_injector import providers
 from httpx2 import ASGITransport, AsyncClient
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from application.ports import PoolUsage
 from infrastructure.container import Container, Settings
 from interfaces.certification.parity.problems import assert_problem
+from interfaces.http import metrics_files
 from interfaces.http.app import attach_container, create_app
 from interfaces.http.metrics import Metrics
+from interfaces.http.metrics_files import AllocatedFile
 from tests.http.support.client import Person
 from tests.support.served import served
 
@@ -100,3 +107,79 @@ def test_waits_are_counted_once_however_often_they_are_recorded() -> None:
     value = metrics.registry.get_sample_value
     assert value("handover_pool_waits_total", {"pool": "reads"}) == 5
     assert value("handover_pool_wait_seconds_total", {"pool": "reads"}) == 1.5
+
+
+@pytest.fixture
+def refuse_space(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Set whether the system refuses to allocate disk space from now on, as a full disk does."""
+    monkeypatch.setattr(metrics_files, "RETRY_SECONDS", 0)
+    monkeypatch.setattr(AllocatedFile, "is_full", False)
+    allocate = os.posix_fallocate
+    refused = False
+
+    def posix_fallocate(descriptor: int, offset: int, size: int) -> None:
+        if refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        allocate(descriptor, offset, size)
+
+    def refuse_space(is_refused: bool) -> None:
+        nonlocal refused
+        refused = is_refused
+
+    monkeypatch.setattr(os, "posix_fallocate", posix_fallocate)
+    return refuse_space
+
+
+def stored(path: Path) -> dict[str, float]:
+    values = MmapedDict.read_all_values_from_file(path)  # type: ignore[no-untyped-call]
+    return {key: value for key, value, _, _ in values}
+
+
+def test_values_without_space_are_stored_as_soon_as_there_is_some(
+    tmp_path: Path, refuse_space: Callable[[bool], None]
+) -> None:
+    path = tmp_path / "counter_1.db"
+    refuse_space(True)
+    file = AllocatedFile(str(path))
+    assert file.read_value("never changed") == (0, 0)
+    with capture_logs() as logged:
+        for number in range(5000):
+            file.write_value(f"before {number}", number, 0)
+    reason = os.strerror(errno.ENOSPC)
+    assert logged == []  # after the line at the first attempt
+    assert [*tmp_path.iterdir()] == []
+
+    refuse_space(False)
+    file.write_value("first", 1, 0)
+    assert stored(path) == {"never changed": 0, "first": 1} | {f"before {number}": number for number in range(5000)}
+
+    refuse_space(True)
+    size = path.stat().st_size
+    with capture_logs() as logged:
+        for number in range(5000):
+            file.write_value(f"after {number}", number, 0)
+            file.write_value("first", number, 0)
+    [line] = logged
+    assert line == {
+        "event": "metrics cannot be recorded",
+        "log_level": "error",
+        "folder": str(tmp_path),
+        "reason": reason,
+    }
+    assert path.stat().st_size == size
+    assert stored(path)["first"] == 4999
+
+    refuse_space(False)
+    file.write_value("first", 1, 0)
+    assert {stored(path)[f"after {number}"] for number in range(5000)} == {*range(5000)}
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
+    file.close()  # type: ignore[no-untyped-call]
+
+
+def test_a_process_with_the_id_of_one_that_has_ended_continues_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "counter_1.db"
+    ended, next_one = AllocatedFile(str(path)), AllocatedFile(str(path))
+    ended.write_value("key", 7, 0)
+    assert next_one.read_value("key") == (7, 0)
+    for file in ended, next_one:
+        file.close()  # type: ignore[no-untyped-call]

@@ -31,6 +31,7 @@ from interfaces.cli.serving.purging import purge_repeatedly
 from interfaces.cli.terminal.stderr import lost_writes
 from interfaces.http.app import create_app
 from interfaces.http.metrics import Metrics
+from interfaces.logs import configure_logs
 
 log = structlog.get_logger()
 
@@ -73,6 +74,7 @@ def serve(
     `control` is the socket through which a parent sends orders, None if there is no parent. `on_started` is called when
     requests are accepted.
     """
+    configure_logs(settings)  # for what is logged while the app is created
     BoundedProtocol.max_connections = max_connections(settings)
     app = create_app(build_container(settings))
     try:
