@@ -377,6 +377,7 @@ def test_a_limit_of_the_system_is_named(
     monkeypatch.setattr("interfaces.cli.commands.app", fail)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which run() replaces
+    monkeypatch.setattr(main, "lose_what_stderr_cannot_take", lambda: None)  # as pytest has replaced stderr itself
     with pytest.raises(SystemExit) as end:
         main.run()
     assert end.value.code == 1

@@ -17,7 +17,7 @@ LIMITS = {
     errno.EAGAIN: "no further process can be started: raise the limit (ulimit -u, systemd's TasksMax, or --pids-limit)",
     errno.ENOMEM: "there is not enough memory",
 }
-"""What to do about a limit of the system, by the number of the error. It is met when a command starts."""
+"""What to do about a limit of the system, by the number of the error. It is met when a command or a worker starts."""
 
 
 def run() -> None:

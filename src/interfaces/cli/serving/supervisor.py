@@ -12,6 +12,7 @@ from contextlib import suppress
 import structlog
 
 from infrastructure.container import Settings
+from interfaces.cli.main import LIMITS
 from interfaces.cli.serving.server import DRAIN, FAILED_TO_START, STOP, STOPPED
 
 log = structlog.get_logger()
@@ -106,11 +107,8 @@ class Supervisor:
         """
         try:
             worker, ours = await self.start_worker()
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # no files, processes, memory or, with a RuntimeError, threads are left
-            reason = getattr(error, "strerror", None) or str(error)
+        except (OSError, RuntimeError) as error:
+            reason = LIMITS.get(error.errno or 0, error.strerror) if isinstance(error, OSError) else str(error)
             log.error("a worker cannot be started", reason=reason)
             return False
         with ours:
