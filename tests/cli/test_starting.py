@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from infrastructure.security.secret_key import read_or_create_secret
 from infrastructure.settings import Settings
-from interfaces.cli import main
+from interfaces.cli.limits import LIMITS
 from interfaces.cli.serving.server import FAILED_TO_START, STOP, STOPPED
 from interfaces.cli.serving.supervisor import Supervisor
 from tests.support.served import SECONDS_TO_RUN, Served, handover, served
@@ -295,7 +295,7 @@ async def test_a_worker_is_replaced_as_soon_as_the_system_lets_it_be_started(tmp
         assert await server.stop() == 0
     assert "Traceback" not in server.said
     assert server.said.count("a worker has ended") == 1
-    assert {json.loads(line)["reason"] for line in refusals(server)} == {main.LIMITS[errno.EMFILE]}
+    assert {json.loads(line)["reason"] for line in refusals(server)} == {LIMITS[errno.EMFILE]}
 
 
 async def test_a_server_without_any_worker_says_why_and_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,5 +312,5 @@ async def test_a_server_without_any_worker_says_why_and_does_not_start(monkeypat
             await supervisor.keep_worker_running()
     assert supervisor.exit_code == FAILED_TO_START
     assert not supervisor.controls
-    reason = main.LIMITS[errno.EAGAIN]
+    reason = LIMITS[errno.EAGAIN]
     assert logged == [{"event": "a worker cannot be started", "log_level": "error", "reason": reason}]

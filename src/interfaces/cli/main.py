@@ -8,16 +8,8 @@ import warnings
 from types import FrameType
 from typing import NoReturn
 
+from interfaces.cli.limits import LIMITS
 from interfaces.cli.terminal.stderr import lose_what_stderr_cannot_take
-
-FILES = "too many files are open: raise the limit (ulimit -n, or LimitNOFILE of systemd)"
-LIMITS = {
-    errno.EMFILE: FILES,
-    errno.ENFILE: FILES,
-    errno.EAGAIN: "no further process can be started: raise the limit (ulimit -u, systemd's TasksMax, or --pids-limit)",
-    errno.ENOMEM: "there is not enough memory",
-}
-"""What to do about a limit of the system, by the number of the error. It is met when a command or a worker starts."""
 
 
 def run() -> None:

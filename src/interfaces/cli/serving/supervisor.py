@@ -12,7 +12,7 @@ from contextlib import suppress
 import structlog
 
 from infrastructure.container import Settings
-from interfaces.cli.main import LIMITS
+from interfaces.cli.limits import LIMITS
 from interfaces.cli.serving.server import DRAIN, FAILED_TO_START, STOP, STOPPED
 
 log = structlog.get_logger()
