@@ -17,7 +17,7 @@ MEGABYTES = 4 * 1024 * 1024
 """The size of the log at which it cannot grow any more; the other files of a server stay smaller."""
 ACCOUNT = {"username": "ann", "password": "correct horse battery"}
 BODY = b'{"email": "eve@example.org", "username": "eve", "password": "correct horse battery"}'
-SETTINGS = {"REQUEST_DEADLINE": "1", "DRAIN_SECONDS": "0.5", "PURGE_INTERVAL": "0"}
+SETTINGS = {"DRAIN_SECONDS": "0.5", "PURGE_INTERVAL": "0"}
 
 both = pytest.mark.parametrize("workers", ["1", "2"])
 
