@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from infrastructure.security.secret_key import read_or_create_secret
@@ -234,17 +235,20 @@ async def test_a_first_worker_that_fails_while_another_serves_is_replaced(monkey
 
         runs = 0
 
-        async def run_worker(self) -> bool:
+        async def run_worker(self) -> int:
             self.runs += 1
             if self.runs == 3:
                 self.stop(STOP, STOPPED)
-            return False
+            return [3, -signal.SIGKILL, 0][self.runs - 1]
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings = Settings(workers=2, _env_file=None)
         supervisor = Scripted(settings, listener, on_started=lambda: None, on_ended=lambda _: None, metrics_lock=0)
         supervisor.started_workers = 1
-        await supervisor.keep_worker_running()
+        with structlog.testing.capture_logs() as logged:
+            await supervisor.keep_worker_running()
+    ended = {"event": "a worker has ended; starting another", "log_level": "warning"}
+    assert logged == [ended | {"exit_code": 3}, ended | {"signal": "SIGKILL"}]
     assert (supervisor.runs, supervisor.exit_code) == (3, STOPPED)
 
 

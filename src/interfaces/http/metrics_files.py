@@ -107,5 +107,9 @@ class AllocatedFile(mmap_dict.MmapedDict):
 
 
 def allocate_before_use() -> None:
-    """Make prometheus_client store the metrics that several workers share in files of the class AllocatedFile."""
-    values.MmapedDict = AllocatedFile  # type: ignore[assignment, attr-defined]
+    """Make prometheus_client store the metrics that several workers share in files of the class AllocatedFile.
+
+    Do nothing on systems that cannot allocate blocks, such as macOS.
+    """
+    if hasattr(os, "posix_fallocate"):
+        values.MmapedDict = AllocatedFile  # type: ignore[assignment, attr-defined]

@@ -90,18 +90,21 @@ class Supervisor:
         If the first one ends or cannot be started before any worker has served, stop the whole server with
         FAILED_TO_START: the next one would fail, too, and the log says why.
         """
-        has_ended = False
+        ended: int | None = None
         while self.exit_code is None:
-            if has_ended:
-                log.warning("a worker has ended; starting another")
-            has_ended = await self.run_worker()
+            if ended is not None:
+                how = {"exit_code": ended} if ended >= 0 else {"signal": signal.Signals(-ended).name}
+                log.warning("a worker has ended; starting another", **how)
+            ended = await self.run_worker()
             if self.exit_code is None and not self.started_workers:
                 self.stop(STOP, FAILED_TO_START)
             if self.exit_code is None:
                 await asyncio.sleep(RESTART_PAUSE)
 
-    async def run_worker(self) -> bool:
-        """Start a worker and wait until it ends; if it cannot be started, log a line and return False, otherwise True.
+    async def run_worker(self) -> int | None:
+        """Start a worker, wait until it ends, and return its exit code; if a signal ended it, minus its number.
+
+        If it cannot be started, log a line and return None.
 
         Call `on_started` if this is the worker number `count` that begins to serve, replaced workers included.
         """
@@ -110,7 +113,7 @@ class Supervisor:
         except (OSError, RuntimeError) as error:
             reason = LIMITS.get(error.errno or 0, error.strerror) if isinstance(error, OSError) else str(error)
             log.error("a worker cannot be started", reason=reason)
-            return False
+            return None
         with ours:
             try:
                 has_started = bool(await asyncio.get_running_loop().sock_recv(ours, 1))
@@ -119,10 +122,10 @@ class Supervisor:
             self.started_workers += has_started
             if has_started and self.started_workers == self.count:
                 self.on_started()
-            await worker.wait()
+            exit_code = await worker.wait()
             self.on_ended(worker.pid)
             self.controls.remove(ours)
-        return True
+        return exit_code
 
     async def start_worker(self) -> tuple[asyncio.subprocess.Process, socket.socket]:
         """Start a worker, and return its process and the socket through which it gets its orders.
