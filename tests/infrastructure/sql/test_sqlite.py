@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -334,3 +335,23 @@ async def test_a_file_that_was_moved_away_is_not_replaced_by_an_empty_one(store:
     os.rename(f"{path}.away", path)
     await insert(store.begin, a_user())
     assert await store.users.get(user.id) == user
+
+
+async def test_a_terminated_connection_releases_its_lock_while_a_cursor_is_unfinished(
+    store: SqlStore, path: Path
+) -> None:
+    """The traceback of a cancelled task can refer to such a cursor for as long as somebody keeps the task."""
+    await store.open()
+    async with store.database.writers.engine.connect() as connection:
+        pooled = await connection.get_raw_connection()
+        assert pooled.dbapi_connection
+        driver = pooled.driver_connection
+        assert driver
+        await driver.execute("BEGIN IMMEDIATE")
+        cursor = await driver.execute("SELECT value FROM json_each('[1, 2, 3]')")
+        assert await cursor.fetchone() == (1,)
+        store.database.dialect.do_terminate(pooled.dbapi_connection)
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)) as other:
+            await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+        assert cursor
+        await connection.invalidate()

@@ -3,7 +3,8 @@
 aiosqlite gives each connection a thread of its own. Passing a statement to the thread and its result back costs ten
 times as much as a short statement itself, so short statements are executed on the event loop, through
 `Connection._conn` (decision 0014). `Connection._thread` is made a daemon thread, and joined after a failure, so that it
-cannot outlive the event loop. tests/infrastructure/test_library_internals.py fails if aiosqlite changes what is used.
+cannot outlive the event loop. `Connection._tx` is the queue of what the thread has to do.
+tests/infrastructure/test_library_internals.py fails if aiosqlite changes what is used.
 """
 
 import asyncio
@@ -48,11 +49,20 @@ class SqliteDialect(SQLiteDialect_aiosqlite):
         """Connections that are terminated and not closed yet."""
 
     def do_terminate(self, dbapi_connection: DBAPIConnection) -> None:
-        """Tell the connection's thread to close it after its running statement, and do not wait for that.
+        """Tell the connection's thread to roll back and close it after its running statement; do not wait for that.
 
-        Closing undoes the transaction and releases the lock on the file.
+        Closing alone would not release the lock on the file while a cursor has rows that were not fetched, such as one
+        that the traceback of a cancelled task refers to: SQLite then closes the connection when the cursor ends.
         """
-        if closing := dbapi_connection.driver_connection.stop():
+        connection: aiosqlite.Connection = dbapi_connection.driver_connection
+
+        def roll_back() -> None:
+            """Undo the transaction, if there is one."""
+            if connection._connection:
+                connection._connection.rollback()
+
+        connection._tx.put_nowait((None, roll_back))
+        if closing := connection.stop():
             self.closing.add(closing)
             closing.add_done_callback(self.closing.discard)
 
