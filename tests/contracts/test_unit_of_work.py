@@ -557,7 +557,7 @@ async def test_a_commit_that_is_cancelled_twice_takes_effect_as_a_whole_or_not_a
         return {user.id for user in found if isinstance(user, User)}, item, history.items
 
     added: list[UserId] = []
-    for first, second in product([0, 1, 2, 3, 5, 0.0005, 0.002], [0, 1, 2, 0.001]):
+    for first, second in product([0, 1, 3, 0.0005, 0.002], [0, 2, 0.001]):
         user, committing = a_user(), asyncio.Event()
         added.append(user.id)
         task = asyncio.create_task(commit_a_transfer(user, committing))

@@ -70,7 +70,7 @@ async def test_a_secondary_is_elected(store: str, tmp_path: Path, record_propert
 
 
 @on("postgresql")
-@pytest.mark.parametrize("persistence", ["sqlalchemy", "sqlmodel"])
+@pytest.mark.parametrize("persistence", ["sqlalchemy", "sqlmodel"] if FULL else ["sqlalchemy"])
 async def test_a_replay_acknowledges_nothing_that_the_standby_lacks(
     persistence: str, store: str, tmp_path: Path
 ) -> None:

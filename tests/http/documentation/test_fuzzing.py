@@ -20,7 +20,7 @@ from tests.http.support.fuzzing import PASSWORD, RECIPIENT
 from tests.support import engines
 from tests.support.served import Served, served
 
-EXAMPLES = int(os.environ.get("EXAMPLES") or 25)
+EXAMPLES = int(os.environ.get("EXAMPLES") or 12)
 """Per operation, in each of Schemathesis's phases."""
 SEED = int(os.environ.get("SEED") or 1)
 KNOWN = "a password that the hooks know"

@@ -171,7 +171,8 @@ def test_values_without_space_are_stored_as_soon_as_there_is_some(
 
     refuse_space(False)
     file.write_value("first", 1, 0)
-    assert {stored(path)[f"after {number}"] for number in range(5000)} == {*range(5000)}
+    found = stored(path)
+    assert {found[f"after {number}"] for number in range(5000)} == {*range(5000)}
     assert path.stat().st_blocks * 512 >= path.stat().st_size
     file.close()  # type: ignore[no-untyped-call]
 
