@@ -64,7 +64,8 @@ test-long: $(VENV)/dev.installed ## try many new random inputs for minutes; SEED
 		tests/contracts/comparison tests/http/resources/test_pages.py tests/http/documentation/test_fuzzing.py tests/cli/test_killed_parents.py
 
 test-faults: $(VENV)/dev.installed ## record what many clients see on every engine, and cause many faults of all kinds, for minutes; SEEDS="1 2 3"
-	@FAULTS=full OPERATIONS=300 SEEDS="$(or $(SEEDS),1 2 3)" ENGINES="$(ENGINES)" $(BIN)/pytest tests/cli/test_histories.py tests/faults
+	@FAULTS=full OPERATIONS=300 SEEDS="$(or $(SEEDS),1 2 3)" ENGINES="$(ENGINES)" $(BIN)/pytest tests/cli/test_histories.py tests/faults \
+		tests/cli/serving/test_lost_logs.py tests/deployment/test_nginx.py
 
 test-cluster: $(VENV)/dev.installed ## run through PgBouncer, and on servers that Patroni replaces (needs Debian's patroni, etcd-server, haproxy, pgbouncer)
 	@$(BIN)/pytest tests/cluster/through_pgbouncer.py tests/cluster/through_patroni.py

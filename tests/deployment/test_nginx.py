@@ -20,6 +20,7 @@ from infrastructure.settings import Settings
 from interfaces.certification.parity.problems import assert_problem
 from interfaces.http.responses.problems import PROBLEMS, REPEAT
 from interfaces.http.validation.body import MAX_BODY_BYTES
+from tests.faults.checks import FULL
 from tests.faults.clients import Client, new_clients
 from tests.support.served import SECONDS_TO_RUN, Served, served
 from tests.support.servers import free_port
@@ -220,7 +221,7 @@ class Counted:
 
 
 @with_nginx
-@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("servers", [1, 2] if FULL else [2])
 async def test_servers_are_restarted_one_after_the_other_and_no_request_is_lost(servers: int, tmp_path: Path) -> None:
     """With one server, requests may be refused until the next one has started, so that their clients repeat them."""
     ports = [free_port() for _ in range(servers)]

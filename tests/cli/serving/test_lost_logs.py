@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.checks import FULL
 from tests.support.served import SECONDS_TO_RUN, STARTED, Forked, Served, environment, served
 
 MEGABYTES = 4 * 1024 * 1024
@@ -18,8 +19,6 @@ MEGABYTES = 4 * 1024 * 1024
 ACCOUNT = {"username": "ann", "password": "correct horse battery"}
 BODY = b'{"email": "eve@example.org", "username": "eve", "password": "correct horse battery"}'
 SETTINGS = {"DRAIN_SECONDS": "0.5", "PURGE_INTERVAL": "0"}
-
-both = pytest.mark.parametrize("workers", ["1", "2"])
 
 
 async def answers_as_with_a_log(server: Served, database: Path) -> None:
@@ -61,7 +60,7 @@ async def stops_as_with_a_log(server: Served) -> None:
     assert await server.wait() == 0
 
 
-@both
+@pytest.mark.parametrize("workers", ["1", "2"] if FULL else ["2"])
 async def test_the_reader_of_the_log_has_ended(workers: str, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -89,7 +88,7 @@ def limit_files(server: Served, size: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-@both
+@pytest.mark.parametrize("workers", ["1", "2"] if FULL else ["1"])
 async def test_the_log_cannot_grow(workers: str, tmp_path: Path) -> None:
     async with served(tmp_path, WORKERS=workers, **SETTINGS) as server:
         os.truncate(server.log, MEGABYTES)
