@@ -20,6 +20,8 @@ from tests.support.served import environment, handover, served
 
 MOMENTS = 40 if os.environ.get("EXAMPLES") else 6
 """How many times a whole server is killed; `make test-long` does it more often."""
+STARTS = 40 if os.environ.get("EXAMPLES") else 12
+"""The same for a single worker that is starting."""
 SECONDS_TO_SERVE = 2.5
 """How long the workers take from their start until they serve, with as many servers at once as here."""
 AT_ONCE = 3
@@ -164,7 +166,7 @@ async def test_a_worker_ends_when_its_parent_is_killed_at_any_moment_of_its_star
         async with limit:
             await end_of_worker(tmp_path, seconds)
 
-    await asyncio.gather(*(kill_after(number * SECONDS_TO_SERVE / 40) for number in range(40)))
+    await asyncio.gather(*(kill_after(number * SECONDS_TO_SERVE / STARTS) for number in range(STARTS)))
 
 
 # The folder of metrics
