@@ -105,7 +105,7 @@ async def _open(app: FastAPI, store: Store) -> None:
     try:
         await store.open()
     except (Unavailable, TryAgain) as error:
-        app.state.store_fault = str(error)
+        app.state.store_fault = str(error) or type(error).__name__
     else:
         app.state.store_fault = ""
 
