@@ -68,8 +68,8 @@ def serve(
 ) -> int:
     """Serve on a listening socket, until a signal or an order to stop.
 
-    Return the exit code: STOPPED, or FAILED_TO_START if the app did not start, for example because the store cannot be
-    used; the log says why. Raise Misconfigured if the adapter refuses the settings.
+    Return the exit code: STOPPED, or FAILED_TO_START if the app did not start; the log says why. If only the store
+    cannot be opened, the app starts all the same (see app.py). Raise Misconfigured if the adapter refuses the settings.
 
     `control` is the socket through which a parent sends orders, None if there is no parent. `on_started` is called when
     requests are accepted.
